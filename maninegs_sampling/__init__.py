@@ -1,0 +1,33 @@
+"""Hard-negative minibatches for contrastive learning, drawn by Hamming distance (ManiNeg)."""
+
+from maninegs_sampling.distribution import TruncatedGaussian
+from maninegs_sampling.errors import ManiNegError
+from maninegs_sampling.hamming import distance_histogram, max_distance, pairwise_hamming
+from maninegs_sampling.index import DistanceBucketIndex
+from maninegs_sampling.sampler import ManiNegBatchSampler
+from maninegs_sampling.schedules import (
+    Constant,
+    CosineAnnealing,
+    ExponentialAnnealing,
+    LinearAnnealing,
+    StepwiseAnnealing,
+)
+from maninegs_sampling.store import ManifestationStore
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Constant",
+    "CosineAnnealing",
+    "DistanceBucketIndex",
+    "ExponentialAnnealing",
+    "LinearAnnealing",
+    "ManiNegBatchSampler",
+    "ManiNegError",
+    "ManifestationStore",
+    "StepwiseAnnealing",
+    "TruncatedGaussian",
+    "distance_histogram",
+    "max_distance",
+    "pairwise_hamming",
+]

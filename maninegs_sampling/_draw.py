@@ -1,0 +1,448 @@
+"""Numba kernels that draw batches: the random stream, the choice of a distance and of an instance.
+
+One batch is a pure function of its arguments: it seeds its own stream and leaves nothing behind.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba.core import types
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+from maninegs_sampling._kernels import TILE, distance_tile, kernel
+
+
+class Buckets(NamedTuple):
+    """What the index knows. Without precomputed rows, all but `words` have no rows."""
+
+    words: NDArray[np.uint64]  # (W, U)
+    order: NDArray[Any]  # (U, U) patterns of each row by distance, then id
+    offsets: NDArray[np.int32]  # (U, B + 2) first place of each distance in a row of `order`
+    mass_offsets: NDArray[np.int32]  # (U, B + 2) instances nearer than each distance
+    cumulative: NDArray[np.int32]  # (U, ceil(U / stride)) instances before each stride of places
+    stride: int
+
+
+class Population(NamedTuple):
+    """Which instances there are, by pattern and by group."""
+
+    pattern_of: NDArray[np.int32]  # (N,)
+    members: NDArray[np.int32]  # (N,) instances, grouped by pattern, ascending within one
+    starts: NDArray[np.int32]  # (U,) first place of each pattern in `members`
+    counts: NDArray[np.int32]  # (U,)
+    group_of: NDArray[np.int32]  # (N,), or empty: no groups
+
+
+class Rules(NamedTuple):
+    """The sampler's options, as flags."""
+
+    low: int
+    nearest: bool  # an empty distance moves to the nearest one, else the law is renormalised
+    per_instance: bool  # uniform among a distance's instances, else among its patterns
+    distinct_patterns: bool  # a pattern is used once a batch, else an instance is
+    replacement: bool  # what is drawn again is left out, else it is never drawn again
+
+
+class Scratch(NamedTuple):
+    """Working memory of one call. `*_taken` hold the number of the batch that took an entry."""
+
+    stream: NDArray[np.uint64]  # (11,) key 2, counter 4, buffer 4, words used of the buffer
+    mass: NDArray[np.int64]  # (D,) weight at each distance
+    left: NDArray[np.int64]  # (D,) weight not yet taken; with groups an upper bound
+    law: NDArray[np.float64]  # (high - low + 1,) running sums of the relative probabilities
+    distances: NDArray[Any]  # (U,) distances from the anchor, where rows are scanned
+    block_mass: NDArray[np.int64]  # (blocks of TILE patterns, B + 1), where rows are scanned
+    bins: NDArray[np.int64]  # (4, B + 1), where rows are scanned
+    key_taken: NDArray[np.int32]  # (U,) patterns or (N,) instances
+    group_taken: NDArray[np.int32]  # (groups,)
+
+
+@intrinsic
+def multiply_high(typing_context: Any, a: Any, b: Any) -> Any:
+    """The upper 64 bits of the 128-bit product of two uint64."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        wide = context.get_value_type(types.uint64).__class__(128)
+        x, y = (builder.zext(argument, wide) for argument in arguments)
+        high = builder.lshr(builder.mul(x, y), wide(64))
+        return builder.trunc(high, context.get_value_type(types.uint64))
+
+    return types.uint64(types.uint64, types.uint64), generate
+
+
+@kernel
+def start_stream(stream, seed, purpose, a, b, c):  # type: ignore[no-untyped-def]
+    """Put `stream` where `randomness.generator_at(seed, purpose, (a, b, c))` starts."""
+    stream[0] = seed
+    stream[1] = purpose
+    stream[2] = 0
+    stream[3] = a
+    stream[4] = b
+    stream[5] = c
+    stream[10] = 4
+
+
+@kernel
+def next_word(stream):  # type: ignore[no-untyped-def]
+    """The next 64 random bits: Philox 4x64 with ten rounds (Salmon et al. 2011), as in numpy."""
+    used = np.int64(stream[10])
+    if used == 4:
+        stream[2] += np.uint64(1)
+        key0, key1 = stream[0], stream[1]
+        c0, c1, c2, c3 = stream[2], stream[3], stream[4], stream[5]
+        for _ in range(10):
+            high0 = multiply_high(np.uint64(0xD2E7470EE14C6C93), c0)
+            low0 = np.uint64(0xD2E7470EE14C6C93) * c0
+            high1 = multiply_high(np.uint64(0xCA5A826395121157), c2)
+            low1 = np.uint64(0xCA5A826395121157) * c2
+            c0, c1, c2, c3 = high1 ^ c1 ^ key0, low1, high0 ^ c3 ^ key1, low0
+            key0 += np.uint64(0x9E3779B97F4A7C15)
+            key1 += np.uint64(0xBB67AE8584CAA73B)
+        stream[6], stream[7], stream[8], stream[9] = c0, c1, c2, c3
+        used = 0
+    stream[10] = used + 1
+    return stream[6 + used]
+
+
+@kernel
+def random_below(stream, limit):  # type: ignore[no-untyped-def]
+    """A number in [0, limit), uniform to within limit / 2**64."""
+    return np.int64(multiply_high(next_word(stream), np.uint64(limit)))
+
+
+@kernel
+def random_unit(stream):  # type: ignore[no-untyped-def]
+    """A float64 in [0, 1), a multiple of 2**-53."""
+    return np.float64(next_word(stream) >> np.uint64(11)) * 2.0**-53
+
+
+@kernel
+def scan_row(words, counts, unit, u, distances, block_mass, bins, mass):  # type: ignore[no-untyped-def]
+    """Compute pattern u's distances and the weight at each, in blocks of TILE patterns."""
+    patterns = words.shape[1]
+    size = block_mass.shape[1]
+    bins[:] = 0
+    for block in range(block_mass.shape[0]):
+        begin = block * TILE
+        end = min(begin + TILE, patterns)
+        tile = distances[begin:end]
+        distance_tile(words, words, u, begin, end, tile)
+        quarter = (end - begin) // 4
+        if unit:
+            for j in range(quarter):
+                k = 4 * j
+                bins[0, tile[k]] += 1
+                bins[1, tile[k + 1]] += 1
+                bins[2, tile[k + 2]] += 1
+                bins[3, tile[k + 3]] += 1
+        else:
+            weights = counts[begin:end]
+            for j in range(quarter):
+                k = 4 * j
+                bins[0, tile[k]] += weights[k]
+                bins[1, tile[k + 1]] += weights[k + 1]
+                bins[2, tile[k + 2]] += weights[k + 2]
+                bins[3, tile[k + 3]] += weights[k + 3]
+        for k in range(4 * quarter, end - begin):
+            bins[0, tile[k]] += 1 if unit else counts[begin + k]
+        for d in range(size):
+            weight = bins[0, d] + bins[1, d] + bins[2, d] + bins[3, d]
+            block_mass[block, d] = weight
+            mass[d] += weight
+        bins[:] = 0
+
+
+# Patterns skipped at a time in a search: counting matches vectorises, stopping at one does not.
+CHUNK = 64
+
+
+@kernel
+def select_scanned(distances, block_mass, counts, unit, d, target):  # type: ignore[no-untyped-def]
+    """The pattern at distance d that holds weight number `target`, and the rest of `target`."""
+    block = 0
+    while target >= block_mass[block, d]:
+        target -= block_mass[block, d]
+        block += 1
+    p = block * TILE
+    end = min(p + TILE, distances.shape[0])
+    while True:
+        chunk_end = min(p + CHUNK, end)
+        inside = 0
+        if unit:
+            for k in range(p, chunk_end):
+                inside += distances[k] == d
+        else:
+            for k in range(p, chunk_end):
+                inside += counts[k] if distances[k] == d else 0
+        if target < inside:
+            break
+        target -= inside
+        p = chunk_end
+    while True:
+        if distances[p] == d:
+            weight = 1 if unit else counts[p]
+            if target < weight:
+                return p, target
+            target -= weight
+        p += 1
+
+
+@kernel
+def select_sorted(buckets, counts, unit, u, d, target):  # type: ignore[no-untyped-def]
+    """Like `select_scanned`, from the precomputed row of pattern u."""
+    if unit:
+        return np.int64(buckets.order[u, buckets.offsets[u, d] + target]), np.int64(0)
+    target += buckets.mass_offsets[u, d]
+    cumulative = buckets.cumulative[u]
+    first, last = 0, cumulative.shape[0] - 1
+    while first < last:
+        middle = (first + last + 1) // 2
+        if cumulative[middle] <= target:
+            first = middle
+        else:
+            last = middle - 1
+    target -= cumulative[first]
+    place = first * buckets.stride
+    while True:
+        p = np.int64(buckets.order[u, place])
+        if target < counts[p]:
+            return p, target
+        target -= counts[p]
+        place += 1
+
+
+@kernel
+def next_at_distance(buckets, scratch, u, d, cursor):  # type: ignore[no-untyped-def]
+    """The next pattern at distance d and the cursor after it; -1 at the end. Start at cursor -1."""
+    if buckets.order.shape[0] > 0:
+        if cursor < 0:
+            cursor = np.int64(buckets.offsets[u, d])
+        if cursor < buckets.offsets[u, d + 1]:
+            return np.int64(buckets.order[u, cursor]), cursor + 1
+        return np.int64(-1), cursor
+    cursor = max(cursor, 0)
+    distances = scratch.distances
+    while cursor < distances.shape[0]:
+        if cursor % TILE == 0 and scratch.block_mass[cursor // TILE, d] == 0:
+            cursor += TILE
+            continue
+        if cursor % CHUNK == 0 and cursor + CHUNK <= distances.shape[0]:
+            inside = 0
+            for k in range(cursor, cursor + CHUNK):
+                inside += distances[k] == d
+            if inside == 0:
+                cursor += CHUNK
+                continue
+        if distances[cursor] == d:
+            return cursor, cursor + 1
+        cursor += 1
+    return np.int64(-1), cursor
+
+
+@kernel
+def is_eligible(population, rules, scratch, now, instance):  # type: ignore[no-untyped-def]
+    """Whether neither the instance (or its pattern) nor its group is in the batch."""
+    key = population.pattern_of[instance] if rules.distinct_patterns else instance
+    if scratch.key_taken[key] == now:
+        return False
+    if population.group_of.shape[0] == 0:
+        return True
+    return scratch.group_taken[population.group_of[instance]] != now
+
+
+@kernel
+def count_eligible(population, rules, scratch, now, p):  # type: ignore[no-untyped-def]
+    """How many instances of pattern p are eligible."""
+    if rules.distinct_patterns:
+        if scratch.key_taken[p] == now:
+            return 0
+        if population.group_of.shape[0] == 0:
+            return np.int64(population.counts[p])
+    eligible = 0
+    for place in range(population.starts[p], population.starts[p] + population.counts[p]):
+        if is_eligible(population, rules, scratch, now, population.members[place]):
+            eligible += 1
+    return eligible
+
+
+@kernel
+def nth_eligible(population, rules, scratch, now, p, n):  # type: ignore[no-untyped-def]
+    """The n-th eligible instance of pattern p."""
+    for place in range(population.starts[p], population.starts[p] + population.counts[p]):
+        instance = population.members[place]
+        if is_eligible(population, rules, scratch, now, instance):
+            if n == 0:
+                return np.int64(instance)
+            n -= 1
+    return np.int64(-1)
+
+
+# Guesses before the bucket is listed, and the share of a bucket that must be left to guess at all.
+# A guess is cheap and mostly right while little has been taken. Both ways are exact, so these two
+# numbers only set the speed.
+GUESSES = 8
+GUESS_WHILE_LEFT = 0.6
+
+
+@kernel
+def guess_instance(buckets, population, rules, scratch, unit, u, d):  # type: ignore[no-untyped-def]
+    """An instance at distance d, whether or not it is eligible, by the rule of `per_instance`."""
+    target = random_below(scratch.stream, scratch.mass[d])
+    if buckets.order.shape[0] > 0:
+        p, rest = select_sorted(buckets, population.counts, unit, u, d, target)
+    else:
+        p, rest = select_scanned(
+            scratch.distances, scratch.block_mass, population.counts, unit, d, target
+        )
+    if unit and population.counts[p] > 1:
+        rest = random_below(scratch.stream, population.counts[p])
+    return np.int64(population.members[population.starts[p] + rest])
+
+
+@kernel
+def draw_instance(buckets, population, rules, scratch, unit, now, u, d):  # type: ignore[no-untyped-def]
+    """An eligible instance at distance d, or -1: none is left, or (with replacement) it was taken."""
+    guesses = 1 if rules.replacement else GUESSES
+    if rules.replacement or scratch.left[d] >= GUESS_WHILE_LEFT * scratch.mass[d]:
+        for _ in range(guesses):
+            instance = guess_instance(buckets, population, rules, scratch, unit, u, d)
+            if is_eligible(population, rules, scratch, now, instance):
+                return instance
+            if not rules.per_instance and not rules.replacement:
+                # The pattern stays chosen as long as another of its instances is eligible.
+                p = population.pattern_of[instance]
+                eligible = count_eligible(population, rules, scratch, now, p)
+                if eligible > 0:
+                    n = random_below(scratch.stream, eligible)
+                    return nth_eligible(population, rules, scratch, now, p, n)
+    if rules.replacement:
+        return np.int64(-1)
+
+    total = scratch.left[d]
+    if population.group_of.shape[0] > 0 or not rules.distinct_patterns:
+        total = 0  # `left` is only an upper bound: count
+        p, cursor = next_at_distance(buckets, scratch, u, d, np.int64(-1))
+        while p >= 0:
+            eligible = count_eligible(population, rules, scratch, now, p)
+            total += eligible if rules.per_instance else min(eligible, 1)
+            p, cursor = next_at_distance(buckets, scratch, u, d, cursor)
+        if total == 0:
+            return np.int64(-1)
+    target = random_below(scratch.stream, total)
+    p, cursor = next_at_distance(buckets, scratch, u, d, np.int64(-1))
+    while True:
+        eligible = count_eligible(population, rules, scratch, now, p)
+        weight = eligible if rules.per_instance else min(eligible, 1)
+        if target < weight:
+            n = target if rules.per_instance else random_below(scratch.stream, eligible)
+            return nth_eligible(population, rules, scratch, now, p, n)
+        target -= weight
+        p, cursor = next_at_distance(buckets, scratch, u, d, cursor)
+
+
+@kernel
+def renormalise(log_law, rules, left, law):  # type: ignore[no-untyped-def]
+    """Set `law` to the running sums of the probabilities of the distances with anything left.
+
+    They are relative to the likeliest of these. Returns their total. From the last distance on the
+    sums are infinite, so that rounding can never carry a draw beyond it.
+    """
+    largest = -np.inf
+    last = 0
+    for k in range(log_law.shape[0]):
+        if rules.nearest or left[rules.low + k] > 0:
+            largest = max(largest, log_law[k])
+            last = k
+    total = 0.0
+    for k in range(log_law.shape[0]):
+        if rules.nearest or left[rules.low + k] > 0:
+            total += np.exp(log_law[k] - largest)
+        law[k] = total if k < last else np.inf
+    return total
+
+
+@kernel
+def draw_distance(rules, stream, left, law, total):  # type: ignore[no-untyped-def]
+    """A distance by `law`, moved to the nearest one with anything left under `rules.nearest`."""
+    target = random_unit(stream) * total
+    chosen = rules.low
+    for k in range(law.shape[0]):
+        chosen += law[k] <= target
+    if rules.nearest:
+        last = rules.low + law.shape[0] - 1
+        away = 0
+        while True:
+            if chosen - away >= rules.low and left[chosen - away] > 0:
+                return chosen - away
+            if chosen + away <= last and left[chosen + away] > 0:
+                return chosen + away
+            away += 1
+    return chosen
+
+
+@kernel
+def draw_batches(  # type: ignore[no-untyped-def]
+    buckets, population, rules, scratch, anchors, log_law, seed, purpose, position, batches, lengths
+):
+    """Draw one batch for each anchor; batch b is stream (position[0] + b, position[1], position[2]).
+
+    log_law: (M, high - low + 1). batches: (M, batch size), filled from the left; lengths: (M,).
+    """
+    unit = not rules.per_instance or population.members.shape[0] == population.counts.shape[0]
+    last = rules.low + log_law.shape[1] - 1
+    reach = min(last, scratch.block_mass.shape[1] - 1)
+    mass, left, law = scratch.mass, scratch.left, scratch.law
+    for b in range(anchors.shape[0]):
+        now = b + 1
+        anchor = anchors[b]
+        u = np.int64(population.pattern_of[anchor])
+        start_stream(
+            scratch.stream, seed, purpose, position[0] + np.uint64(b), position[1], position[2]
+        )
+        mass[:] = 0
+        if buckets.order.shape[0] > 0:
+            table = buckets.offsets if unit else buckets.mass_offsets
+            for d in range(rules.low, reach + 1):
+                mass[d] = table[u, d + 1] - table[u, d]
+        else:
+            scan_row(
+                buckets.words, population.counts, unit, u,
+                scratch.distances, scratch.block_mass, scratch.bins, mass,
+            )  # fmt: skip
+        open_distances = 0
+        for d in range(rules.low, last + 1):
+            left[d] = mass[d]
+            open_distances += mass[d] > 0
+        total = renormalise(log_law[b], rules, left, law)
+
+        instance = np.int64(anchor)
+        size = 0
+        draws = 0
+        wanted = batches.shape[1]
+        while True:
+            if instance >= 0:
+                batches[b, size] = instance
+                size += 1
+                p = np.int64(population.pattern_of[instance])
+                scratch.key_taken[p if rules.distinct_patterns else instance] = now
+                if population.group_of.shape[0] > 0:
+                    scratch.group_taken[population.group_of[instance]] = now
+            draws += 1
+            if size == wanted or open_distances == 0 or (rules.replacement and draws == wanted):
+                break
+            d = draw_distance(rules, scratch.stream, left, law, total)
+            instance = draw_instance(buckets, population, rules, scratch, unit, now, u, d)
+            if rules.replacement:
+                continue
+            if instance < 0:
+                left[d] = 0  # groups or repeated patterns: only now is it known
+            elif rules.distinct_patterns:
+                left[d] -= 1 if unit else population.counts[population.pattern_of[instance]]
+            elif rules.per_instance:
+                left[d] -= 1
+            if left[d] == 0:
+                open_distances -= 1
+                if not rules.nearest:
+                    total = renormalise(log_law[b], rules, left, law)
+        lengths[b] = size

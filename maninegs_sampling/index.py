@@ -1,0 +1,178 @@
+"""DistanceBucketIndex: for an anchor, which instances lie at which distance.
+
+Two answers behind one interface. While they fit the memory limit, every pattern's row is sorted
+by distance beforehand: two bytes a pair of patterns, a draw in constant time. Beyond it, an
+anchor's distances are computed when they are asked for, from the packed words. Both give the same
+buckets in the same order, and so the same batches.
+"""
+
+import re
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maninegs_sampling import _kernels
+from maninegs_sampling._draw import Buckets
+from maninegs_sampling.errors import InvalidTypeError, InvalidValueError
+from maninegs_sampling.hamming import (
+    distance_dtype,
+    pattern_distances,
+    run_on_threads,
+    transposed,
+)
+from maninegs_sampling.store import ManifestationStore
+
+_UNITS = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3, "T": 1000**4}
+_UNITS |= {"Ki": 1024, "Mi": 1024**2, "Gi": 1024**3, "Ti": 1024**4}
+
+# Places of a row between two entries of its cumulative counts: finding an instance by its number
+# walks at most this many patterns. Small stores keep every entry; the memory does not matter there.
+_SMALL, _STRIDE = 2048, 32
+
+# Rows sorted by one thread before it takes the next slab.
+_SLAB_ROWS = 64
+
+
+def parse_size(limit: int | str) -> int:
+    """Return a number of bytes from an int or a text such as "512MiB" or "2GB".
+
+    Example:
+        >>> parse_size("1GiB"), parse_size("1.5 kB"), parse_size(0)
+        (1073741824, 1500, 0)
+    """
+    if isinstance(limit, str):
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGTk]?i?)B", limit.strip())
+        unit = None if match is None else match[2].replace("k", "K")
+        if match is None or unit not in _UNITS:
+            raise InvalidValueError(
+                f'memory_limit must be bytes or a size such as "512MiB" or "2GB"; got {limit!r}'
+            )
+        return int(float(match[1]) * _UNITS[unit])
+    if isinstance(limit, bool) or not isinstance(limit, (int, np.integer)):
+        raise InvalidTypeError(f"memory_limit must be an int or a text; got {limit!r}")
+    if limit < 0:
+        raise InvalidValueError(f"memory_limit must not be negative; got {limit}")
+    return int(limit)
+
+
+class DistanceBucketIndex:
+    """For each instance, the other instances by Hamming distance (section IV-C, step 2).
+
+    Parameters:
+        store: the manifestations.
+        memory_limit: bytes, or a text such as "1GiB", that precomputed buckets may take. They take
+            2 bytes for each pair of patterns (4 beyond 65,536 patterns), an eighth of a byte more
+            where patterns have several instances, and 4 bytes for each pattern and distance.
+
+    Attributes:
+        precomputed: whether the buckets fitted and were precomputed.
+        nbytes: bytes that the precomputed buckets take; 0 without.
+
+    Example:
+        >>> store = ManifestationStore.from_dense([[1, 1, 0], [0, 1, 1], [1, 1, 0], [0, 1, 0]])
+        >>> index = DistanceBucketIndex(store)
+        >>> index.counts(0).tolist()
+        [1, 1, 1, 0]
+        >>> index.bucket(0, 1).tolist()
+        [3]
+    """
+
+    def __init__(self, store: ManifestationStore, *, memory_limit: int | str = "1GiB") -> None:
+        if not isinstance(store, ManifestationStore):
+            raise InvalidTypeError(
+                f"store must be a ManifestationStore; got {type(store).__name__}"
+            )
+        self.store = store
+        patterns, distances = store.n_patterns, store.n_bits + 1
+        id_dtype = np.dtype(np.uint16 if patterns <= 2**16 else np.uint32)
+        weighted = store.n_instances > patterns
+        stride = 1 if patterns <= _SMALL else _STRIDE
+        strides = -(-patterns // stride)
+        per_pattern = patterns * id_dtype.itemsize + (distances + 1) * 4
+        if weighted:
+            per_pattern += (distances + 1) * 4 + strides * 4
+        self.precomputed = patterns * per_pattern <= parse_size(memory_limit)
+        self.nbytes = patterns * per_pattern if self.precomputed else 0
+
+        rows = patterns if self.precomputed else 0
+        weighted_rows = rows if weighted else 0
+        self.buckets = Buckets(
+            words=transposed(store.words),
+            order=np.empty((rows, patterns), id_dtype),
+            offsets=np.empty((rows, distances + 1), np.int32),
+            mass_offsets=np.empty((weighted_rows, distances + 1), np.int32),
+            cumulative=np.empty((weighted_rows, strides), np.int32),
+            stride=stride,
+        )
+        run_on_threads(self._sort, [*range(0, rows, _SLAB_ROWS), rows])
+
+    def _sort(self, begin: int, end: int) -> None:
+        buckets, store = self.buckets, self.store
+        scratch = np.empty(store.n_patterns, distance_dtype(store.n_bits))
+        _kernels.sort_rows(
+            buckets.words,
+            store.counts,
+            buckets.stride,
+            begin,
+            end,
+            scratch,
+            np.empty((4, store.n_bits + 1), np.int64),
+            buckets.order,
+            buckets.offsets,
+            buckets.mass_offsets,
+            buckets.cumulative,
+        )
+
+    @cached_property
+    def members(self) -> NDArray[np.int32]:
+        """(N,) the instances grouped by pattern, ascending within one."""
+        return np.argsort(self.store.pattern_of, kind="stable").astype(np.int32)
+
+    @cached_property
+    def starts(self) -> NDArray[np.int32]:
+        """(U,) the first place of each pattern in `members`."""
+        return (np.cumsum(self.store.counts) - self.store.counts).astype(np.int32)
+
+    def counts(self, instance: int) -> NDArray[np.int64]:
+        """Return (B + 1,) how many other instances lie at each distance from `instance`.
+
+        Raises:
+            InvalidValueError: no such instance.
+        """
+        distances = pattern_distances(self.store, self._pattern(instance))
+        weights = np.bincount(distances, self.store.counts, minlength=self.store.n_bits + 1)
+        weights[0] -= 1
+        return weights.astype(np.int64)
+
+    def bucket(self, instance: int, distance: int) -> NDArray[np.int64]:
+        """Return the other instances at `distance` from `instance`, ascending.
+
+        Raises:
+            InvalidValueError: no such instance, or a distance outside [0, B].
+        """
+        pattern = self._pattern(instance)
+        if not 0 <= distance <= self.store.n_bits:
+            raise InvalidValueError(
+                f"distance must be in [0, {self.store.n_bits}]; got {distance!r}"
+            )
+        if self.precomputed:
+            begin, end = self.buckets.offsets[pattern, distance : distance + 2]
+            patterns = self.buckets.order[pattern, begin:end]
+        else:
+            patterns = np.flatnonzero(pattern_distances(self.store, pattern) == distance)
+        chosen = np.zeros(self.store.n_patterns, dtype=np.bool_)
+        chosen[patterns] = True
+        instances = np.flatnonzero(chosen[self.store.pattern_of])
+        return instances[instances != instance]
+
+    def _pattern(self, instance: int) -> int:
+        if not 0 <= instance < self.store.n_instances:
+            raise InvalidValueError(
+                f"instance must be in [0, {self.store.n_instances}); got {instance!r}"
+            )
+        return int(self.store.pattern_of[instance])
+
+    def __repr__(self) -> str:
+        how = f"precomputed, {self.nbytes:,} bytes" if self.precomputed else "scanned"
+        return f"DistanceBucketIndex({self.store.n_patterns} patterns, {how})"
