@@ -14,14 +14,11 @@ from maninegs_sampling._kernels import TILE, distance_tile, kernel
 
 
 class Buckets(NamedTuple):
-    """What the index knows. Without precomputed rows, all but `words` have no rows."""
+    """What the index knows. Without precomputed rows, `order` and `offsets` have no rows."""
 
     words: NDArray[np.uint64]  # (W, U)
-    order: NDArray[Any]  # (U, U) patterns of each row by distance, then id
+    order: NDArray[Any]  # (U, N) instances, or (U, U) patterns, of each row by distance
     offsets: NDArray[np.int32]  # (U, B + 2) first place of each distance in a row of `order`
-    mass_offsets: NDArray[np.int32]  # (U, B + 2) instances nearer than each distance
-    cumulative: NDArray[np.int32]  # (U, ceil(U / stride)) instances before each stride of places
-    stride: int
 
 
 class Population(NamedTuple):
@@ -45,12 +42,22 @@ class Rules(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """Working memory of one call. `*_taken` hold the number of the batch that took an entry."""
+    """Working memory of one call. `*_taken` hold the number of the batch that took an entry.
+
+    A distance is listed when its bucket is written out for one batch: its patterns lie at
+    listed_begin[d] to listed_end[d] of `patterns`, with the running sums of the weight that each
+    has left in `running`, padded to whole lanes.
+    """
 
     stream: NDArray[np.uint64]  # (11,) key 2, counter 4, buffer 4, words used of the buffer
     mass: NDArray[np.int64]  # (D,) weight at each distance
     left: NDArray[np.int64]  # (D,) weight not yet taken; with groups an upper bound
-    law: NDArray[np.float64]  # (high - low + 1,) running sums of the relative probabilities
+    weights: NDArray[np.float64]  # (high - low + 1,) relative probabilities
+    law: NDArray[np.float64]  # (high - low + 1,) running sums of those of distances with any left
+    listed_begin: NDArray[np.int64]  # (D,), -1 where a distance is not listed
+    listed_end: NDArray[np.int64]  # (D,)
+    patterns: NDArray[np.int32]  # (U + LANES * D,)
+    running: NDArray[np.int64]  # (U + LANES * D,)
     distances: NDArray[Any]  # (U,) distances from the anchor, where rows are scanned
     block_mass: NDArray[np.int64]  # (blocks of TILE patterns, B + 1), where rows are scanned
     bins: NDArray[np.int64]  # (4, B + 1), where rows are scanned
@@ -189,58 +196,6 @@ def select_scanned(distances, block_mass, counts, unit, d, target):  # type: ign
 
 
 @kernel
-def select_sorted(buckets, counts, unit, u, d, target):  # type: ignore[no-untyped-def]
-    """Like `select_scanned`, from the precomputed row of pattern u."""
-    if unit:
-        return np.int64(buckets.order[u, buckets.offsets[u, d] + target]), np.int64(0)
-    target += buckets.mass_offsets[u, d]
-    cumulative = buckets.cumulative[u]
-    first, last = 0, cumulative.shape[0] - 1
-    while first < last:
-        middle = (first + last + 1) // 2
-        if cumulative[middle] <= target:
-            first = middle
-        else:
-            last = middle - 1
-    target -= cumulative[first]
-    place = first * buckets.stride
-    while True:
-        p = np.int64(buckets.order[u, place])
-        if target < counts[p]:
-            return p, target
-        target -= counts[p]
-        place += 1
-
-
-@kernel
-def next_at_distance(buckets, scratch, u, d, cursor):  # type: ignore[no-untyped-def]
-    """The next pattern at distance d and the cursor after it; -1 at the end. Start at cursor -1."""
-    if buckets.order.shape[0] > 0:
-        if cursor < 0:
-            cursor = np.int64(buckets.offsets[u, d])
-        if cursor < buckets.offsets[u, d + 1]:
-            return np.int64(buckets.order[u, cursor]), cursor + 1
-        return np.int64(-1), cursor
-    cursor = max(cursor, 0)
-    distances = scratch.distances
-    while cursor < distances.shape[0]:
-        if cursor % TILE == 0 and scratch.block_mass[cursor // TILE, d] == 0:
-            cursor += TILE
-            continue
-        if cursor % CHUNK == 0 and cursor + CHUNK <= distances.shape[0]:
-            inside = 0
-            for k in range(cursor, cursor + CHUNK):
-                inside += distances[k] == d
-            if inside == 0:
-                cursor += CHUNK
-                continue
-        if distances[cursor] == d:
-            return cursor, cursor + 1
-        cursor += 1
-    return np.int64(-1), cursor
-
-
-@kernel
 def is_eligible(population, rules, scratch, now, instance):  # type: ignore[no-untyped-def]
     """Whether neither the instance (or its pattern) nor its group is in the batch."""
     key = population.pattern_of[instance] if rules.distinct_patterns else instance
@@ -268,7 +223,9 @@ def count_eligible(population, rules, scratch, now, p):  # type: ignore[no-untyp
 
 @kernel
 def nth_eligible(population, rules, scratch, now, p, n):  # type: ignore[no-untyped-def]
-    """The n-th eligible instance of pattern p."""
+    """The n-th eligible instance of pattern p, which has more than n."""
+    if rules.distinct_patterns and population.group_of.shape[0] == 0:
+        return np.int64(population.members[population.starts[p] + n])
     for place in range(population.starts[p], population.starts[p] + population.counts[p]):
         instance = population.members[place]
         if is_eligible(population, rules, scratch, now, instance):
@@ -278,87 +235,185 @@ def nth_eligible(population, rules, scratch, now, p, n):  # type: ignore[no-unty
     return np.int64(-1)
 
 
-# Guesses before the bucket is listed, and the share of a bucket that must be left to guess at all.
-# A guess is cheap and mostly right while little has been taken. Both ways are exact, so these two
-# numbers only set the speed.
-GUESSES = 8
-GUESS_WHILE_LEFT = 0.6
-
-
 @kernel
-def guess_instance(buckets, population, rules, scratch, unit, u, d):  # type: ignore[no-untyped-def]
-    """An instance at distance d, whether or not it is eligible, by the rule of `per_instance`."""
+def guess_instance(buckets, population, scratch, unit, u, d):  # type: ignore[no-untyped-def]
+    """An instance at distance d, eligible or not: any if not `unit`, else any of any pattern."""
     target = random_below(scratch.stream, scratch.mass[d])
     if buckets.order.shape[0] > 0:
-        p, rest = select_sorted(buckets, population.counts, unit, u, d, target)
+        p = np.int64(buckets.order[u, buckets.offsets[u, d] + target])
+        if not unit:
+            return p  # rows of instances
+        target = np.int64(0)
     else:
-        p, rest = select_scanned(
+        p, target = select_scanned(
             scratch.distances, scratch.block_mass, population.counts, unit, d, target
         )
     if unit and population.counts[p] > 1:
-        rest = random_below(scratch.stream, population.counts[p])
-    return np.int64(population.members[population.starts[p] + rest])
+        target = random_below(scratch.stream, population.counts[p])
+    return np.int64(population.members[population.starts[p] + target])
 
 
 @kernel
-def draw_instance(buckets, population, rules, scratch, unit, now, u, d):  # type: ignore[no-untyped-def]
-    """An eligible instance at distance d, or -1: none is left, or (with replacement) it was taken."""
-    guesses = 1 if rules.replacement else GUESSES
-    if rules.replacement or scratch.left[d] >= GUESS_WHILE_LEFT * scratch.mass[d]:
-        for _ in range(guesses):
-            instance = guess_instance(buckets, population, rules, scratch, unit, u, d)
-            if is_eligible(population, rules, scratch, now, instance):
-                return instance
-            if not rules.per_instance and not rules.replacement:
-                # The pattern stays chosen as long as another of its instances is eligible.
-                p = population.pattern_of[instance]
-                eligible = count_eligible(population, rules, scratch, now, p)
-                if eligible > 0:
-                    n = random_below(scratch.stream, eligible)
-                    return nth_eligible(population, rules, scratch, now, p, n)
-    if rules.replacement:
-        return np.int64(-1)
+def left_of_pattern(population, rules, scratch, now, p):  # type: ignore[no-untyped-def]
+    """The weight that pattern p has left."""
+    eligible = count_eligible(population, rules, scratch, now, p)
+    return eligible if rules.per_instance else min(eligible, 1)
 
-    total = scratch.left[d]
-    if population.group_of.shape[0] > 0 or not rules.distinct_patterns:
-        total = 0  # `left` is only an upper bound: count
-        p, cursor = next_at_distance(buckets, scratch, u, d, np.int64(-1))
-        while p >= 0:
-            eligible = count_eligible(population, rules, scratch, now, p)
-            total += eligible if rules.per_instance else min(eligible, 1)
-            p, cursor = next_at_distance(buckets, scratch, u, d, cursor)
-        if total == 0:
-            return np.int64(-1)
-    target = random_below(scratch.stream, total)
-    p, cursor = next_at_distance(buckets, scratch, u, d, np.int64(-1))
-    while True:
+
+# Running sums are read and changed this many at a time: a loop of fixed length has no remainder
+# that would run one by one.
+LANES = 16
+
+
+@kernel
+def list_bucket(buckets, population, rules, scratch, unit, now, u, d, begin):  # type: ignore[no-untyped-def]
+    """Write distance d's bucket to `patterns` and `running` from `begin` on; returns its end."""
+    end = begin
+    if buckets.order.shape[0] > 0:
+        place = np.int64(buckets.offsets[u, d])
+        while place < buckets.offsets[u, d + 1]:
+            p = np.int64(buckets.order[u, place])
+            if not unit:
+                p = np.int64(population.pattern_of[p])
+            scratch.patterns[end] = p
+            end += 1
+            place += 1 if unit else population.counts[p]
+    else:
+        distances = scratch.distances
+        for block in range(scratch.block_mass.shape[0]):
+            if scratch.block_mass[block, d] == 0:
+                continue
+            block_end = min((block + 1) * TILE, distances.shape[0])
+            for chunk in range(block * TILE, block_end, CHUNK):
+                chunk_end = min(chunk + CHUNK, block_end)
+                inside = 0
+                for p in range(chunk, chunk_end):
+                    inside += distances[p] == d
+                if inside > 0:
+                    for p in range(chunk, chunk_end):
+                        if distances[p] == d:
+                            scratch.patterns[end] = p
+                            end += 1
+    scratch.listed_begin[d] = begin
+    scratch.listed_end[d] = end
+    total = 0
+    for place in range(begin, end):
+        total += left_of_pattern(population, rules, scratch, now, scratch.patterns[place])
+        scratch.running[place] = total
+    scratch.left[d] = total
+    while (end - begin) % LANES != 0:
+        scratch.running[end] = np.iinfo(np.int64).max
+        end += 1
+    return end
+
+
+@kernel
+def draw_listed(population, rules, scratch, now, d):  # type: ignore[no-untyped-def]
+    """An eligible instance at the listed distance d and its place; -1 if there is none."""
+    begin, end = scratch.listed_begin[d], scratch.listed_end[d]
+    running = scratch.running
+    while scratch.left[d] > 0:
+        target = random_below(scratch.stream, scratch.left[d])
+        place = begin
+        for lane in range(begin, end, LANES):  # cheaper than a search that branches
+            for k in range(lane, lane + LANES):
+                place += running[k] <= target
+        n = target - (running[place - 1] if place > begin else 0)
+        p = np.int64(scratch.patterns[place])
         eligible = count_eligible(population, rules, scratch, now, p)
-        weight = eligible if rules.per_instance else min(eligible, 1)
-        if target < weight:
-            n = target if rules.per_instance else random_below(scratch.stream, eligible)
-            return nth_eligible(population, rules, scratch, now, p, n)
-        target -= weight
-        p, cursor = next_at_distance(buckets, scratch, u, d, cursor)
+        if not rules.per_instance and eligible > 1:
+            n = random_below(scratch.stream, eligible)
+        if n < eligible:
+            return nth_eligible(population, rules, scratch, now, p, n), place
+        # Other distances' draws took p's groups: correct its weight and draw again.
+        correct_weight(population, rules, scratch, now, d, place)
+    return np.int64(-1), begin
 
 
 @kernel
-def renormalise(log_law, rules, left, law):  # type: ignore[no-untyped-def]
-    """Set `law` to the running sums of the probabilities of the distances with anything left.
+def correct_weight(population, rules, scratch, now, d, place):  # type: ignore[no-untyped-def]
+    """Bring the listed weight of the pattern at `place` up to date."""
+    running = scratch.running
+    before = running[place - 1] if place > scratch.listed_begin[d] else 0
+    p = np.int64(scratch.patterns[place])
+    change = running[place] - before - left_of_pattern(population, rules, scratch, now, p)
+    begin = scratch.listed_begin[d]
+    for lane in range(place - (place - begin) % LANES, scratch.listed_end[d], LANES):
+        for k in range(lane, lane + LANES):
+            running[k] -= change if k >= place else 0
+    scratch.left[d] -= change
 
-    They are relative to the likeliest of these. Returns their total. From the last distance on the
-    sums are infinite, so that rounding can never carry a draw beyond it.
+
+# While at least this share of a bucket is left, an instance is guessed, which is mostly right; after
+# GUESSES wrong guesses, or with less left, the bucket is listed. Both ways are exact, so these
+# numbers only set the speed.
+GUESS_WHILE_LEFT = 0.4
+GUESSES = 8
+
+
+@kernel
+def guess_eligible(buckets, population, rules, scratch, unit, now, u, d):  # type: ignore[no-untyped-def]
+    """An eligible instance at distance d, or -1 after GUESSES wrong guesses."""
+    for _ in range(GUESSES):
+        instance = guess_instance(buckets, population, scratch, unit, u, d)
+        if is_eligible(population, rules, scratch, now, instance):
+            return instance
+        if not rules.per_instance:
+            # The pattern stays chosen as long as another of its instances is eligible.
+            p = np.int64(population.pattern_of[instance])
+            eligible = count_eligible(population, rules, scratch, now, p)
+            if eligible > 0:
+                n = random_below(scratch.stream, eligible)
+                return nth_eligible(population, rules, scratch, now, p, n)
+    return np.int64(-1)
+
+
+@kernel
+def take(population, rules, scratch, now, instance):  # type: ignore[no-untyped-def]
+    """Mark the instance, or its pattern, and its group as taken."""
+    key = population.pattern_of[instance] if rules.distinct_patterns else instance
+    scratch.key_taken[key] = now
+    if population.group_of.shape[0] > 0:
+        scratch.group_taken[population.group_of[instance]] = now
+
+
+@kernel
+def condition(log_law, rules, left, weights, law):  # type: ignore[no-untyped-def]
+    """Set `weights` and `law` to the law of the distances with anything left; returns their total.
+
+    Weights are relative to the likeliest of these. From the last distance on the running sums are
+    infinite, so that rounding can never carry a draw beyond it.
     """
     largest = -np.inf
-    last = 0
     for k in range(log_law.shape[0]):
         if rules.nearest or left[rules.low + k] > 0:
             largest = max(largest, log_law[k])
-            last = k
-    total = 0.0
     for k in range(log_law.shape[0]):
-        if rules.nearest or left[rules.low + k] > 0:
-            total += np.exp(log_law[k] - largest)
-        law[k] = total if k < last else np.inf
+        open_here = rules.nearest or left[rules.low + k] > 0
+        weights[k] = np.exp(log_law[k] - largest) if open_here else 0.0
+    return running_sums(weights, law)
+
+
+@kernel
+def running_sums(weights, law):  # type: ignore[no-untyped-def]
+    total = 0.0
+    last = 0
+    for k in range(weights.shape[0]):
+        total += weights[k]
+        law[k] = total
+        if weights[k] > 0.0:
+            last = k
+    law[last:] = np.inf
+    return total
+
+
+@kernel
+def close_distance(log_law, rules, left, weights, law, d):  # type: ignore[no-untyped-def]
+    """Take the exhausted distance d out of the law; returns the new total."""
+    weights[d - rules.low] = 0.0
+    total = running_sums(weights, law)
+    if total < 1e-200:  # what is left is about to underflow: take it relative to its own largest
+        total = condition(log_law, rules, left, weights, law)
     return total
 
 
@@ -389,6 +444,7 @@ def draw_batches(  # type: ignore[no-untyped-def]
 
     log_law: (M, high - low + 1). batches: (M, batch size), filled from the left; lengths: (M,).
     """
+    # Whether every pattern weighs one, not its instances.
     unit = not rules.per_instance or population.members.shape[0] == population.counts.shape[0]
     last = rules.low + log_law.shape[1] - 1
     reach = min(last, scratch.block_mass.shape[1] - 1)
@@ -402,9 +458,8 @@ def draw_batches(  # type: ignore[no-untyped-def]
         )
         mass[:] = 0
         if buckets.order.shape[0] > 0:
-            table = buckets.offsets if unit else buckets.mass_offsets
             for d in range(rules.low, reach + 1):
-                mass[d] = table[u, d + 1] - table[u, d]
+                mass[d] = buckets.offsets[u, d + 1] - buckets.offsets[u, d]
         else:
             scan_row(
                 buckets.words, population.counts, unit, u,
@@ -414,35 +469,48 @@ def draw_batches(  # type: ignore[no-untyped-def]
         for d in range(rules.low, last + 1):
             left[d] = mass[d]
             open_distances += mass[d] > 0
-        total = renormalise(log_law[b], rules, left, law)
+        scratch.listed_begin[:] = -1
+        listed = 0
+        total = condition(log_law[b], rules, left, scratch.weights, law)
 
-        instance = np.int64(anchor)
-        size = 0
-        draws = 0
+        take(population, rules, scratch, now, anchor)
+        batches[b, 0] = anchor
+        size, draws = 1, 1
         wanted = batches.shape[1]
-        while True:
+        while size < wanted and open_distances > 0:
+            d = draw_distance(rules, scratch.stream, left, law, total)
+            if rules.replacement:
+                draws += 1
+                instance = guess_instance(buckets, population, scratch, unit, u, d)
+                if is_eligible(population, rules, scratch, now, instance):
+                    take(population, rules, scratch, now, instance)
+                    batches[b, size] = instance
+                    size += 1
+                if draws == wanted:
+                    break
+                continue
+
+            instance = np.int64(-1)
+            if scratch.listed_begin[d] < 0 and left[d] >= GUESS_WHILE_LEFT * mass[d]:
+                instance = guess_eligible(buckets, population, rules, scratch, unit, now, u, d)
+            if instance >= 0:
+                take(population, rules, scratch, now, instance)
+                if rules.distinct_patterns:
+                    left[d] -= 1 if unit else population.counts[population.pattern_of[instance]]
+            else:
+                if scratch.listed_begin[d] < 0:
+                    listed = list_bucket(
+                        buckets, population, rules, scratch, unit, now, u, d, listed
+                    )
+                instance, place = draw_listed(population, rules, scratch, now, d)
+                if instance >= 0:
+                    take(population, rules, scratch, now, instance)
+                    correct_weight(population, rules, scratch, now, d, place)
             if instance >= 0:
                 batches[b, size] = instance
                 size += 1
-                p = np.int64(population.pattern_of[instance])
-                scratch.key_taken[p if rules.distinct_patterns else instance] = now
-                if population.group_of.shape[0] > 0:
-                    scratch.group_taken[population.group_of[instance]] = now
-            draws += 1
-            if size == wanted or open_distances == 0 or (rules.replacement and draws == wanted):
-                break
-            d = draw_distance(rules, scratch.stream, left, law, total)
-            instance = draw_instance(buckets, population, rules, scratch, unit, now, u, d)
-            if rules.replacement:
-                continue
-            if instance < 0:
-                left[d] = 0  # groups or repeated patterns: only now is it known
-            elif rules.distinct_patterns:
-                left[d] -= 1 if unit else population.counts[population.pattern_of[instance]]
-            elif rules.per_instance:
-                left[d] -= 1
             if left[d] == 0:
                 open_distances -= 1
                 if not rules.nearest:
-                    total = renormalise(log_law[b], rules, left, law)
+                    total = close_distance(log_law[b], rules, left, scratch.weights, law, d)
         lengths[b] = size

@@ -139,13 +139,12 @@ def unweighted_histogram_rows(words, begin, end, scratch, table, histogram):  # 
 
 @kernel
 def sort_rows(  # type: ignore[no-untyped-def]
-    words, counts, stride, begin, end, scratch, bins, order, offsets, mass_offsets, cumulative
+    words, members, starts, counts, begin, end, scratch, bins, order, offsets
 ):
-    """Sort the patterns of each row begin..end by distance, ascending in id at equal distance.
+    """Sort the members of all patterns by their distance from each pattern begin..end.
 
-    order[u]: the patterns; offsets[u, d]: the first place of distance d in it.
-    mass_offsets[u, d]: instances nearer than d; cumulative[u, k]: instances among the first
-    k * stride places. Both are left alone where they have no rows (every pattern one instance).
+    order[u]: the members, ascending in pattern and then in `members` at equal distance.
+    offsets[u, d]: the first place of distance d in it.
     """
     patterns = words.shape[1]
     distances = offsets.shape[1] - 1
@@ -158,12 +157,12 @@ def sort_rows(  # type: ignore[no-untyped-def]
         quarter = patterns // 4
         for j in range(quarter):
             k = 4 * j
-            bins[0, scratch[k]] += 1
-            bins[1, scratch[k + 1]] += 1
-            bins[2, scratch[k + 2]] += 1
-            bins[3, scratch[k + 3]] += 1
+            bins[0, scratch[k]] += counts[k]
+            bins[1, scratch[k + 1]] += counts[k + 1]
+            bins[2, scratch[k + 2]] += counts[k + 2]
+            bins[3, scratch[k + 3]] += counts[k + 3]
         for k in range(4 * quarter, patterns):
-            bins[0, scratch[k]] += 1
+            bins[0, scratch[k]] += counts[k]
         total = 0
         for d in range(distances):
             offsets[u, d] = total
@@ -173,18 +172,6 @@ def sort_rows(  # type: ignore[no-untyped-def]
         row = order[u]
         for p in range(patterns):
             d = scratch[p]
-            row[place[d]] = p
-            place[d] += 1
-        if cumulative.shape[0] > 0:
-            mass = 0
-            d = 0
-            for k in range(patterns):
-                while offsets[u, d] <= k:
-                    mass_offsets[u, d] = mass
-                    d += 1
-                if k % stride == 0:
-                    cumulative[u, k // stride] = mass
-                mass += counts[row[k]]
-            while d <= distances:
-                mass_offsets[u, d] = mass
-                d += 1
+            for k in range(starts[p], starts[p] + counts[p]):
+                row[place[d]] = members[k]
+                place[d] += 1

@@ -1,7 +1,7 @@
 """DistanceBucketIndex: for an anchor, which instances lie at which distance.
 
 Two answers behind one interface. While they fit the memory limit, every pattern's row is sorted
-by distance beforehand: two bytes a pair of patterns, a draw in constant time. Beyond it, an
+by distance beforehand: two bytes a pair, a draw in constant time. Beyond it, an
 anchor's distances are computed when they are asked for, from the packed words. Both give the same
 buckets in the same order, and so the same batches.
 """
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from maninegs_sampling import _kernels
 from maninegs_sampling._draw import Buckets
-from maninegs_sampling.errors import InvalidTypeError, InvalidValueError
+from maninegs_sampling.errors import InvalidTypeError, InvalidValueError, check_choice
 from maninegs_sampling.hamming import (
     distance_dtype,
     pattern_distances,
@@ -25,10 +25,6 @@ from maninegs_sampling.store import ManifestationStore
 
 _UNITS = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3, "T": 1000**4}
 _UNITS |= {"Ki": 1024, "Mi": 1024**2, "Gi": 1024**3, "Ti": 1024**4}
-
-# Places of a row between two entries of its cumulative counts: finding an instance by its number
-# walks at most this many patterns. Small stores keep every entry; the memory does not matter there.
-_SMALL, _STRIDE = 2048, 32
 
 # Rows sorted by one thread before it takes the next slab.
 _SLAB_ROWS = 64
@@ -61,9 +57,10 @@ class DistanceBucketIndex:
 
     Parameters:
         store: the manifestations.
-        memory_limit: bytes, or a text such as "1GiB", that precomputed buckets may take. They take
-            2 bytes for each pair of patterns (4 beyond 65,536 patterns), an eighth of a byte more
-            where patterns have several instances, and 4 bytes for each pattern and distance.
+        memory_limit: bytes, or a text such as "1GiB", that precomputed buckets may take.
+        rows: what a bucket is drawn from, "instances" or "patterns". Precomputed buckets take 2
+            bytes for each pair of a pattern and an instance, or of two patterns; 4 where there
+            are more than 65,536 of them.
 
     Attributes:
         precomputed: whether the buckets fitted and were precomputed.
@@ -78,50 +75,53 @@ class DistanceBucketIndex:
         [3]
     """
 
-    def __init__(self, store: ManifestationStore, *, memory_limit: int | str = "1GiB") -> None:
+    def __init__(
+        self,
+        store: ManifestationStore,
+        *,
+        memory_limit: int | str = "1GiB",
+        rows: str = "instances",
+    ) -> None:
         if not isinstance(store, ManifestationStore):
             raise InvalidTypeError(
                 f"store must be a ManifestationStore; got {type(store).__name__}"
             )
+        check_choice("rows", rows, ("instances", "patterns"))
         self.store = store
+        self.rows = rows
         patterns, distances = store.n_patterns, store.n_bits + 1
-        id_dtype = np.dtype(np.uint16 if patterns <= 2**16 else np.uint32)
-        weighted = store.n_instances > patterns
-        stride = 1 if patterns <= _SMALL else _STRIDE
-        strides = -(-patterns // stride)
-        per_pattern = patterns * id_dtype.itemsize + (distances + 1) * 4
-        if weighted:
-            per_pattern += (distances + 1) * 4 + strides * 4
-        self.precomputed = patterns * per_pattern <= parse_size(memory_limit)
-        self.nbytes = patterns * per_pattern if self.precomputed else 0
+        length = store.n_instances if rows == "instances" else patterns
+        id_dtype = np.dtype(np.uint16 if length <= 2**16 else np.uint32)
+        nbytes = patterns * (length * id_dtype.itemsize + (distances + 1) * 4)
+        self.precomputed = nbytes <= parse_size(memory_limit)
+        self.nbytes = nbytes if self.precomputed else 0
 
-        rows = patterns if self.precomputed else 0
-        weighted_rows = rows if weighted else 0
+        n_rows = patterns if self.precomputed else 0
         self.buckets = Buckets(
             words=transposed(store.words),
-            order=np.empty((rows, patterns), id_dtype),
-            offsets=np.empty((rows, distances + 1), np.int32),
-            mass_offsets=np.empty((weighted_rows, distances + 1), np.int32),
-            cumulative=np.empty((weighted_rows, strides), np.int32),
-            stride=stride,
+            order=np.empty((n_rows, length), id_dtype),
+            offsets=np.empty((n_rows, distances + 1), np.int32),
         )
-        run_on_threads(self._sort, [*range(0, rows, _SLAB_ROWS), rows])
+        run_on_threads(self._sort, [*range(0, n_rows, _SLAB_ROWS), n_rows])
 
     def _sort(self, begin: int, end: int) -> None:
-        buckets, store = self.buckets, self.store
-        scratch = np.empty(store.n_patterns, distance_dtype(store.n_bits))
+        store = self.store
+        if self.rows == "instances":
+            members, starts, counts = self.members, self.starts, store.counts
+        else:
+            members = starts = np.arange(store.n_patterns, dtype=np.int32)
+            counts = np.ones(store.n_patterns, np.int32)
         _kernels.sort_rows(
-            buckets.words,
-            store.counts,
-            buckets.stride,
+            self.buckets.words,
+            members,
+            starts,
+            counts,
             begin,
             end,
-            scratch,
+            np.empty(store.n_patterns, distance_dtype(store.n_bits)),
             np.empty((4, store.n_bits + 1), np.int64),
-            buckets.order,
-            buckets.offsets,
-            buckets.mass_offsets,
-            buckets.cumulative,
+            self.buckets.order,
+            self.buckets.offsets,
         )
 
     @cached_property
@@ -158,12 +158,15 @@ class DistanceBucketIndex:
             )
         if self.precomputed:
             begin, end = self.buckets.offsets[pattern, distance : distance + 2]
-            patterns = self.buckets.order[pattern, begin:end]
+            items = self.buckets.order[pattern, begin:end]
         else:
-            patterns = np.flatnonzero(pattern_distances(self.store, pattern) == distance)
-        chosen = np.zeros(self.store.n_patterns, dtype=np.bool_)
-        chosen[patterns] = True
-        instances = np.flatnonzero(chosen[self.store.pattern_of])
+            items = np.flatnonzero(pattern_distances(self.store, pattern) == distance)
+        if self.precomputed and self.rows == "instances":
+            instances = np.sort(items).astype(np.int64)
+        else:
+            chosen = np.zeros(self.store.n_patterns, dtype=np.bool_)
+            chosen[items] = True
+            instances = np.flatnonzero(chosen[self.store.pattern_of])
         return instances[instances != instance]
 
     def _pattern(self, instance: int) -> int:

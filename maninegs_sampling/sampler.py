@@ -13,7 +13,7 @@ from torch.utils.data import BatchSampler, DataLoader, IterableDataset, Sampler
 from torch.utils.data.distributed import DistributedSampler
 
 from maninegs_sampling import randomness
-from maninegs_sampling._draw import Population, Rules, Scratch, draw_batches
+from maninegs_sampling._draw import LANES, Population, Rules, Scratch, draw_batches
 from maninegs_sampling._kernels import TILE
 from maninegs_sampling.distribution import check_mu, check_sigma, log_weights
 from maninegs_sampling.errors import (
@@ -232,7 +232,7 @@ class ManiNegBatchSampler(BatchSampler):
         self.high = self._find_high(high)
         self._batches_per_epoch = self._count_batches(batches_per_epoch)
 
-        self.index = DistanceBucketIndex(store, memory_limit=memory_limit)
+        self.index = DistanceBucketIndex(store, memory_limit=memory_limit, rows=f"{draw}s")
         anchor_stream = randomness.generator_at(self.seed, randomness.ANCHOR_ORDER)
         self._anchor_order = anchor_stream.permutation(store.n_instances)
         self._epoch = 0
@@ -344,7 +344,12 @@ class ManiNegBatchSampler(BatchSampler):
             stream=np.empty(11, np.uint64),
             mass=np.empty(size, np.int64),
             left=np.zeros(size, np.int64),
+            weights=np.empty(self.high - self.low + 1),
             law=np.empty(self.high - self.low + 1),
+            listed_begin=np.empty(size, np.int64),
+            listed_end=np.empty(size, np.int64),
+            patterns=np.empty(store.n_patterns + LANES * size, np.int32),
+            running=np.empty(store.n_patterns + LANES * size, np.int64),
             distances=np.empty(store.n_patterns if scanned else 0, distance_dtype(store.n_bits)),
             block_mass=np.empty(
                 (-(-store.n_patterns // TILE) if scanned else 0, store.n_bits + 1), np.int64
