@@ -347,7 +347,7 @@ def correct_weight(population, rules, scratch, now, d, place):  # type: ignore[n
 # While at least this share of a bucket is left, an instance is guessed, which is mostly right; after
 # GUESSES wrong guesses, or with less left, the bucket is listed. Both ways are exact, so these
 # numbers only set the speed.
-GUESS_WHILE_LEFT = 0.4
+GUESS_WHILE_LEFT = 0.25
 GUESSES = 8
 
 
@@ -418,22 +418,26 @@ def close_distance(log_law, rules, left, weights, law, d):  # type: ignore[no-un
 
 
 @kernel
-def draw_distance(rules, stream, left, law, total):  # type: ignore[no-untyped-def]
-    """A distance by `law`, moved to the nearest one with anything left under `rules.nearest`."""
+def draw_distance(rules, stream, law, total):  # type: ignore[no-untyped-def]
+    """A distance by `law`."""
     target = random_unit(stream) * total
     chosen = rules.low
     for k in range(law.shape[0]):
         chosen += law[k] <= target
-    if rules.nearest:
-        last = rules.low + law.shape[0] - 1
-        away = 0
-        while True:
-            if chosen - away >= rules.low and left[chosen - away] > 0:
-                return chosen - away
-            if chosen + away <= last and left[chosen + away] > 0:
-                return chosen + away
-            away += 1
     return chosen
+
+
+@kernel
+def nearest_open(rules, left, law, d):  # type: ignore[no-untyped-def]
+    """The distance nearest to d with anything left, the lower one on a tie. There is one."""
+    last = rules.low + law.shape[0] - 1
+    away = 0
+    while True:
+        if d - away >= rules.low and left[d - away] > 0:
+            return d - away
+        if d + away <= last and left[d + away] > 0:
+            return d + away
+        away += 1
 
 
 @kernel
@@ -477,10 +481,14 @@ def draw_batches(  # type: ignore[no-untyped-def]
         batches[b, 0] = anchor
         size, draws = 1, 1
         wanted = batches.shape[1]
+        drawn = -1
         while size < wanted and open_distances > 0:
-            d = draw_distance(rules, scratch.stream, left, law, total)
+            if drawn < 0:
+                drawn = draw_distance(rules, scratch.stream, law, total)
+            d = nearest_open(rules, left, law, drawn) if rules.nearest else drawn
             if rules.replacement:
                 draws += 1
+                drawn = -1
                 instance = guess_instance(buckets, population, scratch, unit, u, d)
                 if is_eligible(population, rules, scratch, now, instance):
                     take(population, rules, scratch, now, instance)
@@ -509,6 +517,8 @@ def draw_batches(  # type: ignore[no-untyped-def]
             if instance >= 0:
                 batches[b, size] = instance
                 size += 1
+            if instance >= 0 or not rules.nearest:
+                drawn = -1  # else it moves on to the next nearest distance
             if left[d] == 0:
                 open_distances -= 1
                 if not rules.nearest:

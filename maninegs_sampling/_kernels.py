@@ -100,10 +100,6 @@ def histogram_rows(words, counts, begin, end, scratch, bins, histogram):  # type
             histogram[d] += counts[i] * (bins[0, d] + bins[1, d] + bins[2, d] + bins[3, d])
 
 
-# Rows between two readings of the pair table: its uint32 cells cannot overflow before.
-FLUSH_ROWS = 1024
-
-
 @kernel
 def unweighted_histogram_rows(words, begin, end, scratch, table, histogram):  # type: ignore[no-untyped-def]
     """Like `histogram_rows` with all counts 1 and distances below 256, about twice as fast.
@@ -114,6 +110,8 @@ def unweighted_histogram_rows(words, begin, end, scratch, table, histogram):  # 
     patterns = words.shape[1]
     distances = histogram.shape[0]
     two = scratch.view(np.uint16)
+    # A row adds at most patterns / 4 to a uint32 cell; the table is read before one can overflow.
+    rows_between = max(1, min(1024, 2**32 // patterns))
     for i in range(begin, end):
         for tile in range(i + 1, patterns, TILE):
             tile_end = min(patterns, tile + TILE)
@@ -127,7 +125,7 @@ def unweighted_histogram_rows(words, begin, end, scratch, table, histogram):  # 
                 table[1, two[2 * k + 1]] += 1
             if size // 2 > 2 * quarter:
                 table[0, two[2 * quarter]] += 1
-        if (i - begin) % FLUSH_ROWS == FLUSH_ROWS - 1 or i == end - 1:
+        if (i - begin) % rows_between == rows_between - 1 or i == end - 1:
             for a in range(distances):
                 for b in range(distances):
                     seen = np.int64(table[0, 256 * a + b]) + np.int64(table[1, 256 * a + b])

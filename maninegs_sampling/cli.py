@@ -1,0 +1,185 @@
+"""The command `maninegs`: compare samplers on a table, and inspect one."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from maninegs_sampling import comparison
+from maninegs_sampling.datasets import wisconsin
+from maninegs_sampling.diagnostics import histogram_mean
+from maninegs_sampling.errors import ManiNegError, MissingExtraError
+from maninegs_sampling.hamming import distance_histogram
+from maninegs_sampling.schema import Schema, find_schema
+from maninegs_sampling.store import ManifestationStore
+
+
+def _add_table_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--schema",
+        metavar="NAME|FILE",
+        help="mvkl, cbis-ddsm, or a schema saved as JSON; inferred from the table by default",
+    )
+    parser.add_argument("--label", help="column of the outcome, which never becomes bits")
+    parser.add_argument("--groups", help="column that names groups, such as a patient id")
+    parser.add_argument("--save-schema", metavar="FILE", help="write the schema used as JSON")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="maninegs", description="Hard-negative batches by Hamming distance (ManiNeg)."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    compare = commands.add_parser("compare", help="measure uniform, mined and ManiNeg batches")
+    compare.add_argument(
+        "tables",
+        nargs="*",
+        metavar="TABLE",
+        help="CSV or Parquet; without one, the Wisconsin breast cancer data of scikit-learn",
+    )
+    _add_table_options(compare)
+    compare.add_argument("--batch-size", type=int, default=64)
+    compare.add_argument(
+        "--mu",
+        type=float,
+        nargs="+",
+        help="means of the law; by default the mean distance in the data, half of it, and 0",
+    )
+    compare.add_argument("--sigma", type=float, default=3.0)
+    compare.add_argument("--epochs", type=int, default=20, help="epochs to measure")
+    compare.add_argument("--seed", type=int, default=0)
+    compare.add_argument("--out", type=Path, default=Path("comparison"), metavar="DIR")
+    compare.set_defaults(run=run_compare)
+
+    inspect = commands.add_parser("inspect", help="say what a table's manifestations are like")
+    inspect.add_argument("tables", nargs="+", metavar="TABLE", help="CSV or Parquet")
+    _add_table_options(inspect)
+    inspect.set_defaults(run=run_inspect)
+    return parser
+
+
+def _find_schema(options: argparse.Namespace) -> Schema:
+    """The schema that the options name or, inferred and printed, the table's own."""
+    if options.schema is None:
+        schema = Schema.infer(options.tables, label=options.label, groups=options.groups)
+        print("The schema was inferred; --save-schema FILE writes it, to be read and edited:")
+        print("\n".join(f"  {note}" for note in schema.notes) + "\n")
+    else:
+        schema = find_schema(options.schema)
+        changes = {"label": options.label, "groups": options.groups}
+        schema = replace(schema, **{k: v for k, v in changes.items() if v is not None})
+    if options.save_schema:
+        schema.save(options.save_schema)
+    return schema
+
+
+def run_compare(options: argparse.Namespace) -> None:
+    """Print the table of samplers as they are measured; write the picture and the JSON."""
+    from tqdm import tqdm
+
+    if options.tables:
+        schema = _find_schema(options)
+        store = ManifestationStore.from_table(options.tables, schema)
+        source = f"{', '.join(options.tables)} ({schema.name})"
+    else:
+        store, _ = wisconsin()
+        source = "Wisconsin breast cancer, 30 features cut into terciles"
+    options.out.mkdir(parents=True, exist_ok=True)
+    settings: dict[str, Any] = {
+        "batch_size": options.batch_size,
+        "mus": tuple(options.mu) if options.mu else comparison.default_mus(store),
+        "sigma": options.sigma,
+        "epochs": options.epochs,
+        "seed": options.seed,
+    }
+    entries = list(
+        tqdm(
+            comparison.compare(store, **settings),
+            desc="measuring",
+            unit=" samplers",
+            leave=False,
+            disable=not sys.stderr.isatty(),
+        )
+    )
+    print(f"{source}\n{store.n_instances} instances, {store.n_patterns} distinct patterns, ", end="")
+    print(f"{store.n_bits} bits; batches of {options.batch_size}, {options.epochs} epochs\n")
+    print(comparison.text_table(comparison.COLUMNS, [entry.row() for entry in entries]))
+    print("\n" + comparison.LEGEND.format(n=store.n_instances) + "\n")
+    json_path = options.out / "comparison.json"
+    comparison.save_json(json_path, store, entries, {"source": source, **settings})
+    print(f"wrote {json_path}")
+    picture_path = options.out / "comparison.png"
+    comparison.save_picture(picture_path, store, entries)
+    print(f"wrote {picture_path}")
+
+
+def _twins(bits: np.ndarray[Any, np.dtype[np.bool_]], names: Sequence[str]) -> list[str]:
+    """Pairs of bits that always agree, or always differ, with the earlier one named first."""
+    first: dict[bytes, str] = {}
+    twins = []
+    for column, name in zip(bits.T, names, strict=True):
+        if column.all() or not column.any():
+            continue
+        same, opposite = column.tobytes(), (~column).tobytes()
+        if same in first:
+            twins.append(f"{name} always equals {first[same]}")
+        elif opposite in first:
+            twins.append(f"{name} is always the opposite of {first[opposite]}")
+        else:
+            first[same] = name
+    return twins
+
+
+def run_inspect(options: argparse.Namespace) -> None:
+    """Print rows, bits, patterns, frequencies, missing cells and distances of a table."""
+    schema = _find_schema(options)
+    store = ManifestationStore.from_table(options.tables, schema)
+    bits, names = store.to_dense(), schema.bit_names
+    print(f"{store.n_instances} rows, {store.n_bits} bits, {store.n_patterns} distinct patterns")
+    print(f"the most common pattern is shared by {store.counts.max()} rows\n")
+
+    frequencies = bits.mean(axis=0)
+    rows = [
+        (name, str(int(n)), f"{100 * f:.1f}%")
+        for name, n, f in zip(names, bits.sum(axis=0), frequencies, strict=True)
+    ]
+    print(comparison.text_table(("bit", "rows", "share"), rows))
+
+    missing = {name: n for name, n in schema.count_missing(options.tables).items() if n}
+    print("\nmissing cells: " + (", ".join(f"{k} {n}" for k, n in missing.items()) or "none"))
+    constant = [
+        f"{name} (always {int(f)})" for name, f in zip(names, frequencies, strict=True) if f in (0, 1)
+    ]
+    print("constant bits: " + (", ".join(constant) or "none"))
+    print("duplicate bits: " + (", ".join(_twins(bits, names)) or "none"))
+
+    histogram = distance_histogram(store)
+    largest = int(np.flatnonzero(np.append(1, histogram[1:]))[-1])
+    print(f"\npairs of rows by Hamming distance (mean {histogram_mean(histogram):.2f})")
+    longest = max(1, histogram.max())
+    for distance in range(largest + 1):
+        n = int(histogram[distance])
+        print(f"{distance:4d} {n:12d}  {'#' * round(50 * n / longest)}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except MissingExtraError as error:
+        print(f"maninegs: {error}", file=sys.stderr)
+        return 3
+    except (ManiNegError, OSError) as error:
+        print(f"maninegs: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
