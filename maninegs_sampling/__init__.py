@@ -12,11 +12,15 @@ from maninegs_sampling.schedules import (
     LinearAnnealing,
     StepwiseAnnealing,
 )
+from maninegs_sampling.schema import CBIS_DDSM, MVKL, Schema
 from maninegs_sampling.store import ManifestationStore
+from maninegs_sampling.traits import Trait
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "CBIS_DDSM",
+    "MVKL",
     "Constant",
     "CosineAnnealing",
     "DistanceBucketIndex",
@@ -25,7 +29,9 @@ __all__ = [
     "ManiNegBatchSampler",
     "ManiNegError",
     "ManifestationStore",
+    "Schema",
     "StepwiseAnnealing",
+    "Trait",
     "TruncatedGaussian",
     "distance_histogram",
     "max_distance",

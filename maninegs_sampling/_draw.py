@@ -79,7 +79,7 @@ def multiply_high(typing_context: Any, a: Any, b: Any) -> Any:
 
 
 @kernel
-def start_stream(stream, seed, purpose, a, b, c):  # type: ignore[no-untyped-def]
+def start_stream(stream, seed, purpose, a, b, c):
     """Put `stream` where `randomness.generator_at(seed, purpose, (a, b, c))` starts."""
     stream[0] = seed
     stream[1] = purpose
@@ -91,7 +91,7 @@ def start_stream(stream, seed, purpose, a, b, c):  # type: ignore[no-untyped-def
 
 
 @kernel
-def next_word(stream):  # type: ignore[no-untyped-def]
+def next_word(stream):
     """The next 64 random bits: Philox 4x64 with ten rounds (Salmon et al. 2011), as in numpy."""
     used = np.int64(stream[10])
     if used == 4:
@@ -113,19 +113,19 @@ def next_word(stream):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def random_below(stream, limit):  # type: ignore[no-untyped-def]
+def random_below(stream, limit):
     """A number in [0, limit), uniform to within limit / 2**64."""
     return np.int64(multiply_high(next_word(stream), np.uint64(limit)))
 
 
 @kernel
-def random_unit(stream):  # type: ignore[no-untyped-def]
+def random_unit(stream):
     """A float64 in [0, 1), a multiple of 2**-53."""
     return np.float64(next_word(stream) >> np.uint64(11)) * 2.0**-53
 
 
 @kernel
-def scan_row(words, counts, unit, u, distances, block_mass, bins, mass):  # type: ignore[no-untyped-def]
+def scan_row(words, counts, unit, u, distances, block_mass, bins, mass):
     """Compute pattern u's distances and the weight at each, in blocks of TILE patterns."""
     patterns = words.shape[1]
     size = block_mass.shape[1]
@@ -165,7 +165,7 @@ CHUNK = 64
 
 
 @kernel
-def select_scanned(distances, block_mass, counts, unit, d, target):  # type: ignore[no-untyped-def]
+def select_scanned(distances, block_mass, counts, unit, d, target):
     """The pattern at distance d that holds weight number `target`, and the rest of `target`."""
     block = 0
     while target >= block_mass[block, d]:
@@ -196,7 +196,7 @@ def select_scanned(distances, block_mass, counts, unit, d, target):  # type: ign
 
 
 @kernel
-def is_eligible(population, rules, scratch, now, instance):  # type: ignore[no-untyped-def]
+def is_eligible(population, rules, scratch, now, instance):
     """Whether neither the instance (or its pattern) nor its group is in the batch."""
     key = population.pattern_of[instance] if rules.distinct_patterns else instance
     if scratch.key_taken[key] == now:
@@ -207,7 +207,7 @@ def is_eligible(population, rules, scratch, now, instance):  # type: ignore[no-u
 
 
 @kernel
-def count_eligible(population, rules, scratch, now, p):  # type: ignore[no-untyped-def]
+def count_eligible(population, rules, scratch, now, p):
     """How many instances of pattern p are eligible."""
     if rules.distinct_patterns:
         if scratch.key_taken[p] == now:
@@ -222,7 +222,7 @@ def count_eligible(population, rules, scratch, now, p):  # type: ignore[no-untyp
 
 
 @kernel
-def nth_eligible(population, rules, scratch, now, p, n):  # type: ignore[no-untyped-def]
+def nth_eligible(population, rules, scratch, now, p, n):
     """The n-th eligible instance of pattern p, which has more than n."""
     if rules.distinct_patterns and population.group_of.shape[0] == 0:
         return np.int64(population.members[population.starts[p] + n])
@@ -236,25 +236,25 @@ def nth_eligible(population, rules, scratch, now, p, n):  # type: ignore[no-unty
 
 
 @kernel
-def guess_instance(buckets, population, scratch, unit, u, d):  # type: ignore[no-untyped-def]
-    """An instance at distance d, eligible or not: any if not `unit`, else any of any pattern."""
+def guess_instance(buckets, population, rules, scratch, unit, u, d):
+    """An instance at distance d by the rule of `per_instance`, eligible or not."""
     target = random_below(scratch.stream, scratch.mass[d])
     if buckets.order.shape[0] > 0:
         p = np.int64(buckets.order[u, buckets.offsets[u, d] + target])
-        if not unit:
+        if rules.per_instance:
             return p  # rows of instances
         target = np.int64(0)
     else:
         p, target = select_scanned(
             scratch.distances, scratch.block_mass, population.counts, unit, d, target
         )
-    if unit and population.counts[p] > 1:
+    if not rules.per_instance and population.counts[p] > 1:
         target = random_below(scratch.stream, population.counts[p])
     return np.int64(population.members[population.starts[p] + target])
 
 
 @kernel
-def left_of_pattern(population, rules, scratch, now, p):  # type: ignore[no-untyped-def]
+def left_of_pattern(population, rules, scratch, now, p):
     """The weight that pattern p has left."""
     eligible = count_eligible(population, rules, scratch, now, p)
     return eligible if rules.per_instance else min(eligible, 1)
@@ -266,18 +266,19 @@ LANES = 16
 
 
 @kernel
-def list_bucket(buckets, population, rules, scratch, unit, now, u, d, begin):  # type: ignore[no-untyped-def]
+def list_bucket(buckets, population, rules, scratch, now, u, d, begin):
     """Write distance d's bucket to `patterns` and `running` from `begin` on; returns its end."""
     end = begin
     if buckets.order.shape[0] > 0:
         place = np.int64(buckets.offsets[u, d])
         while place < buckets.offsets[u, d + 1]:
             p = np.int64(buckets.order[u, place])
-            if not unit:
+            if rules.per_instance:  # rows of instances, those of a pattern side by side
                 p = np.int64(population.pattern_of[p])
+                place += population.counts[p] - 1
+            place += 1
             scratch.patterns[end] = p
             end += 1
-            place += 1 if unit else population.counts[p]
     else:
         distances = scratch.distances
         for block in range(scratch.block_mass.shape[0]):
@@ -308,7 +309,7 @@ def list_bucket(buckets, population, rules, scratch, unit, now, u, d, begin):  #
 
 
 @kernel
-def draw_listed(population, rules, scratch, now, d):  # type: ignore[no-untyped-def]
+def draw_listed(population, rules, scratch, now, d):
     """An eligible instance at the listed distance d and its place; -1 if there is none."""
     begin, end = scratch.listed_begin[d], scratch.listed_end[d]
     running = scratch.running
@@ -331,7 +332,7 @@ def draw_listed(population, rules, scratch, now, d):  # type: ignore[no-untyped-
 
 
 @kernel
-def correct_weight(population, rules, scratch, now, d, place):  # type: ignore[no-untyped-def]
+def correct_weight(population, rules, scratch, now, d, place):
     """Bring the listed weight of the pattern at `place` up to date."""
     running = scratch.running
     before = running[place - 1] if place > scratch.listed_begin[d] else 0
@@ -344,18 +345,18 @@ def correct_weight(population, rules, scratch, now, d, place):  # type: ignore[n
     scratch.left[d] -= change
 
 
-# While at least this share of a bucket is left, an instance is guessed, which is mostly right; after
-# GUESSES wrong guesses, or with less left, the bucket is listed. Both ways are exact, so these
-# numbers only set the speed.
+# While at least this share of a bucket is left, an instance is guessed, which is mostly right.
+# After GUESSES wrong guesses, or with less left, the bucket is listed. Both ways are exact, so
+# these numbers only set the speed.
 GUESS_WHILE_LEFT = 0.25
 GUESSES = 8
 
 
 @kernel
-def guess_eligible(buckets, population, rules, scratch, unit, now, u, d):  # type: ignore[no-untyped-def]
+def guess_eligible(buckets, population, rules, scratch, unit, now, u, d):
     """An eligible instance at distance d, or -1 after GUESSES wrong guesses."""
     for _ in range(GUESSES):
-        instance = guess_instance(buckets, population, scratch, unit, u, d)
+        instance = guess_instance(buckets, population, rules, scratch, unit, u, d)
         if is_eligible(population, rules, scratch, now, instance):
             return instance
         if not rules.per_instance:
@@ -369,7 +370,7 @@ def guess_eligible(buckets, population, rules, scratch, unit, now, u, d):  # typ
 
 
 @kernel
-def take(population, rules, scratch, now, instance):  # type: ignore[no-untyped-def]
+def take(population, rules, scratch, now, instance):
     """Mark the instance, or its pattern, and its group as taken."""
     key = population.pattern_of[instance] if rules.distinct_patterns else instance
     scratch.key_taken[key] = now
@@ -378,7 +379,7 @@ def take(population, rules, scratch, now, instance):  # type: ignore[no-untyped-
 
 
 @kernel
-def condition(log_law, rules, left, weights, law):  # type: ignore[no-untyped-def]
+def condition(log_law, rules, left, weights, law):
     """Set `weights` and `law` to the law of the distances with anything left; returns their total.
 
     Weights are relative to the likeliest of these. From the last distance on the running sums are
@@ -395,7 +396,7 @@ def condition(log_law, rules, left, weights, law):  # type: ignore[no-untyped-de
 
 
 @kernel
-def running_sums(weights, law):  # type: ignore[no-untyped-def]
+def running_sums(weights, law):
     total = 0.0
     last = 0
     for k in range(weights.shape[0]):
@@ -408,7 +409,7 @@ def running_sums(weights, law):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def close_distance(log_law, rules, left, weights, law, d):  # type: ignore[no-untyped-def]
+def close_distance(log_law, rules, left, weights, law, d):
     """Take the exhausted distance d out of the law; returns the new total."""
     weights[d - rules.low] = 0.0
     total = running_sums(weights, law)
@@ -418,7 +419,7 @@ def close_distance(log_law, rules, left, weights, law, d):  # type: ignore[no-un
 
 
 @kernel
-def draw_distance(rules, stream, law, total):  # type: ignore[no-untyped-def]
+def draw_distance(rules, stream, law, total):
     """A distance by `law`."""
     target = random_unit(stream) * total
     chosen = rules.low
@@ -428,7 +429,7 @@ def draw_distance(rules, stream, law, total):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def nearest_open(rules, left, law, d):  # type: ignore[no-untyped-def]
+def nearest_open(rules, left, law, d):
     """The distance nearest to d with anything left, the lower one on a tie. There is one."""
     last = rules.low + law.shape[0] - 1
     away = 0
@@ -441,10 +442,10 @@ def nearest_open(rules, left, law, d):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def draw_batches(  # type: ignore[no-untyped-def]
+def draw_batches(
     buckets, population, rules, scratch, anchors, log_law, seed, purpose, position, batches, lengths
 ):
-    """Draw one batch for each anchor; batch b is stream (position[0] + b, position[1], position[2]).
+    """Draw one batch for each anchor, batch b from the stream at position + (b, 0, 0).
 
     log_law: (M, high - low + 1). batches: (M, batch size), filled from the left; lengths: (M,).
     """
@@ -489,7 +490,7 @@ def draw_batches(  # type: ignore[no-untyped-def]
             if rules.replacement:
                 draws += 1
                 drawn = -1
-                instance = guess_instance(buckets, population, scratch, unit, u, d)
+                instance = guess_instance(buckets, population, rules, scratch, unit, u, d)
                 if is_eligible(population, rules, scratch, now, instance):
                     take(population, rules, scratch, now, instance)
                     batches[b, size] = instance
@@ -507,9 +508,7 @@ def draw_batches(  # type: ignore[no-untyped-def]
                     left[d] -= 1 if unit else population.counts[population.pattern_of[instance]]
             else:
                 if scratch.listed_begin[d] < 0:
-                    listed = list_bucket(
-                        buckets, population, rules, scratch, unit, now, u, d, listed
-                    )
+                    listed = list_bucket(buckets, population, rules, scratch, now, u, d, listed)
                 instance, place = draw_listed(population, rules, scratch, now, d)
                 if instance >= 0:
                     take(population, rules, scratch, now, instance)

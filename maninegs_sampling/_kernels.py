@@ -5,17 +5,15 @@ loops run over patterns and vectorise. A distance is uint8 up to 255 bits and ui
 """
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import numba
 import numpy as np
 from numba.core import types
 from numba.extending import intrinsic
 
-F = TypeVar("F", bound=Callable[..., Any])
 
-
-def kernel(function: F) -> F:
+def kernel(function: Callable[..., Any]) -> Any:
     """Compile with the one set of options that every kernel of the package shares.
 
     nogil: slabs of rows run on plain Python threads, see `hamming.run_on_threads`. Numba's own
@@ -28,10 +26,9 @@ def kernel(function: F) -> F:
     kernel may allocate.
     fastmath stays off: batches must not depend on how sums were reordered.
     """
-    compiled: F = numba.njit(
-        nogil=True, cache=True, error_model="numpy", forceinline=True, _nrt=False
-    )(function)
-    return compiled
+    return numba.njit(nogil=True, cache=True, error_model="numpy", forceinline=True, _nrt=False)(
+        function
+    )
 
 
 @intrinsic
@@ -49,7 +46,7 @@ TILE = 2048
 
 
 @kernel
-def distance_tile(words, other, i, begin, end, out):  # type: ignore[no-untyped-def]
+def distance_tile(words, other, i, begin, end, out):
     """Write the distances of pattern i of `words` to patterns begin..end of `other` into `out`."""
     word = words[0, i]
     others = other[0, begin:end]
@@ -63,7 +60,7 @@ def distance_tile(words, other, i, begin, end, out):  # type: ignore[no-untyped-
 
 
 @kernel
-def pairwise_rows(words, other, begin, end, out):  # type: ignore[no-untyped-def]
+def pairwise_rows(words, other, begin, end, out):
     """Fill rows begin..end of the distance matrix."""
     columns = other.shape[1]
     # With one word a pattern each is read once a row, and a tile would only break up the writing.
@@ -75,7 +72,7 @@ def pairwise_rows(words, other, begin, end, out):  # type: ignore[no-untyped-def
 
 
 @kernel
-def histogram_rows(words, counts, begin, end, scratch, bins, histogram):  # type: ignore[no-untyped-def]
+def histogram_rows(words, counts, begin, end, scratch, bins, histogram):
     """Add the pairs (i, j > i), begin <= i < end, weighted by counts[i] * counts[j].
 
     The four rows of `bins` hide the latency of incrementing one bin twice in a row.
@@ -101,7 +98,7 @@ def histogram_rows(words, counts, begin, end, scratch, bins, histogram):  # type
 
 
 @kernel
-def unweighted_histogram_rows(words, begin, end, scratch, table, histogram):  # type: ignore[no-untyped-def]
+def unweighted_histogram_rows(words, begin, end, scratch, table, histogram):
     """Like `histogram_rows` with all counts 1 and distances below 256, about twice as fast.
 
     Two neighbouring distances, read as one 16-bit number, are counted with a single increment of
@@ -136,9 +133,7 @@ def unweighted_histogram_rows(words, begin, end, scratch, table, histogram):  # 
 
 
 @kernel
-def sort_rows(  # type: ignore[no-untyped-def]
-    words, members, starts, counts, begin, end, scratch, bins, order, offsets
-):
+def sort_rows(words, members, starts, counts, begin, end, scratch, bins, order, offsets):
     """Sort the members of all patterns by their distance from each pattern begin..end.
 
     order[u]: the members, ascending in pattern and then in `members` at equal distance.

@@ -106,7 +106,9 @@ def run_compare(options: argparse.Namespace) -> None:
             disable=not sys.stderr.isatty(),
         )
     )
-    print(f"{source}\n{store.n_instances} instances, {store.n_patterns} distinct patterns, ", end="")
+    print(
+        f"{source}\n{store.n_instances} instances, {store.n_patterns} distinct patterns, ", end=""
+    )
     print(f"{store.n_bits} bits; batches of {options.batch_size}, {options.epochs} epochs\n")
     print(comparison.text_table(comparison.COLUMNS, [entry.row() for entry in entries]))
     print("\n" + comparison.LEGEND.format(n=store.n_instances) + "\n")
@@ -153,7 +155,9 @@ def run_inspect(options: argparse.Namespace) -> None:
     missing = {name: n for name, n in schema.count_missing(options.tables).items() if n}
     print("\nmissing cells: " + (", ".join(f"{k} {n}" for k, n in missing.items()) or "none"))
     constant = [
-        f"{name} (always {int(f)})" for name, f in zip(names, frequencies, strict=True) if f in (0, 1)
+        f"{name} (always {int(f)})"
+        for name, f in zip(names, frequencies, strict=True)
+        if f in (0, 1)
     ]
     print("constant bits: " + (", ".join(constant) or "none"))
     print("duplicate bits: " + (", ".join(_twins(bits, names)) or "none"))
@@ -164,7 +168,7 @@ def run_inspect(options: argparse.Namespace) -> None:
     longest = max(1, histogram.max())
     for distance in range(largest + 1):
         n = int(histogram[distance])
-        print(f"{distance:4d} {n:12d}  {'#' * round(50 * n / longest)}")
+        print(f"{distance:4d} {n:12d}  {'#' * round(50 * n / longest)}".rstrip())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

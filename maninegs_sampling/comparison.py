@@ -230,7 +230,7 @@ _NEUTRAL, _LAW = "#666666", "#D55E00"
 
 
 def save_picture(path: Path, store: ManifestationStore, entries: Sequence[Entry]) -> None:
-    """Draw the paper's Figure 5 for every entry: distances of (a) anchors' negatives, (b) all pairs.
+    """Draw Figure 5 of the paper for every entry: distances of (a) anchors' negatives, (b) pairs.
 
     Raises:
         MissingExtraError: matplotlib is not installed.

@@ -36,7 +36,8 @@ def check_sigma(sigma: object) -> float:
     value = float(sigma)
     if not (SMALLEST_SIGMA <= value <= LARGEST_SIGMA):
         raise InvalidValueError(
-            f"sigma must be positive, between {SMALLEST_SIGMA:g} and {LARGEST_SIGMA:g}; got {value!r}"
+            f"sigma must be positive, between {SMALLEST_SIGMA:g} and {LARGEST_SIGMA:g}; "
+            f"got {value!r}"
         )
     return value
 
@@ -96,14 +97,17 @@ class TruncatedGaussian:
         check_count("low", self.low, at_least=1)
         check_count("high", self.high, at_least=1)
         if self.low > self.high:
-            raise InvalidValueError(f"low must not exceed high; got low={self.low}, high={self.high}")
+            raise InvalidValueError(
+                f"low must not exceed high; got low={self.low}, high={self.high}"
+            )
 
     def pmf(self) -> NDArray[np.float64]:
         """Return (high + 1,) float64: entry d is the probability of distance d, 0 below `low`."""
         weights = log_weights(self.mu, self.sigma, self.low, self.high)
         probabilities = np.zeros(self.high + 1)
         probabilities[self.low :] = np.exp(weights - weights.max())
-        return probabilities / probabilities.sum()
+        pmf: NDArray[np.float64] = probabilities / probabilities.sum()
+        return pmf
 
     def sample(self, size: int | tuple[int, ...], rng: np.random.Generator) -> NDArray[np.int64]:
         """Return int64 distances of shape `size`, drawn with `rng`.
@@ -115,4 +119,4 @@ class TruncatedGaussian:
         """
         cumulative = np.cumsum(self.pmf())
         uniform = rng.random(size) * cumulative[-1]
-        return np.searchsorted(cumulative, uniform, side="right").astype(np.int64)
+        return np.asarray(np.searchsorted(cumulative, uniform, side="right"), dtype=np.int64)

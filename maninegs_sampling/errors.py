@@ -1,4 +1,4 @@
-"""The errors this package raises: each a `ManiNegError` and also the builtin a caller would expect."""
+"""The errors this package raises: each a `ManiNegError` and also the fitting builtin error."""
 
 
 class ManiNegError(Exception):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any
 
 import numba
@@ -31,9 +32,10 @@ def run_on_threads(
     The threads end before this returns, so that a process may be forked at any time after it.
     There are as many as the process may use cores, or as the variable NUMBA_NUM_THREADS says.
     """
-    slabs = [(int(a), int(b)) for a, b in zip(edges[:-1], edges[1:], strict=True) if a < b]
+    slabs = [(int(a), int(b)) for a, b in pairwise(edges) if a < b]
     # The configured number, not numba.get_num_threads(): that call would start OpenMP.
-    with ThreadPoolExecutor(numba.config.NUMBA_NUM_THREADS) as pool:
+    n_threads: int = getattr(numba.config, "NUMBA_NUM_THREADS")  # noqa: B009 (set at run time)
+    with ThreadPoolExecutor(n_threads) as pool:
         return list(pool.map(lambda slab: work(*slab), slabs))
 
 
@@ -83,7 +85,9 @@ def pairwise_hamming(
         out = np.empty(shape, dtype)
     elif not isinstance(out, np.ndarray) or out.dtype != dtype:
         got = getattr(out, "dtype", type(out).__name__)
-        raise InvalidTypeError(f"out must be an array of {dtype} for {store.n_bits} bits; got {got}")
+        raise InvalidTypeError(
+            f"out must be an array of {dtype} for {store.n_bits} bits; got {got}"
+        )
     elif out.shape != shape or not out.flags.c_contiguous or not out.flags.writeable:
         raise InvalidValueError(
             f"out must be a writable C-contiguous array of shape {shape}; got shape {out.shape}, "
@@ -103,7 +107,8 @@ def pattern_distances(store: ManifestationStore, pattern: int) -> NDArray[Any]:
     words = transposed(store.words)
     out = np.empty((1, store.n_patterns), distance_dtype(store.n_bits))
     _kernels.pairwise_rows(words[:, pattern : pattern + 1].copy(), words, 0, 1, out)
-    return out[0]
+    distances: NDArray[Any] = out[0]
+    return distances
 
 
 def distance_histogram(store: ManifestationStore) -> NDArray[np.int64]:

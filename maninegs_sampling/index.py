@@ -167,7 +167,8 @@ class DistanceBucketIndex:
             chosen = np.zeros(self.store.n_patterns, dtype=np.bool_)
             chosen[items] = True
             instances = np.flatnonzero(chosen[self.store.pattern_of])
-        return instances[instances != instance]
+        others: NDArray[np.int64] = instances[instances != instance]
+        return others
 
     def _pattern(self, instance: int) -> int:
         if not 0 <= instance < self.store.n_instances:

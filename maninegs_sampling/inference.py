@@ -1,14 +1,16 @@
-"""Guessing the traits of a table that has no schema: one decision a column, each with its reason."""
+"""Guessing the traits of a table without a schema: one decision a column, with its reason."""
 
 import re
 
 import numpy as np
 
-from maninegs_sampling.schema import Trait, normal_form
+from maninegs_sampling.traits import Trait, normal_form
 
 _YES_NO = [{"1", "0"}, {"true", "false"}, {"yes", "no"}, {"y", "n"}, {"t", "f"}]
 _YES_NO += [{"present", "absent"}]
-_IDENTIFIER = re.compile(r"(^|[_\s.-])(id|uid|uuid|guid|index|key|path|file|filename)$|^unnamed", re.I)
+_IDENTIFIER = re.compile(
+    r"(^|[_\s.-])(id|uid|uuid|guid|index|key|path|file|filename)$|^unnamed", re.I
+)
 _SEPARATORS = ("|", ";", ",", "-")
 
 
@@ -55,7 +57,9 @@ def _infer_trait(
     values = _numbers(present)
     if len(distinct) <= max_options:
         options = sorted(distinct, key=float) if values is not None else sorted(distinct)
-        if len({float(option) for option in options} if values is not None else options) < len(options):
+        if len({float(option) for option in options} if values is not None else options) < len(
+            options
+        ):
             return None, "left out, the same number is written in two ways"
         return Trait(name, "one_of", tuple(options)), f"{len(options)} options"
     if values is not None:
@@ -67,7 +71,9 @@ def _infer_trait(
         if not edges:
             return None, "left out, its quantiles coincide"
         cut = ", ".join(f"{edge:g}" for edge in edges)
-        return Trait(name, "bins", edges=tuple(edges)), f"number, {len(edges) + 1} bins cut at {cut}"
+        return Trait(
+            name, "bins", edges=tuple(edges)
+        ), f"number, {len(edges) + 1} bins cut at {cut}"
     found = _words(distinct, max_options=4 * max_options)
     if found is not None:
         separator, words = found

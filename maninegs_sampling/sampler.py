@@ -1,7 +1,6 @@
 """ManiNegBatchSampler: hard-negative minibatches drawn by Hamming distance (Algorithm 1)."""
 
 import hashlib
-import math
 import warnings
 from collections.abc import Iterator
 from typing import Any, TypeVar
@@ -65,6 +64,7 @@ class AnchorSampler(Sampler[int]):
         return len(self._batch_sampler)
 
     def set_epoch(self, epoch: int) -> None:
+        """Let the batch sampler's next pass be over `epoch`."""
         self._batch_sampler.set_epoch(epoch)
 
 
@@ -130,7 +130,7 @@ class ManiNegBatchSampler(BatchSampler):
         store: one manifestation for each item of the dataset, in the same order.
         batch_size: instances a batch, of each rank.
         mu: mean of the law before truncation: a number, or a schedule from the global step
-            (epoch * batches per epoch + k) to a number, such as `LinearAnnealing(11, 0, steps=4500)`.
+            (epoch * batches per epoch + k) to a number, `LinearAnnealing(11, 0, steps=4500)` say.
             The smaller, the harder the negatives.
         sigma: standard deviation of the law; 3 in the paper.
         low, high: smallest and largest distance of a negative. `low` is at least 1; `high=None`
@@ -175,6 +175,7 @@ class ManiNegBatchSampler(BatchSampler):
     """
 
     def __new__(cls, store: object = None, *args: Any, **options: Any) -> "ManiNegBatchSampler":
+        """Refuse a sampler in place of the store, with the reason."""
         # Checked before __init__'s signature is: Lightning rebuilds batch samplers as
         # cls(sampler, batch_size=..., drop_last=...), and "missing argument: mu" would not help.
         if isinstance(store, Sampler):
@@ -245,6 +246,7 @@ class ManiNegBatchSampler(BatchSampler):
 
     @property
     def sampler(self) -> AnchorSampler:  # type: ignore[override]
+        """The anchors, for frameworks that call `batch_sampler.sampler.set_epoch`."""
         return AnchorSampler(self)
 
     def __len__(self) -> int:
@@ -360,11 +362,12 @@ class ManiNegBatchSampler(BatchSampler):
         )
 
     def _share(self, batch: list[int]) -> list[int]:
-        """This rank's part of a global batch; parts are equally long, so a short batch loses its rest."""
+        """This rank's part of a global batch; parts are equally long, so a rest is left out."""
         size = len(batch) // self.num_replicas
         if size == 0:
             raise InvalidValueError(
-                f'shard="within" cannot split a batch of {len(batch)} over {self.num_replicas} ranks'
+                f'shard="within" cannot split a batch of {len(batch)} over '
+                f"{self.num_replicas} ranks"
             )
         return batch[self.rank * size : (self.rank + 1) * size]
 
@@ -394,7 +397,7 @@ class ManiNegBatchSampler(BatchSampler):
         if self.duplicates == "refill" and self.store.n_patterns < self._global_batch:
             raise InvalidValueError(
                 f"the store has {self.store.n_patterns} distinct patterns, too few for batches of "
-                f'{self._global_batch} without duplicates; make batch_size smaller, or '
+                f"{self._global_batch} without duplicates; make batch_size smaller, or "
                 'duplicates="keep" to let patterns repeat'
             )
         if self.duplicates in ("refill", "keep") and 0 < self._n_groups < self._global_batch:
@@ -406,7 +409,9 @@ class ManiNegBatchSampler(BatchSampler):
     def _find_high(self, high: int | None) -> int:
         if high is not None:
             if check_count("high", high, at_least=1) < self.low:
-                raise InvalidValueError(f"low must not exceed high; got low={self.low}, high={high}")
+                raise InvalidValueError(
+                    f"low must not exceed high; got low={self.low}, high={high}"
+                )
             return int(high)
         if self.empty == "renormalize":
             # The law is conditioned on the distances that an anchor has, so that every bound from
@@ -482,9 +487,10 @@ class ManiNegBatchSampler(BatchSampler):
     def _fingerprint(self) -> dict[str, Any]:
         """What must agree for two samplers to draw the same batches."""
         mu = self.mu
+        groups = self._groups.astype("<i4").tobytes()
         return {
             "store": self.store.digest,
-            "groups": hashlib.blake2b(self._groups.astype("<i4"), digest_size=8).hexdigest(),
+            "groups": hashlib.blake2b(groups, digest_size=8).hexdigest(),
             # A function's own repr holds its address, which differs between processes.
             "mu": getattr(mu, "__qualname__", None) or repr(mu),
             **{
@@ -576,7 +582,8 @@ class ManiNegBatchSampler(BatchSampler):
 
         Raises:
             InvalidTypeError: not a DataLoader, or one over an iterable dataset.
-            InvalidValueError: automatic batching is off, or the dataset's length is not the store's.
+            InvalidValueError: automatic batching is off, or the dataset and the store differ in
+                length.
 
         Example:
             >>> store = ManifestationStore.from_dense(np.eye(8, dtype=bool))
@@ -589,12 +596,12 @@ class ManiNegBatchSampler(BatchSampler):
             raise InvalidTypeError(f"loader must be a DataLoader; got {type(loader).__name__}")
         if isinstance(loader.dataset, IterableDataset):
             raise InvalidTypeError(
-                "an IterableDataset chooses its own order, so no batch sampler can act on it; wrap a "
-                "loader over a map-style dataset (one with __getitem__ and __len__)"
+                "an IterableDataset chooses its own order, so no batch sampler can act on it; wrap "
+                "a loader over a map-style dataset (one with __getitem__ and __len__)"
             )
         if loader.batch_sampler is None:
             raise InvalidValueError(
-                "loader has batch_size=None (automatic batching is off), so it has no batches to draw"
+                "loader has batch_size=None (automatic batching is off): it has no batches to draw"
             )
         if not isinstance(store, ManifestationStore):
             raise InvalidTypeError(
@@ -606,7 +613,7 @@ class ManiNegBatchSampler(BatchSampler):
                 f"the dataset has {n_items} items and the store {store.n_instances} instances; "
                 "instance i of the store must be item i of the dataset"
             )
-        settings: dict[str, Any] = {"batch_size": loader.batch_sampler.batch_size}
+        settings: dict[str, Any] = {"batch_size": getattr(loader.batch_sampler, "batch_size", None)}
         if not {"batch_size", "batches_per_epoch"} & set(options):
             settings["batches_per_epoch"] = max(1, len(loader))
         if isinstance(loader.sampler, DistributedSampler) and "distributed" not in options:

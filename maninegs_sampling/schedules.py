@@ -33,6 +33,7 @@ class Constant:
         _check_finite("value", self.value)
 
     def __call__(self, step: int) -> float:
+        """Return mu at `step`."""
         return float(self.value)
 
 
@@ -58,6 +59,7 @@ class LinearAnnealing:
         check_count("steps", self.steps, at_least=1)
 
     def __call__(self, step: int) -> float:
+        """Return mu at `step`."""
         done = min(step / self.steps, 1.0)
         return self.start + (self.end - self.start) * done
 
@@ -82,6 +84,7 @@ class CosineAnnealing:
         check_count("steps", self.steps, at_least=1)
 
     def __call__(self, step: int) -> float:
+        """Return mu at `step`."""
         done = min(step / self.steps, 1.0)
         return self.end + (self.start - self.end) * (1.0 + math.cos(math.pi * done)) / 2.0
 
@@ -107,7 +110,9 @@ class ExponentialAnnealing:
             raise InvalidValueError(f"half_life must be positive; got {self.half_life!r}")
 
     def __call__(self, step: int) -> float:
-        return self.end + (self.start - self.end) * 0.5 ** (step / self.half_life)
+        """Return mu at `step`."""
+        gap: float = 0.5 ** (step / self.half_life)
+        return self.end + (self.start - self.end) * gap
 
 
 @dataclass(frozen=True)
@@ -131,6 +136,7 @@ class StepwiseAnnealing:
         check_count("every", self.every, at_least=1)
 
     def __call__(self, step: int) -> float:
+        """Return mu at `step`."""
         return float(self.schedule(step // self.every * self.every))
 
 

@@ -1,6 +1,5 @@
 """Schemas: how a row of a table becomes the bits of a manifestation."""
 
-import difflib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -11,120 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maninegs_sampling.errors import InvalidTypeError, SchemaError, TableError, check_choice
+from maninegs_sampling.inference import infer_traits
 from maninegs_sampling.storage import write_atomically
 from maninegs_sampling.tables import Table, cell_text, read_tables
+from maninegs_sampling.traits import Trait, normal_form
 
-KINDS = ("one_of", "any_of", "flag", "bins")
 MISSING = ("absent", "option", "error")
 SCHEMA_VERSION = 1
-
-_TRUE = {"1", "true", "t", "yes", "y", "present"}
-_FALSE = {"0", "false", "f", "no", "n", "absent"}
-
-
-def normal_form(text: str) -> str:
-    """Return `text` as options are compared: case, outer and repeated spaces do not matter."""
-    return " ".join(text.split()).casefold().replace("≤", "<=").replace("≥", ">=")
-
-
-@dataclass(frozen=True)
-class Trait:
-    """One trait: some columns of a table and the bits that they become.
-
-    Parameters:
-        name: of the trait and, unless `columns` says otherwise, of its column.
-        kind: "one_of": mutually exclusive options, one bit each. "any_of": a set of words such as
-            PLEOMORPHIC-PUNCTATE, one bit a word. "flag": one bit. "bins": a number, one bit for
-            each interval between the edges, upper ends included.
-        options: of "one_of" and "any_of", in the order of their bits.
-        edges: of "bins", ascending; n edges make n + 1 intervals.
-        columns: the names that the column may have; the first one present is read.
-        separator: between the words of "any_of".
-        synonyms: pairs (word in the table, option it stands for).
-        optional: a table without the column has the trait missing in every row.
-
-    A "one_of" or "any_of" trait may also be spread over 0/1 columns named as its bits are,
-    "trait=option".
-    """
-
-    name: str
-    kind: str
-    options: tuple[str, ...] = ()
-    edges: tuple[float, ...] = ()
-    columns: tuple[str, ...] = ()
-    separator: str = "-"
-    synonyms: tuple[tuple[str, str], ...] = ()
-    optional: bool = False
-
-    def __post_init__(self) -> None:
-        check_choice(f"kind of trait {self.name!r}", self.kind, KINDS)
-        for name in ("options", "edges", "columns"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-        object.__setattr__(self, "synonyms", tuple((a, b) for a, b in self.synonyms))
-        if self.kind in ("one_of", "any_of"):
-            if not self.options:
-                raise SchemaError(f"trait {self.name!r} has no options")
-            if len({normal_form(option) for option in self.options}) < len(self.options):
-                raise SchemaError(f"trait {self.name!r} lists an option twice: {self.options}")
-        if self.kind == "any_of" and not self.separator:
-            raise SchemaError(f"trait {self.name!r} needs a separator between its words")
-        if self.kind == "bins" and not self.edges:
-            raise SchemaError(f"trait {self.name!r} needs at least one edge between its bins")
-        if not all(a < b for a, b in zip(self.edges, self.edges[1:], strict=False)):
-            raise SchemaError(f"trait {self.name!r} has edges that do not ascend: {self.edges}")
-        unknown = [option for _, option in self.synonyms if option not in self.options]
-        if unknown:
-            raise SchemaError(f"trait {self.name!r} has synonyms of unknown options: {unknown}")
-
-    @property
-    def bit_names(self) -> tuple[str, ...]:
-        """A name for each bit, without the one for missing values."""
-        if self.kind == "flag":
-            return (self.name,)
-        if self.kind == "bins":
-            limits = [f"{edge:g}" for edge in self.edges]
-            inner = [f"{a}<{self.name}<={b}" for a, b in zip(limits, limits[1:], strict=False)]
-            return (f"{self.name}<={limits[0]}", *inner, f"{self.name}>{limits[-1]}")
-        return tuple(f"{self.name}={option}" for option in self.options)
-
-    def encode_text(self, text: str) -> list[int]:
-        """Return the numbers of the bits that a cell sets.
-
-        Raises:
-            ValueError: with the problem, when the trait does not allow the cell.
-        """
-        if self.kind == "flag":
-            if normal_form(text) not in _TRUE | _FALSE:
-                raise ValueError(f"{text!r} is neither yes nor no")
-            return [0] if normal_form(text) in _TRUE else []
-        if self.kind == "bins":
-            try:
-                value = float(text)
-            except ValueError:
-                raise ValueError(f"{text!r} is not a number") from None
-            if value != value:
-                raise ValueError(f"{text!r} is not a number")
-            return [int(np.searchsorted(self.edges, value, side="left"))]
-        places = {normal_form(option): i for i, option in enumerate(self.options)}
-        places |= {normal_form(word): self.options.index(option) for word, option in self.synonyms}
-        if normal_form(text) in places:
-            return [places[normal_form(text)]]
-        words = text.split(self.separator)
-        if self.kind == "any_of":
-            for word in words:
-                if normal_form(word) not in places:
-                    raise ValueError(self._unknown(word, places))
-            return sorted({places[normal_form(word)] for word in words})
-        for separator in (";", "|", ",", "-", "/"):
-            words = [normal_form(word) for word in text.split(separator)]
-            if len(words) > 1 and all(word in places for word in words):
-                raise ValueError(f"{text!r} names several of {self.name!r}'s exclusive options")
-        raise ValueError(self._unknown(text, places))
-
-    def _unknown(self, word: str, places: dict[str, int]) -> str:
-        close = difflib.get_close_matches(normal_form(word), places, n=1)
-        hint = f"; did you mean {self.options[places[close[0]]]!r}?" if close else ""
-        return f"{word!r} is not an option of {self.name!r}, which are {list(self.options)}{hint}"
 
 
 @dataclass(frozen=True)
@@ -183,7 +75,9 @@ class Schema:
 
     def is_missing(self, text: str) -> bool:
         """Whether a cell's text counts as missing."""
-        return not text or normal_form(text) in {normal_form(value) for value in self.missing_values}
+        return not text or normal_form(text) in {
+            normal_form(value) for value in self.missing_values
+        }
 
     def encode(self, table: Any) -> NDArray[np.bool_]:
         """Return (rows, bits) bool.
@@ -287,7 +181,7 @@ class Schema:
         return texts
 
     def labels(self, table: Any) -> NDArray[Any]:
-        """Return one label a row: 0 or 1 where the schema says which values are positive, else text.
+        """Return one label a row: 0 or 1 if the schema says which values are positive, else text.
 
         Raises:
             SchemaError: the schema has no label column.
@@ -327,7 +221,7 @@ class Schema:
         n_bins: int = 3,
         name: str = "inferred",
     ) -> "Schema":
-        """Return a schema for any table; its `notes` say what was decided about each column, and why.
+        """Return a schema for any table; its `notes` say what was decided on each column, and why.
 
         Two values that mean yes and no become a flag, few distinct values become options, sets of
         few distinct words become words, other numbers are cut at quantiles. Constant columns,
@@ -343,8 +237,6 @@ class Schema:
         Raises:
             TableError: no such label or groups column, or no column that can become a trait.
         """
-        from maninegs_sampling.inference import infer_traits
-
         columns: dict[str, list[str]] = {}
         n_rows = 0
         for part in read_tables(table):
@@ -353,9 +245,9 @@ class Schema:
             n_rows += part.n_rows
             for texts in columns.values():
                 texts += [""] * (n_rows - len(texts))
-        for what, column in (("label", label), ("groups", groups)):
-            if column is not None and column not in columns:
-                raise TableError(f"there is no column {column!r} for the {what}: {list(columns)}")
+        for what, named in (("label", label), ("groups", groups)):
+            if named is not None and named not in columns:
+                raise TableError(f"there is no column {named!r} for the {what}: {list(columns)}")
         # What counts as missing does not depend on the traits.
         blank = cls(name, (Trait("", "flag"),), missing=missing)
         columns = {
@@ -401,12 +293,17 @@ class Schema:
             raise SchemaError(f"{path} is not a schema: it has no key 'traits'")
         version = content.pop("schema_version", None)
         if version != SCHEMA_VERSION:
-            raise SchemaError(f"{path} has version {version!r}; this release reads {SCHEMA_VERSION}")
+            raise SchemaError(
+                f"{path} has version {version!r}; this release reads {SCHEMA_VERSION}"
+            )
         traits = content.pop("traits")
         if not isinstance(traits, list):
             raise SchemaError(f"{path}: 'traits' must be a list; got {type(traits).__name__}")
-        made = tuple(_from_json(Trait, trait, f"{path}, trait {i}") for i, trait in enumerate(traits))
-        return _from_json(cls, {**content, "traits": made}, str(path))
+        made = tuple(
+            _from_json(Trait, trait, f"{path}, trait {i}") for i, trait in enumerate(traits)
+        )
+        schema: Schema = _from_json(cls, {**content, "traits": made}, str(path))
+        return schema
 
 
 # The JSON types of each key; a list stands for a tuple.
@@ -421,7 +318,9 @@ _JSON_TYPES: dict[str, Any] = {
     "separator": _TEXT,
     "edges": (
         "a list of finite numbers",
-        lambda v: isinstance(v, list) and all(type(x) in (int, float) and abs(x) < 1e300 for x in v),
+        lambda v: (
+            isinstance(v, list) and all(type(x) in (int, float) and abs(x) < 1e300 for x in v)
+        ),
     ),
     "synonyms": (
         "a list of pairs of texts",

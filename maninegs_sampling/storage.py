@@ -126,7 +126,7 @@ def load(
     if path.stat().st_size == 0:
         raise damaged(path, "it is empty")
     content = np.memmap(path, dtype=np.uint8, mode="r") if mmap else np.fromfile(path, np.uint8)
-    header, offset = _read_header(path, memoryview(content))
+    header, offset = _read_header(path, content.data)
     arrays: dict[str, NDArray[Any]] = {}
     listing = header["arrays"]
     if len(listing) != len(expected):

@@ -53,8 +53,7 @@ def _as_binary(bits: ArrayLike | torch.Tensor) -> NDArray[np.bool_]:
         value = array[row, column]
         problem = "is missing (NaN)" if np.isnan(value) else f"is {value}"
         raise InvalidValueError(
-            f"bits must be 0 or 1; row {row}, column {column} {problem} "
-            f"({len(wrong)} such rows)"
+            f"bits must be 0 or 1; row {row}, column {column} {problem} ({len(wrong)} such rows)"
         )
     return binary
 
@@ -92,7 +91,6 @@ class ManifestationStore:
     Attributes:
         words: (U, W) uint64, one row per distinct pattern, bit b in bit b % 64 of word b // 64.
         pattern_of: (N,) int32, the pattern of each instance.
-        counts: (U,) int32, how many instances share each pattern.
         n_bits: B, the number of binary traits.
         bit_names: B names, or None where they are not known.
 
@@ -155,14 +153,17 @@ class ManifestationStore:
 
     @property
     def n_instances(self) -> int:
+        """N, the number of instances."""
         return len(self.pattern_of)
 
     @property
     def n_patterns(self) -> int:
+        """U, the number of distinct patterns."""
         return len(self.words)
 
     @cached_property
     def counts(self) -> NDArray[np.int32]:
+        """(U,) int32, how many instances share each pattern."""
         counts = np.bincount(self.pattern_of, minlength=self.n_patterns).astype(np.int32)
         return _frozen(counts)
 
@@ -171,18 +172,19 @@ class ManifestationStore:
         """A hexadecimal digest of the patterns and of which instance has which."""
         state = hashlib.blake2b(digest_size=16)
         state.update(f"{self.n_instances} {self.n_bits} {self.n_patterns}".encode())
-        state.update(np.ascontiguousarray(self.words, dtype="<u8"))
-        state.update(np.ascontiguousarray(self.pattern_of, dtype="<i4"))
+        state.update(np.ascontiguousarray(self.words, dtype="<u8").data)
+        state.update(np.ascontiguousarray(self.pattern_of, dtype="<i4").data)
         return state.hexdigest()
 
     def to_dense(self) -> NDArray[np.bool_]:
         """Return (N, B) bool, exactly what went in."""
         as_bytes = self.words.astype("<u8", copy=False).view(np.uint8)
         patterns = np.unpackbits(as_bytes, axis=1, count=self.n_bits, bitorder="little")
-        return patterns.view(np.bool_)[self.pattern_of]
+        dense: NDArray[np.bool_] = patterns.view(np.bool_)[self.pattern_of]
+        return dense
 
     def save(self, path: str | Path) -> None:
-        """Write the store to `path`, atomically: an older file stays good until the new one is whole."""
+        """Write the store to `path`; an older file there stays good until the new one is whole."""
         header = {"n_bits": self.n_bits, "bit_names": self.bit_names}
         storage.save(Path(path), header, {"words": self.words, "pattern_of": self.pattern_of})
 

@@ -49,7 +49,9 @@ def test_random_unit_lies_in_its_interval():
     assert chisquare(np.histogram(drawn, bins=50, range=(0, 1))[0]).pvalue > 1e-4
 
 
-@pytest.mark.parametrize(("seed", "message"), [(-1, "at least 0"), (2**64, "below"), (0.5, "whole")])
+@pytest.mark.parametrize(
+    ("seed", "message"), [(-1, "at least 0"), (2**64, "below"), (0.5, "whole")]
+)
 def test_bad_seeds(seed, message):
     with pytest.raises(ManiNegError, match=message):
         check_seed(seed)

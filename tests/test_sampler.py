@@ -7,7 +7,7 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import BatchSampler, RandomSampler, SequentialSampler
 
@@ -52,15 +52,15 @@ ROWS = [
 GROUPS = ["a", "b", "c", "c", "b", "d", "d", "e", "a"]
 
 
-def drawn_and_law(options, mu, sigma, anchors=(0, 3, 7), n_per_anchor=4000):
+def drawn_and_law(options, mu, sigma, anchors=(0, 3, 7), n_per_anchor=4000, rows=ROWS):
     """Batches drawn with these anchors, and the exact law of such batches."""
-    store = ManifestationStore.from_dense(ROWS)
+    store = ManifestationStore.from_dense(rows)
     sampler = ManiNegBatchSampler(
         store,
         batch_size=4,
         mu=mu,
         sigma=sigma,
-        batches_per_epoch=n_per_anchor * len(ROWS),
+        batches_per_epoch=n_per_anchor * len(rows),
         seed=3,
         **options,
     )
@@ -74,8 +74,10 @@ def drawn_and_law(options, mu, sigma, anchors=(0, 3, 7), n_per_anchor=4000):
     weights = {low + k: float(np.exp(w)) for k, w in enumerate(log_weights)}
     law = {}
     for anchor in anchors:
-        naive_options = {k: v for k, v in options.items() if k in ("empty", "draw", "duplicates", "groups")}
-        batch_law = naive.batch_law(ROWS, anchor, 4, weights, **naive_options)
+        naive_options = {
+            k: v for k, v in options.items() if k in ("empty", "draw", "duplicates", "groups")
+        }
+        batch_law = naive.batch_law(rows, anchor, 4, weights, **naive_options)
         for batch, chance in batch_law.items():
             law[batch] = law.get(batch, 0.0) + chance / len(anchors)
     return drawn, law
@@ -90,6 +92,33 @@ def test_batches_follow_the_exact_law(memory_limit, empty, draw, duplicates, gro
     options = {"empty": empty, "draw": draw, "duplicates": duplicates, "groups": groups}
     drawn, law = drawn_and_law({**options, "memory_limit": memory_limit}, mu=2.0, sigma=1.5)
     assert_follows_law(drawn, law)
+
+
+@pytest.mark.parametrize("draw", DRAW)
+@pytest.mark.parametrize("duplicates", DUPLICATES)
+@pytest.mark.parametrize("memory_limit", ["1GiB", 0], ids=["precomputed", "scanned"])
+def test_the_law_holds_where_every_instance_has_its_own_pattern(memory_limit, duplicates, draw):
+    options = {"draw": draw, "duplicates": duplicates, "empty": "renormalize"}
+    rows = [ROWS[i] for i in (7, 3, 0, 6, 8, 1)]
+    drawn, law = drawn_and_law(
+        {**options, "memory_limit": memory_limit}, mu=2.0, sigma=1.5, anchors=(0, 2, 5), rows=rows
+    )
+    assert_follows_law(drawn, law)
+
+
+@pytest.mark.parametrize("duplicates", DUPLICATES)
+@pytest.mark.parametrize("draw", DRAW)
+@pytest.mark.parametrize("repeats", [1, 3])
+def test_both_indices_draw_the_same_from_thousands_of_patterns(repeats, draw, duplicates):
+    bits = np.repeat(random_store(5000, 35).to_dense(), repeats, axis=0)
+    store = ManifestationStore.from_dense(np.random.default_rng(1).permutation(bits)[:9000])
+    options = {"batch_size": 64, "draw": draw, "duplicates": duplicates,
+               "mu": LinearAnnealing(17, 0, steps=20), "batches_per_epoch": 30}  # fmt: skip
+    precomputed = ManiNegBatchSampler(store, **options)
+    scanned = ManiNegBatchSampler(store, memory_limit=0, **options)
+    assert precomputed.index.precomputed
+    assert not scanned.index.precomputed
+    assert list(precomputed) == list(scanned)
 
 
 @pytest.mark.parametrize("empty", EMPTY)
@@ -161,6 +190,7 @@ def test_far_tails_leave_the_nearest_distance_only():
 # Contracts of every batch.
 
 
+@settings(max_examples=400)
 @given(
     bits=bit_matrices(),
     batch_size=st.integers(1, 12),
@@ -382,7 +412,9 @@ def test_any_batch_alone_equals_the_one_from_iteration(seed, k, epoch):
     store = random_store(100, 15)
     options = {"batch_size": 8, "mu": LinearAnnealing(9, 0, 40), "seed": seed}
     sampler = ManiNegBatchSampler(store, **options)
-    assert ManiNegBatchSampler(store, **options).batch(k, epoch=epoch) == batches_of(sampler, epoch)[k]
+    assert (
+        ManiNegBatchSampler(store, **options).batch(k, epoch=epoch) == batches_of(sampler, epoch)[k]
+    )
 
 
 def test_iterators_and_threads_do_not_disturb_each_other():
@@ -558,7 +590,7 @@ STORE = random_store(20, 6)
         ({"groups": [0, 1] * 10}, "groups has 2 distinct labels, too few for batches of 4"),
         ({"seed": -1}, "seed must be at least 0"),
         ({"batches_per_epoch": 0}, "batches_per_epoch must be at least 1"),
-        ({"batches_per_epoch": "all"}, 'a number or "anchors"; got \'all\''),
+        ({"batches_per_epoch": "all"}, "a number or \"anchors\"; got 'all'"),
         ({"num_replicas": 2}, "num_replicas and rank go together"),
         ({"num_replicas": 2, "rank": 2}, "rank must be below num_replicas=2; got 2"),
         ({"distributed": "yes"}, "distributed must be one of 'auto'"),

@@ -1,0 +1,1 @@
+"""Side-by-side measurements; each module prints the tables that the README quotes."""

@@ -1,0 +1,24 @@
+"""Timing shared by the benchmarks."""
+
+import os
+import platform
+import time
+from collections.abc import Callable
+from typing import Any
+
+
+def best_seconds(call: Callable[[], Any], repeats: int = 5) -> float:
+    """Return the shortest of `repeats` calls, after one that is not counted."""
+    call()
+    seconds = []
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - begin)
+    return min(seconds)
+
+
+def describe_machine() -> str:
+    """Return one line about the machine, to print above a table."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{platform.machine()}, {cores} cores, Python {platform.python_version()}"

@@ -1,0 +1,134 @@
+import json
+import subprocess
+import sys
+
+import polars
+import pytest
+
+from maninegs_sampling.cli import main
+
+
+@pytest.fixture
+def table(tmp_path):
+    path = tmp_path / "cases.csv"
+    n = 60
+    polars.DataFrame(
+        {
+            "id": range(n),
+            "shape": [("round", "oval", "lobed")[i % 3] for i in range(n)],
+            "halo": ["yes" if i % 4 else "no" for i in range(n)],
+            "no_halo": ["no" if i % 4 else "yes" for i in range(n)],
+            "copy": ["yes" if i % 4 else "no" for i in range(n)],
+            "size": [None if i == 7 else float(i * 37 % 61) for i in range(n)],
+            "grade": [str(i * 7 % 5) for i in range(n)],
+            "outcome": [i % 2 for i in range(n)],
+        }
+    ).write_csv(path)
+    return path
+
+
+def test_compare_a_table(table, tmp_path, capsys):
+    out = tmp_path / "out"
+    schema = tmp_path / "schema.json"
+    arguments = ["compare", str(table), "--label", "outcome", "--batch-size", "8", "--epochs", "2",
+                 "--mu", "3", "0", "--sigma", "1", "--seed", "4", "--out", str(out),
+                 "--save-schema", str(schema)]  # fmt: skip
+    assert main(arguments) == 0
+    printed = capsys.readouterr().out
+    for text in ("id: left out", "shape: 3 options", "uniform", "nearest only", "graph blocks",
+                 "authors, mu=3", "ManiNeg, mu=0", "seen/epoch", "distinct instances in an epoch, of 60"):  # fmt: skip
+        assert text in printed
+    content = json.loads((out / "comparison.json").read_text())
+    assert content["settings"]["mus"] == [3.0, 0.0]
+    assert content["settings"]["seed"] == 4
+    assert len(content["samplers"]) == 7
+    assert (out / "comparison.png").stat().st_size > 10_000
+    assert main(["compare", str(table), "--schema", str(schema), "--batch-size", "8", "--epochs", "1",
+                 "--out", str(out)]) == 0  # fmt: skip
+    assert "was inferred" not in capsys.readouterr().out
+
+
+def test_compare_without_a_table_uses_wisconsin(tmp_path, capsys):
+    assert main(["compare", "--epochs", "1", "--out", str(tmp_path)]) == 0
+    assert "569 instances, 567 distinct patterns, 90 bits" in capsys.readouterr().out
+
+
+def test_inspect(table, capsys):
+    assert main(["inspect", str(table), "--label", "outcome"]) == 0
+    printed = capsys.readouterr().out
+    for text in ("60 rows, 14 bits, 41 distinct patterns", "shape=round", "33.3%",
+                 "missing cells: size 1", "constant bits: none",
+                 "no_halo is always the opposite of halo", "copy always equals halo",
+                 "pairs of rows by Hamming distance"):  # fmt: skip
+        assert text in printed, text
+
+
+def test_inspect_real_tables(cbis_files, capsys):
+    assert main(["inspect", *cbis_files, "--schema", "cbis-ddsm"]) == 0
+    printed = capsys.readouterr().out
+    assert "3568 rows, 36 bits, 338 distinct patterns" in printed
+    assert "constant bits: none" in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["compare", "nowhere.csv"], 2, "there is no file nowhere.csv"),
+        (["compare", "TABLE", "--schema", "nothing"], 2, "neither a built-in schema"),
+        (["compare", "TABLE", "--label", "z"], 2, "no column 'z' for the label"),
+        (["compare", "TABLE", "--epochs", "0"], 2, "epochs must be at least 1"),
+        (["compare", "TABLE", "--batch-size", "500"], 2, "give a smaller --batch-size"),
+        (["compare", "TABLE", "--sigma", "-1"], 2, "sigma must be positive"),
+        (["compare", "TABLE", "--out", "TABLE"], 2, "exists"),
+    ],
+)
+def test_errors_are_one_line(table, tmp_path, monkeypatch, capsys, arguments, status, message):
+    monkeypatch.chdir(tmp_path)
+    arguments = [str(table) if word == "TABLE" else word for word in arguments]
+    if "--batch-size" not in arguments:
+        arguments += ["--batch-size", "4"]
+    assert main(arguments) == status
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.startswith("maninegs: ")
+    assert "Traceback" not in error
+
+
+# Each optional dependency is imported where it is used.
+
+
+@pytest.mark.parametrize(
+    ("missing", "arguments", "extra"),
+    [
+        ("narwhals", ["inspect", "TABLE"], "maninegs-sampling[table]"),
+        ("polars", ["inspect", "TABLE"], "maninegs-sampling[table]"),
+        ("sklearn", ["compare"], "maninegs-sampling[demo]"),
+        ("matplotlib", ["compare", "TABLE", "--batch-size", "4", "--epochs", "1"], "maninegs-sampling[plot]"),
+    ],
+)  # fmt: skip
+def test_a_missing_extra_is_named(table, tmp_path, missing, arguments, extra):
+    program = (
+        "import sys\n"
+        f"sys.modules[{missing!r}] = None\n"
+        "from maninegs_sampling.cli import main\n"
+        "sys.exit(main(sys.argv[1:]))\n"
+    )
+    arguments = [str(table) if word == "TABLE" else word for word in arguments]
+    run = subprocess.run(
+        [sys.executable, "-c", program, *arguments], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (run.returncode, "Traceback" in run.stderr) == (3, False)
+    assert extra in run.stderr
+
+
+def test_importing_the_package_needs_core_dependencies_only():
+    program = (
+        "import sys\n"
+        "for name in ('narwhals', 'polars', 'pandas', 'pyarrow', 'sklearn', 'matplotlib', 'tqdm'):\n"
+        "    sys.modules[name] = None\n"
+        "import maninegs_sampling as mn\n"
+        "store = mn.ManifestationStore.from_dense([[0, 1], [1, 0]])\n"
+        "print(list(mn.ManiNegBatchSampler(store, batch_size=2, mu=1.0))[0])\n"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert run.stdout.strip() in ("[0, 1]", "[1, 0]"), run.stderr

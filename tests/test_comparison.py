@@ -1,0 +1,142 @@
+"""Diagnostics, baselines and the comparison they make."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from maninegs_sampling import ManifestationStore, ManiNegError, baselines, comparison
+from maninegs_sampling.diagnostics import measure_hardness
+from tests import naive
+from tests.conftest import bit_matrices, random_store
+
+
+@given(bits=bit_matrices(), data=st.data())
+def test_hardness_equals_naive(bits, data):
+    batch = st.lists(st.integers(0, len(bits) - 1), min_size=1, max_size=6)
+    epochs = data.draw(st.lists(st.lists(batch, min_size=1, max_size=3), min_size=1, max_size=2))
+    hardness = measure_hardness(ManifestationStore.from_dense(bits), epochs)
+    batches = [b for epoch in epochs for b in epoch]
+    anchors, pairs = naive.hardness(bits, batches)
+    assert hardness.anchor_histogram.tolist() == anchors.tolist()
+    assert hardness.pair_histogram.tolist() == pairs.tolist()
+    assert hardness.n_batches == len(batches)
+    assert hardness.instances_mean == pytest.approx(np.mean([len(b) for b in batches]))
+    assert hardness.instances_min == min(len(b) for b in batches)
+    patterns = [len({bits[i].tobytes() for i in b}) for b in batches]
+    assert hardness.patterns_mean == pytest.approx(np.mean(patterns))
+    assert hardness.patterns_min == min(patterns)
+    assert hardness.repeats == sum(len(b) - len(set(b)) for b in batches)
+    seen = [len({i for b in epoch for i in b}) for epoch in epochs]
+    assert hardness.seen_per_epoch == pytest.approx(np.mean(seen))
+
+
+def test_shares_and_means():
+    store = ManifestationStore.from_dense([[0, 0, 0], [0, 0, 1], [0, 1, 1], [1, 1, 1]])
+    hardness = measure_hardness(store, [[[0, 1, 2, 3]]])
+    assert hardness.anchor_mean == 2
+    assert hardness.pair_mean == pytest.approx(10 / 6)
+    assert [hardness.share_within(d) for d in range(4)] == pytest.approx([0, 1 / 3, 2 / 3, 1])
+    alone = measure_hardness(store, [[[0]]])
+    assert np.isnan(alone.anchor_mean)
+    assert np.isnan(alone.share_within(1))
+
+
+STORE = ManifestationStore.from_dense(
+    np.repeat(random_store(40, 8, seed=2).to_dense(), 3, axis=0)[:101]
+)
+
+
+@pytest.mark.parametrize(
+    "make", [baselines.uniform, baselines.nearest_only, baselines.graph_blocks]
+)
+def test_baselines_are_whole_repeatable_epochs(make):
+    epochs = make(STORE, 10, 0)
+    first, second = list(epochs(0)), list(epochs(1))
+    assert first != second
+    assert first == list(make(STORE, 10, 0)(0)) != list(make(STORE, 10, 1)(0))
+    assert [len(batch) for batch in first] == [10] * 10
+    assert all(len(set(batch)) == 10 for batch in first)
+
+
+def test_nearest_only_takes_the_nearest_patterns():
+    bits = STORE.to_dense()
+    for batch in baselines.nearest_only(STORE, 10, 0)(0):
+        distances = [naive.hamming(bits[batch[0]], bits[i]) for i in batch[1:]]
+        others = {bits[i].tobytes() for i in range(101)} - {bits[batch[0]].tobytes()}
+        every = sorted(
+            naive.hamming(bits[batch[0]], np.frombuffer(pattern, bool)) for pattern in others
+        )
+        assert sorted(distances) == every[:9]
+        assert len({bits[i].tobytes() for i in batch}) == 10
+
+
+def test_graph_blocks_partition_the_data_into_near_neighbours():
+    batches = list(baselines.graph_blocks(STORE, 10, 0)(0))
+    assert len({i for batch in batches for i in batch}) == 100
+    blocks = measure_hardness(STORE, [batches]).pair_mean
+    uniform = measure_hardness(STORE, [list(baselines.uniform(STORE, 10, 0)(0))]).pair_mean
+    assert blocks < 0.8 * uniform
+
+
+def test_the_graph_has_a_limit(monkeypatch):
+    monkeypatch.setattr(baselines, "MOST_GRAPH_PATTERNS", 10)
+    with pytest.raises(ManiNegError, match="for up to 10 patterns"):
+        baselines.graph_blocks(STORE, 10, 0)
+    names = [entry.name for entry in comparison.compare(STORE, batch_size=10, epochs=1)]
+    assert "graph blocks" not in names
+
+
+def test_comparison_has_every_sampler_and_ours_is_full():
+    entries = list(comparison.compare(STORE, batch_size=10, epochs=3))
+    mean, half, zero = comparison.default_mus(STORE)
+    assert (half, zero) == (round(mean / 2, 1), 0.0)
+    assert [entry.name for entry in entries] == [
+        "uniform", "nearest only", "graph blocks",
+        *(f"{reading}, mu={mu:g}" for reading in ("authors", "ManiNeg") for mu in (mean, half, 0)),
+    ]  # fmt: skip
+    ours = {entry.name: entry.hardness for entry in entries if "ManiNeg" in entry.name}
+    for hardness in ours.values():
+        assert hardness.instances_min == hardness.patterns_min == 10
+        assert hardness.repeats == 0
+    means = [hardness.anchor_mean for hardness in ours.values()]
+    assert means == sorted(means, reverse=True)
+    for entry in entries:
+        assert len(entry.row()) == len(comparison.COLUMNS)
+        assert (entry.law is None) == ("mu" not in entry.name)
+
+
+def test_comparison_is_repeatable_but_for_the_time(tmp_path):
+    contents = []
+    for name in "ab":
+        path = tmp_path / name
+        entries = list(comparison.compare(STORE, batch_size=10, mus=[1.0], epochs=2, seed=5))
+        comparison.save_json(path, STORE, entries, {"seed": 5})
+        content = json.loads(path.read_text())
+        assert all(entry.pop("microseconds_per_batch") > 0 for entry in content["samplers"])
+        contents.append(content)
+    assert contents[0] == contents[1]
+    assert (
+        contents[0]["samplers"][0]["pair_histogram"] == entries[0].hardness.pair_histogram.tolist()
+    )
+
+
+def test_the_picture_is_a_png(tmp_path):
+    entries = list(comparison.compare(STORE, batch_size=10, mus=[1.0], epochs=1))
+    comparison.save_picture(tmp_path / "a.png", STORE, entries)
+    assert (tmp_path / "a.png").read_bytes()[:4] == b"\x89PNG"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"epochs": 0}, "epochs must be at least 1"),
+        ({"batch_size": 64}, "too few for batches of 64"),
+    ],
+)
+def test_errors(options, message):
+    with pytest.raises(ManiNegError, match=message):
+        list(comparison.compare(STORE, **options))

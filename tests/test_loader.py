@@ -1,0 +1,157 @@
+"""Under torch's DataLoader: workers, start methods, wrapping."""
+
+import warnings
+
+import pytest
+import torch
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    DistributedSampler,
+    IterableDataset,
+    RandomSampler,
+    TensorDataset,
+)
+
+from maninegs_sampling import LinearAnnealing, ManiNegBatchSampler, ManiNegError, pairwise_hamming
+from tests.conftest import random_store
+
+STORE = random_store(60, 14)
+OPTIONS = {"batch_size": 5, "mu": LinearAnnealing(9, 0, 30)}
+
+
+class Indices(Dataset):
+    """Item i is i."""
+
+    def __len__(self):
+        return 60
+
+    def __getitem__(self, i):
+        return i
+
+
+class Stream(IterableDataset):
+    def __iter__(self):
+        return iter(range(60))
+
+
+def as_lists(loader):
+    return [batch.tolist() for batch in loader]
+
+
+# Warnings of torch's about forking a process that runs threads are not ours.
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+
+
+@pytest.mark.parametrize(
+    ("workers", "settings"),
+    [
+        (0, {}),
+        (2, {"multiprocessing_context": "fork"}),
+        (2, {"multiprocessing_context": "fork", "persistent_workers": True, "prefetch_factor": 5}),
+        (2, {"multiprocessing_context": "spawn", "persistent_workers": True}),
+    ],
+)
+def test_epochs_through_workers_equal_the_samplers_own(workers, settings):
+    expected_sampler = ManiNegBatchSampler(STORE, **OPTIONS)
+    expected = [list(expected_sampler) for _ in range(3)]
+    assert expected[0] != expected[1] != expected[2]
+    # Parallel kernels and draws come first: a forked worker must not inherit anything harmful.
+    pairwise_hamming(random_store(500, 14))
+    loader = DataLoader(
+        Indices(),
+        batch_sampler=ManiNegBatchSampler(STORE, **OPTIONS),
+        num_workers=workers,
+        **settings,
+    )
+    assert [as_lists(loader) for _ in range(3)] == expected
+
+
+class BuildsInWorker(Indices):
+    """Computes distances inside the worker."""
+
+    def __getitem__(self, i):
+        return int(pairwise_hamming(random_store(300, 14))[0, 1]) * 0 + i
+
+
+def test_a_forked_worker_can_run_the_building_kernels():
+    pairwise_hamming(random_store(500, 14))
+    loader = DataLoader(
+        BuildsInWorker(), batch_size=10, num_workers=2, multiprocessing_context="fork"
+    )
+    assert sum(as_lists(loader), []) == list(range(60))
+
+
+def test_wrap_keeps_the_loader():
+    data = TensorDataset(torch.arange(60))
+
+    def collate(items):
+        return torch.stack([item[0] for item in items]) * 2
+
+    original = DataLoader(data, batch_size=7, shuffle=True, num_workers=2, collate_fn=collate,
+                          prefetch_factor=3, timeout=60, persistent_workers=True)  # fmt: skip
+    wrapped = ManiNegBatchSampler.wrap(original, STORE, mu=3.0, seed=4)
+    assert type(wrapped) is DataLoader
+    for name in ("dataset", "num_workers", "collate_fn", "prefetch_factor", "timeout",
+                 "persistent_workers", "pin_memory", "worker_init_fn", "generator"):  # fmt: skip
+        assert getattr(wrapped, name) == getattr(original, name)
+    assert len(wrapped) == len(original) == 9
+    expected = list(ManiNegBatchSampler(STORE, batch_size=7, mu=3.0, seed=4, batches_per_epoch=9))
+    assert as_lists(wrapped) == [[2 * i for i in batch] for batch in expected]
+
+
+@pytest.mark.parametrize("drop_last", [True, False])
+def test_wrap_keeps_the_number_of_batches_a_schedule_was_written_for(drop_last):
+    original = DataLoader(Indices(), batch_size=7, shuffle=True, drop_last=drop_last)
+    assert len(ManiNegBatchSampler.wrap(original, STORE, mu=3.0)) == len(original)
+    wrapped = ManiNegBatchSampler.wrap(original, STORE, mu=3.0, batch_size=10)
+    assert len(wrapped) == 6
+    wrapped = ManiNegBatchSampler.wrap(original, STORE, mu=3.0, batches_per_epoch="anchors")
+    assert len(wrapped) == 60
+
+
+def test_wrap_takes_the_ranks_of_a_distributed_sampler():
+    anchors = []
+    for rank in range(3):
+        distributed = DistributedSampler(Indices(), num_replicas=3, rank=rank)
+        original = DataLoader(Indices(), batch_size=5, sampler=distributed)
+        wrapped = ManiNegBatchSampler.wrap(original, STORE, mu=3.0)
+        assert len(wrapped) == len(original) == 4
+        anchors += [batch[0] for batch in as_lists(wrapped)]
+    assert len(set(anchors)) == 12
+
+
+def test_wrap_takes_a_batch_sampler():
+    original = DataLoader(Indices(), batch_sampler=BatchSampler(RandomSampler(range(60)), 6, True))
+    assert len(as_lists(ManiNegBatchSampler.wrap(original, STORE, mu=3.0))[0]) == 6
+
+
+class LoggingLoader(DataLoader):
+    """A subclass, as other libraries have."""
+
+
+def test_wrap_keeps_the_class():
+    wrapped = ManiNegBatchSampler.wrap(LoggingLoader(Indices(), batch_size=5), STORE, mu=3.0)
+    assert type(wrapped) is LoggingLoader
+
+
+@pytest.mark.parametrize(
+    ("loader", "message"),
+    [
+        (lambda: [1, 2], "loader must be a DataLoader; got list"),
+        (lambda: DataLoader(Stream(), batch_size=4), "an IterableDataset chooses its own order"),
+        (lambda: DataLoader(Indices(), batch_size=None), "batch_size=None"),
+        (lambda: DataLoader(range(59), batch_size=4), "the dataset has 59 items and the store 60"),
+        (lambda: DataLoader(range(61), batch_size=4), "the dataset has 61 items and the store 60"),
+    ],
+)
+def test_wrap_errors(loader, message):
+    with pytest.raises(ManiNegError, match=message):
+        ManiNegBatchSampler.wrap(loader(), STORE, mu=3.0)
+
+
+def test_no_warning_without_ranks():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        list(ManiNegBatchSampler(STORE, **OPTIONS))

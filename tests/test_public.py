@@ -1,0 +1,55 @@
+"""The package as its users find it."""
+
+import importlib
+import inspect
+import pkgutil
+
+import pytest
+
+import maninegs_sampling as mn
+from maninegs_sampling.errors import ManiNegError
+
+MODULES = [
+    importlib.import_module(info.name)
+    for info in pkgutil.walk_packages(mn.__path__, prefix="maninegs_sampling.")
+]
+
+
+def public_objects():
+    for module in MODULES:
+        for name, value in vars(module).items():
+            if name.startswith("_") or getattr(value, "__module__", None) != module.__name__:
+                continue
+            if inspect.isclass(value) or inspect.isfunction(value):
+                yield f"{module.__name__}.{name}", value
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda m: m.__name__)
+def test_every_module_says_what_it_is(module):
+    assert module.__doc__
+
+
+@pytest.mark.parametrize(("name", "value"), list(public_objects()))
+def test_every_public_name_is_documented(name, value):
+    assert inspect.getdoc(value), name
+    if inspect.isclass(value):
+        for method_name, method in vars(value).items():
+            if inspect.isfunction(method) and not method_name.startswith("_"):
+                assert inspect.getdoc(method), f"{name}.{method_name}"
+
+
+@pytest.mark.parametrize("name", mn.__all__)
+def test_exported_names_exist_and_the_documented_ones_show_an_example(name):
+    value = getattr(mn, name)
+    if isinstance(value, mn.Schema) or (inspect.isclass(value) and issubclass(value, Exception)):
+        return
+    doc = inspect.getdoc(value)
+    assert ">>>" in doc or name == "Trait", f"{name} has no example"
+
+
+def test_every_error_is_also_a_builtin_one():
+    from maninegs_sampling import errors
+
+    for name, value in vars(errors).items():
+        if inspect.isclass(value) and issubclass(value, ManiNegError) and value is not ManiNegError:
+            assert issubclass(value, (ValueError, TypeError, ImportError)), name
