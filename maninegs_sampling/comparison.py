@@ -178,7 +178,9 @@ def compare(
                 sampler.set_epoch(epoch)
                 return sampler
 
-            law = TruncatedGaussian(mu, sigma, low=1, high=high).pmf()
+            # The law over the distances that occur; one-hot traits, say, leave the odd ones empty.
+            law = TruncatedGaussian(mu, sigma, low=1, high=high).pmf() * (pairs[: high + 1] > 0)
+            law /= law.sum()
             yield _measure(f"{reading}, mu={mu:g}", store, epoch_batches, epochs, law)
 
 
@@ -259,7 +261,10 @@ def save_picture(path: Path, store: ManifestationStore, entries: Sequence[Entry]
             axis.tick_params(labelsize=8)
         row[1].axvline(uniform_mean, color="black", linewidth=1, linestyle=":")
         if entry.law is not None:
-            row[0].plot(distances[1:], entry.law[1:], "o-", color=_LAW, markersize=2.5, linewidth=1)
+            drawn = entry.law > 0
+            row[0].plot(
+                distances[drawn], entry.law[drawn], "o-", color=_LAW, markersize=2.5, linewidth=1
+            )
         row[0].set_ylabel(entry.name.replace(", ", "\n"), fontsize=9)
     axes[0, 0].set_title("(a) an anchor and its negatives", fontsize=10)
     axes[0, 1].set_title("(b) all pairs of a batch", fontsize=10)
@@ -270,7 +275,7 @@ def save_picture(path: Path, store: ManifestationStore, entries: Sequence[Entry]
     )
     figure.supxlabel(
         "Hamming distance.  Black: mean.  Dotted: mean over all pairs of uniform batches.  "
-        "Red: the sampling law.",
+        "Red: the sampling law, over the distances that occur.",
         fontsize=9,
     )
     temporary = path.with_name(f".{path.name}.tmp")

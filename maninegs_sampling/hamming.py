@@ -24,6 +24,11 @@ def transposed(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return np.ascontiguousarray(words.T)
 
 
+def _threads() -> int:
+    # The configured number, not numba.get_num_threads(): that call would start OpenMP.
+    return int(getattr(numba.config, "NUMBA_NUM_THREADS"))  # noqa: B009 (set at run time)
+
+
 def run_on_threads(
     work: Callable[[int, int], Any], edges: Sequence[int] | NDArray[np.int64]
 ) -> list[Any]:
@@ -33,9 +38,7 @@ def run_on_threads(
     There are as many as the process may use cores, or as the variable NUMBA_NUM_THREADS says.
     """
     slabs = [(int(a), int(b)) for a, b in pairwise(edges) if a < b]
-    # The configured number, not numba.get_num_threads(): that call would start OpenMP.
-    n_threads: int = getattr(numba.config, "NUMBA_NUM_THREADS")  # noqa: B009 (set at run time)
-    with ThreadPoolExecutor(n_threads) as pool:
+    with ThreadPoolExecutor(_threads()) as pool:
         return list(pool.map(lambda slab: work(*slab), slabs))
 
 
@@ -45,8 +48,8 @@ def _check_store(name: str, store: object) -> ManifestationStore:
     return store
 
 
-# Enough slabs for threads of unequal speed to finish together.
-_SLABS = 64
+# Enough slabs for threads of unequal speed to finish together, few enough to start quickly.
+_SLABS = 8 * _threads()
 
 
 def pairwise_hamming(

@@ -1,0 +1,37 @@
+"""The README's snippets run."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import polars
+import torch
+
+import maninegs_sampling as mn
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+
+
+def test_snippets_run_in_order(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    n = 300
+    rng = np.random.default_rng(0)
+    columns = {f"trait {i}": rng.choice(["yes", "no"], n) for i in range(12)}
+    columns |= {"outcome": rng.integers(0, 2, n), "patient_id": rng.integers(0, 200, n)}
+    polars.DataFrame(columns).write_csv("cases.csv")
+
+    dataset = torch.utils.data.TensorDataset(torch.arange(n))
+    names = {
+        "torch": torch,
+        "dataset": dataset,
+        "bits": rng.random((n, 20)) < 0.5,
+        "loader": torch.utils.data.DataLoader(dataset, batch_size=32, shuffle=True),
+    }
+    snippets = re.findall(r"```python\n(.*?)```", README, flags=re.S)
+    assert len(snippets) == 2
+    for snippet in snippets:
+        exec(snippet.replace("num_workers=8", "num_workers=0"), names)
+        (first,) = next(iter(names["loader"]))
+        assert len(first) == names["loader"].batch_sampler.batch_size
+    assert "trait 0: yes or no" in capsys.readouterr().out
+    assert isinstance(names["sampler"], mn.ManiNegBatchSampler)
