@@ -134,6 +134,13 @@ class DistanceBucketIndex:
         """(U,) the first place of each pattern in `members`."""
         return (np.cumsum(self.store.counts) - self.store.counts).astype(np.int32)
 
+    @property
+    def largest_distance(self) -> int:
+        """A distance that no two instances exceed: the largest if `precomputed`, else B."""
+        if not self.precomputed:
+            return self.store.n_bits
+        return int(np.flatnonzero(np.diff(self.buckets.offsets).any(axis=0))[-1])
+
     def counts(self, instance: int) -> NDArray[np.int64]:
         """Return (B + 1,) how many other instances lie at each distance from `instance`.
 

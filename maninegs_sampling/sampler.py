@@ -234,6 +234,11 @@ class ManiNegBatchSampler(BatchSampler):
         self._batches_per_epoch = self._count_batches(batches_per_epoch)
 
         self.index = DistanceBucketIndex(store, memory_limit=memory_limit, rows=f"{draw}s")
+        # Where the law is conditioned on the distances that an anchor has, it need not be evaluated
+        # beyond the largest.
+        self._law_end = self.high
+        if empty == "renormalize":
+            self._law_end = max(self.low, min(self.high, self.index.largest_distance))
         anchor_stream = randomness.generator_at(self.seed, randomness.ANCHOR_ORDER)
         self._anchor_order = anchor_stream.permutation(store.n_instances)
         self._epoch = 0
@@ -300,7 +305,7 @@ class ManiNegBatchSampler(BatchSampler):
         """Draw `count` consecutive batches; nothing of `self` but a warning's flag changes."""
         steps = range(epoch * len(self) + first, epoch * len(self) + first + count)
         mus, which = np.unique(check_mu([self.mu(step) for step in steps]), return_inverse=True)
-        law = log_weights(mus, self.sigma, self.low, self.high)[which]
+        law = log_weights(mus, self.sigma, self.low, self._law_end)[which]
         batches = np.empty((count, self._global_batch), np.int64)
         lengths = np.empty(count, np.int64)
         stream_rank = self.rank if self.shard == "batches" else 0
@@ -346,8 +351,8 @@ class ManiNegBatchSampler(BatchSampler):
             stream=np.empty(11, np.uint64),
             mass=np.empty(size, np.int64),
             left=np.zeros(size, np.int64),
-            weights=np.empty(self.high - self.low + 1),
-            law=np.empty(self.high - self.low + 1),
+            weights=np.empty(self._law_end - self.low + 1),
+            law=np.empty(self._law_end - self.low + 1),
             listed_begin=np.empty(size, np.int64),
             listed_end=np.empty(size, np.int64),
             patterns=np.empty(store.n_patterns + LANES * size, np.int32),

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from maninegs_sampling import DistanceBucketIndex, ManifestationStore, ManiNegError
+from maninegs_sampling import DistanceBucketIndex, ManifestationStore, ManiNegError, max_distance
 from maninegs_sampling.index import parse_size
 from tests import naive
 from tests.conftest import bit_matrices, random_store
@@ -23,6 +23,14 @@ def test_buckets_equal_naive(memory_limit, rows, bits):
             assert counts[d] == len(expected)
             assert index.bucket(instance, d).tolist() == expected
         assert counts.sum() == len(bits) - 1
+
+
+@given(bits=bit_matrices())
+def test_the_largest_distance(bits):
+    store = ManifestationStore.from_dense(bits)
+    for rows in ("instances", "patterns"):
+        assert DistanceBucketIndex(store, rows=rows).largest_distance == max_distance(store)
+    assert DistanceBucketIndex(store, memory_limit=0).largest_distance == bits.shape[1]
 
 
 @pytest.mark.parametrize("n", [100, 3000])
