@@ -50,7 +50,7 @@ class Scratch(NamedTuple):
     """
 
     stream: NDArray[np.uint64]  # (11,) key 2, counter 4, buffer 4, words used of the buffer
-    mass: NDArray[np.int64]  # (D,) weight at each distance
+    mass: NDArray[np.int64]  # (D,) weight at each distance; entry 0 is not used
     left: NDArray[np.int64]  # (D,) weight not yet taken; with groups an upper bound
     weights: NDArray[np.float64]  # (high - low + 1,) relative probabilities
     law: NDArray[np.float64]  # (high - low + 1,) running sums of those of distances with any left
@@ -441,6 +441,20 @@ def nearest_open(rules, left, law, d):
         away += 1
 
 
+# Longer rows are mostly not read; the figure is half a second-level cache.
+TOUCHED_BYTES = 2**19
+
+
+@kernel
+def touch_row(order, u):
+    """Read row u of `order` once in sequence, into the cache; random reads would each wait."""
+    total = np.int64(0)
+    if order.shape[1] * order.itemsize <= TOUCHED_BYTES:
+        for k in range(0, order.shape[1], 32):
+            total += order[u, k]
+    return total
+
+
 @kernel
 def draw_batches(
     buckets, population, rules, scratch, anchors, log_law, seed, purpose, position, batches, lengths
@@ -465,6 +479,7 @@ def draw_batches(
         if buckets.order.shape[0] > 0:
             for d in range(rules.low, reach + 1):
                 mass[d] = buckets.offsets[u, d + 1] - buckets.offsets[u, d]
+            mass[0] = touch_row(buckets.order, u)
         else:
             scan_row(
                 buckets.words, population.counts, unit, u,

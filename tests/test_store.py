@@ -9,7 +9,13 @@ import pytest
 import torch
 from hypothesis import given
 
-from maninegs_sampling import ManifestationStore, ManiNegError, storage
+from maninegs_sampling import (
+    ManifestationStore,
+    ManiNegBatchSampler,
+    ManiNegError,
+    distance_histogram,
+    storage,
+)
 from maninegs_sampling.errors import InvalidTypeError, InvalidValueError, StorageError
 from tests.conftest import bit_matrices, random_store
 
@@ -96,6 +102,24 @@ def test_the_digest_tells_stores_apart():
         assert ManifestationStore.from_dense(other).digest != digest
 
 
+def test_a_real_table_of_some_size(real_data):
+    labels = np.load(real_data / "coco-multihot" / "labels.npz")
+    bits = np.unpackbits(labels["bits_packed"], axis=1, count=int(labels["n_bits"]))
+    store = ManifestationStore.from_dense(bits)
+    assert (store.n_instances, store.n_bits, store.n_patterns) == (122_218, 80, 25_499)
+    assert (store.to_dense() == bits).all()
+    histogram = distance_histogram(store)
+    assert np.flatnonzero(histogram)[-1] == 28
+    # Over ordered pairs, self-pairs included, trait by trait: 2 p (1 - p).
+    frequency = bits.mean(axis=0)
+    mean = 2 * (histogram @ np.arange(81)) / store.n_instances**2
+    assert mean == pytest.approx(2 * (frequency * (1 - frequency)).sum(), rel=1e-12)
+    sampler = ManiNegBatchSampler(store, batch_size=256, mu=2.0, batches_per_epoch=5)
+    assert not sampler.index.precomputed
+    for batch in sampler:
+        assert len(set(store.pattern_of[batch])) == 256
+
+
 # Saving and loading.
 
 
@@ -148,10 +172,6 @@ def test_appended_bytes_are_refused(tmp_path):
     path.write_bytes(path.read_bytes() + b"\0")
     with pytest.raises(StorageError, match="checksum"):
         ManifestationStore.load(path)
-
-
-def write_with_valid_checksum(path, header, arrays):
-    storage.save(path, header, arrays)
 
 
 @pytest.mark.parametrize(
