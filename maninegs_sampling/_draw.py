@@ -397,6 +397,7 @@ def condition(log_law, rules, left, weights, law):
 
 @kernel
 def running_sums(weights, law):
+    """Set `law` to the running sums of `weights`; returns their total."""
     total = 0.0
     last = 0
     for k in range(weights.shape[0]):

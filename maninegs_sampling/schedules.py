@@ -38,7 +38,21 @@ class Constant:
 
 
 @dataclass(frozen=True)
-class LinearAnnealing:
+class _Annealing:
+    """From `start` to `end` in `steps` steps, whatever the curve."""
+
+    start: float
+    end: float
+    steps: int
+
+    def __post_init__(self) -> None:
+        _check_finite("start", self.start)
+        _check_finite("end", self.end)
+        check_count("steps", self.steps, at_least=1)
+
+
+@dataclass(frozen=True)
+class LinearAnnealing(_Annealing):
     """mu goes from `start` to `end` along a line, reaches `end` at step `steps` and stays there.
 
     This is the paper's schedule (Table III: 11 to 0).
@@ -49,15 +63,6 @@ class LinearAnnealing:
         (11.0, 5.5, 0.0, 0.0)
     """
 
-    start: float
-    end: float
-    steps: int
-
-    def __post_init__(self) -> None:
-        _check_finite("start", self.start)
-        _check_finite("end", self.end)
-        check_count("steps", self.steps, at_least=1)
-
     def __call__(self, step: int) -> float:
         """Return mu at `step`."""
         done = min(step / self.steps, 1.0)
@@ -65,7 +70,7 @@ class LinearAnnealing:
 
 
 @dataclass(frozen=True)
-class CosineAnnealing:
+class CosineAnnealing(_Annealing):
     """mu goes from `start` to `end` along half a cosine, reaches `end` at step `steps`.
 
     Example:
@@ -73,15 +78,6 @@ class CosineAnnealing:
         >>> mu(0), round(mu(50), 6), mu(100), mu(200)
         (8.0, 4.0, 0.0, 0.0)
     """
-
-    start: float
-    end: float
-    steps: int
-
-    def __post_init__(self) -> None:
-        _check_finite("start", self.start)
-        _check_finite("end", self.end)
-        check_count("steps", self.steps, at_least=1)
 
     def __call__(self, step: int) -> float:
         """Return mu at `step`."""

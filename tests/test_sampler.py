@@ -166,13 +166,12 @@ def test_neighbouring_seeds_draw_unrelated_batches():
         for k in range(len(sampler))
     }
     assert len(set(drawn.values())) == len(drawn)
-    # the drawn distances of two names agree no more often than independent ones do
+    # place by place, two seeds agree no more often than independent draws from 60 instances do
     first, second = (
-        np.concatenate([[0 if b is None else b for b in drawn[s, e, k][1:]] for e in (0, 1, 2) for k in range(7)])
-        for s, _ in ((0, 0), (1, 0))
-        for e_ in [0]
-    )  # fmt: skip
-    assert (first == second).mean() < 0.15
+        np.array([drawn[seed, e, k][1:] for e in range(3) for k in range(7)])
+        for seed in (0, 1)
+    )
+    assert (first == second).mean() < 0.1
 
 
 def test_far_tails_leave_the_nearest_distance_only():
@@ -381,12 +380,8 @@ def test_epochs_advance_differ_and_repeat():
         assert batches_of(sampler, epoch) == epochs[epoch]
     sampler.sampler.set_epoch(1)
     assert list(sampler) == epochs[1]
-    assert [batch[0] for batch in epochs[1]] == list(ManiNegBatchSamplerAt(sampler, 1).sampler)
-
-
-def ManiNegBatchSamplerAt(sampler, epoch):  # noqa: N802
-    sampler.set_epoch(epoch)
-    return sampler
+    sampler.set_epoch(1)
+    assert [batch[0] for batch in epochs[1]] == list(sampler.sampler)
 
 
 def test_a_pass_that_is_broken_off_starts_again():
