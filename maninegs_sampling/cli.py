@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -78,10 +78,22 @@ def _find_schema(options: argparse.Namespace) -> Schema:
     return schema
 
 
+def _with_progress(entries: Iterable[comparison.Entry]) -> Iterable[comparison.Entry]:
+    """The same entries, counted on a terminal as they come."""
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        raise MissingExtraError(
+            "the progress bar needs tqdm: pip install 'maninegs-sampling[table]'"
+        ) from None
+    progress: Iterable[comparison.Entry] = tqdm(
+        entries, desc="measuring", unit=" samplers", leave=False, disable=not sys.stderr.isatty()
+    )
+    return progress
+
+
 def run_compare(options: argparse.Namespace) -> None:
     """Print the table of samplers as they are measured; write the picture and the JSON."""
-    from tqdm import tqdm
-
     if options.tables:
         schema = _find_schema(options)
         store = ManifestationStore.from_table(options.tables, schema)
@@ -97,15 +109,7 @@ def run_compare(options: argparse.Namespace) -> None:
         "epochs": options.epochs,
         "seed": options.seed,
     }
-    entries = list(
-        tqdm(
-            comparison.compare(store, **settings),
-            desc="measuring",
-            unit=" samplers",
-            leave=False,
-            disable=not sys.stderr.isatty(),
-        )
-    )
+    entries = list(_with_progress(comparison.compare(store, **settings)))
     print(
         f"{source}\n{store.n_instances} instances, {store.n_patterns} distinct patterns, ", end=""
     )

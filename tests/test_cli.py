@@ -103,6 +103,7 @@ def test_errors_are_one_line(table, tmp_path, monkeypatch, capsys, arguments, st
         ("narwhals", ["inspect", "TABLE"], "maninegs-sampling[table]"),
         ("polars", ["inspect", "TABLE"], "maninegs-sampling[table]"),
         ("sklearn", ["compare"], "maninegs-sampling[demo]"),
+        ("tqdm", ["compare", "TABLE", "--batch-size", "4"], "maninegs-sampling[table]"),
         ("matplotlib", ["compare", "TABLE", "--batch-size", "4", "--epochs", "1"], "maninegs-sampling[plot]"),
     ],
 )  # fmt: skip

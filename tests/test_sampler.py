@@ -168,8 +168,7 @@ def test_neighbouring_seeds_draw_unrelated_batches():
     assert len(set(drawn.values())) == len(drawn)
     # place by place, two seeds agree no more often than independent draws from 60 instances do
     first, second = (
-        np.array([drawn[seed, e, k][1:] for e in range(3) for k in range(7)])
-        for seed in (0, 1)
+        np.array([drawn[seed, e, k][1:] for e in range(3) for k in range(7)]) for seed in (0, 1)
     )
     assert (first == second).mean() < 0.1
 
