@@ -19,16 +19,24 @@ def kernel(function: Callable[..., Any]) -> Any:
     nogil: slabs of rows run on plain Python threads, see `hamming.run_on_threads`. Numba's own
     parallel regions are not used: they start OpenMP, and a forked DataLoader worker of a process
     that ran OpenMP can hang or be killed.
-    cache: compiled code is kept on disk, so that only the first process on a machine compiles.
+    cache: compiled code is kept on disk, so that only the first process on a machine compiles;
+    where no folder for it can be written to, every process does.
     error_model: no branch for division by zero; no kernel divides by data.
     forceinline, _nrt: kernels call each other with tuples of arrays. Inlined and without reference
     counting those cost nothing; with it, drawing a batch took eight times as long. In exchange no
     kernel may allocate.
     fastmath stays off: batches must not depend on how sums were reordered.
     """
-    return numba.njit(nogil=True, cache=True, error_model="numpy", forceinline=True, _nrt=False)(
-        function
-    )
+    options: dict[str, Any] = {
+        "nogil": True,
+        "error_model": "numpy",
+        "forceinline": True,
+        "_nrt": False,
+    }
+    try:
+        return numba.njit(cache=True, **options)(function)
+    except RuntimeError:  # Numba's answer where it can write neither beside the code nor at home
+        return numba.njit(**options)(function)
 
 
 @intrinsic

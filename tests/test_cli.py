@@ -122,6 +122,23 @@ def test_a_missing_extra_is_named(table, tmp_path, missing, arguments, extra):
     assert extra in run.stderr
 
 
+def test_without_a_folder_for_compiled_code_everything_still_runs():
+    program = (
+        "from numba.core.caching import CacheImpl\n"
+        "CacheImpl._locator_classes = []\n"
+        "import numba\n"
+        "try:\n"
+        "    numba.njit(cache=True)(lambda: 0)\n"
+        "except RuntimeError:\n"
+        "    print('no folder')\n"
+        "import maninegs_sampling as mn\n"
+        "store = mn.ManifestationStore.from_dense([[0, 1], [1, 0]])\n"
+        "print(mn.pairwise_hamming(store).tolist())\n"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert run.stdout.split("\n") == ["no folder", "[[0, 2], [2, 0]]", ""], run.stderr
+
+
 def test_importing_the_package_needs_core_dependencies_only():
     program = (
         "import sys\n"
