@@ -244,6 +244,7 @@ class ManiNegBatchSampler(BatchSampler):
         self._epoch = 0
         self._start = 0  # where the next pass over the current epoch begins
         self._position = 0  # batches of the current epoch handed out
+        self._newest_pass = 0  # the pass whose progress counts; older iterators leave no trace
         self._warned = False
 
     # What torch and the frameworks built on it read.
@@ -267,20 +268,26 @@ class ManiNegBatchSampler(BatchSampler):
         """Let the next pass be over `epoch`. A position just loaded for that epoch is kept."""
         epoch = check_count("epoch", epoch, at_least=0)
         if epoch != self._epoch:
-            self._epoch, self._start, self._position = epoch, 0, 0
+            self._move_to(epoch, 0)
+
+    def _move_to(self, epoch: int, position: int) -> None:
+        self._epoch, self._start, self._position = epoch, position, position
+        self._newest_pass += 1
 
     def __iter__(self) -> Iterator[list[int]]:
         """Return an iterator over the rest of the current epoch's batches."""
         start, self._start = self._start, 0
-        return self._pass(self._epoch, start)
+        self._newest_pass += 1
+        return self._pass(self._epoch, start, self._newest_pass)
 
-    def _pass(self, epoch: int, start: int) -> Iterator[list[int]]:
+    def _pass(self, epoch: int, start: int, number: int) -> Iterator[list[int]]:
         chunk = max(1, _CHUNK // self._global_batch) if self.index.precomputed else 1
         for first in range(start, len(self), chunk):
             batches = self._draw(epoch, first, min(chunk, len(self) - first))
             for k, batch in enumerate(batches, first + 1):
-                done = k == len(self)
-                self._epoch, self._position = (epoch + 1, 0) if done else (epoch, k)
+                if number == self._newest_pass:
+                    done = k == len(self)
+                    self._epoch, self._position = (epoch + 1, 0) if done else (epoch, k)
                 yield batch
 
     def batch(self, k: int, epoch: int = 0) -> list[int]:
@@ -487,7 +494,7 @@ class ManiNegBatchSampler(BatchSampler):
             raise StateError(f"position {position} lies beyond the {len(self)} batches of an epoch")
         if position == len(self):
             epoch, position = epoch + 1, 0
-        self._epoch, self._start, self._position = epoch, position, position
+        self._move_to(epoch, position)
 
     def _fingerprint(self) -> dict[str, Any]:
         """What must agree for two samplers to draw the same batches."""

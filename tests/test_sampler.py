@@ -391,6 +391,21 @@ def test_a_pass_that_is_broken_off_starts_again():
     assert list(sampler) == whole
 
 
+def test_an_iterator_left_behind_does_not_move_the_sampler():
+    sampler = ManiNegBatchSampler(random_store(64, 12), batch_size=4, mu=3.0)
+    epochs = [list(sampler) for _ in range(3)]
+    sampler.set_epoch(0)
+    stale = iter(sampler)
+    assert [next(stale) for _ in range(3)] == epochs[0][:3]
+    sampler.set_epoch(2)
+    assert list(stale) == epochs[0][3:]
+    assert sampler.epoch == 2
+    current = iter(sampler)
+    assert [next(current) for _ in range(5)] == epochs[2][:5]
+    assert sampler.state_dict()["epoch"] == 2
+    assert sampler.state_dict()["position"] == 5
+
+
 def test_a_loop_that_counts_its_steps_also_reaches_the_next_epoch():
     sampler = ManiNegBatchSampler(random_store(64, 12), batch_size=4, mu=3.0)
     for _ in zip(range(len(sampler)), sampler, strict=False):
