@@ -12,6 +12,10 @@ from numpy.typing import NDArray
 
 from maninegs_sampling._kernels import TILE, distance_tile, kernel
 
+# Running sums are read and changed this many at a time: a loop of fixed length has no remainder
+# that would run one by one.
+LANES = 16
+
 
 class Buckets(NamedTuple):
     """What the index knows. Without precomputed rows, `order` and `offsets` have no rows."""
@@ -53,7 +57,7 @@ class Scratch(NamedTuple):
     mass: NDArray[np.int64]  # (D,) weight at each distance; entry 0 is not used
     left: NDArray[np.int64]  # (D,) weight not yet taken; with groups an upper bound
     weights: NDArray[np.float64]  # (high - low + 1,) relative probabilities
-    law: NDArray[np.float64]  # (high - low + 1,) running sums of those of distances with any left
+    law: NDArray[np.float64]  # their running sums, padded with infinity to whole lanes
     listed_begin: NDArray[np.int64]  # (D,), -1 where a distance is not listed
     listed_end: NDArray[np.int64]  # (D,)
     patterns: NDArray[np.int32]  # (U + LANES * D,)
@@ -260,11 +264,6 @@ def left_of_pattern(population, rules, scratch, now, p):
     return eligible if rules.per_instance else min(eligible, 1)
 
 
-# Running sums are read and changed this many at a time: a loop of fixed length has no remainder
-# that would run one by one.
-LANES = 16
-
-
 @kernel
 def list_bucket(buckets, population, rules, scratch, now, u, d, begin):
     """Write distance d's bucket to `patterns` and `running` from `begin` on; returns its end."""
@@ -424,15 +423,15 @@ def draw_distance(rules, stream, law, total):
     """A distance by `law`."""
     target = random_unit(stream) * total
     chosen = rules.low
-    for k in range(law.shape[0]):
-        chosen += law[k] <= target
+    for lane in range(0, law.shape[0], LANES):
+        for k in range(lane, lane + LANES):
+            chosen += law[k] <= target
     return chosen
 
 
 @kernel
-def nearest_open(rules, left, law, d):
+def nearest_open(rules, left, last, d):
     """The distance nearest to d with anything left, the lower one on a tie. There is one."""
-    last = rules.low + law.shape[0] - 1
     away = 0
     while True:
         if d - away >= rules.low and left[d - away] > 0:
@@ -502,7 +501,7 @@ def draw_batches(
         while size < wanted and open_distances > 0:
             if drawn < 0:
                 drawn = draw_distance(rules, scratch.stream, law, total)
-            d = nearest_open(rules, left, law, drawn) if rules.nearest else drawn
+            d = nearest_open(rules, left, last, drawn) if rules.nearest else drawn
             if rules.replacement:
                 draws += 1
                 drawn = -1

@@ -359,7 +359,7 @@ class ManiNegBatchSampler(BatchSampler):
             mass=np.empty(size, np.int64),
             left=np.zeros(size, np.int64),
             weights=np.empty(self._law_end - self.low + 1),
-            law=np.empty(self._law_end - self.low + 1),
+            law=np.empty(-(-(self._law_end - self.low + 1) // LANES) * LANES),
             listed_begin=np.empty(size, np.int64),
             listed_end=np.empty(size, np.int64),
             patterns=np.empty(store.n_patterns + LANES * size, np.int32),
