@@ -1,5 +1,6 @@
 """Uniform, mined and ManiNeg batches of the same data, side by side: `maninegs compare`."""
 
+import io
 import json
 import platform
 import time
@@ -278,6 +279,6 @@ def save_picture(path: Path, store: ManifestationStore, entries: Sequence[Entry]
         "Red: the sampling law, over the distances that occur.",
         fontsize=9,
     )
-    temporary = path.with_name(f".{path.name}.tmp")
-    figure.savefig(temporary, format="png", dpi=130)
-    temporary.replace(path)
+    png = io.BytesIO()
+    figure.savefig(png, format="png", dpi=130)
+    write_atomically(path, [png.getvalue()])

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from maninegs_sampling import _kernels
 from maninegs_sampling.errors import InvalidTypeError, InvalidValueError
-from maninegs_sampling.store import ManifestationStore
+from maninegs_sampling.store import ManifestationStore, check_store
 
 
 def distance_dtype(n_bits: int) -> np.dtype[Any]:
@@ -42,12 +42,6 @@ def run_on_threads(
         return list(pool.map(lambda slab: work(*slab), slabs))
 
 
-def _check_store(name: str, store: object) -> ManifestationStore:
-    if not isinstance(store, ManifestationStore):
-        raise InvalidTypeError(f"{name} must be a ManifestationStore; got {type(store).__name__}")
-    return store
-
-
 # Enough slabs for threads of unequal speed to finish together, few enough to start quickly.
 _SLABS = 8 * _threads()
 
@@ -76,8 +70,8 @@ def pairwise_hamming(
         >>> pairwise_hamming(store).tolist()
         [[0, 2, 0], [2, 0, 2], [0, 2, 0]]
     """
-    _check_store("store", store)
-    other = store if other is None else _check_store("other", other)
+    check_store("store", store)
+    other = store if other is None else check_store("other", other)
     if store.n_bits != other.n_bits:
         raise InvalidValueError(
             f"both stores need the same bits; store has {store.n_bits}, other {other.n_bits}"
@@ -127,7 +121,7 @@ def distance_histogram(store: ManifestationStore) -> NDArray[np.int64]:
         >>> distance_histogram(store).tolist()
         [1, 0, 2, 0]
     """
-    _check_store("store", store)
+    check_store("store", store)
     words, patterns = transposed(store.words), store.n_patterns
     dtype = distance_dtype(store.n_bits)
     unweighted = store.n_instances == patterns and dtype == np.uint8

@@ -21,7 +21,7 @@ from maninegs_sampling.hamming import (
     run_on_threads,
     transposed,
 )
-from maninegs_sampling.store import ManifestationStore
+from maninegs_sampling.store import ManifestationStore, check_store
 
 _UNITS = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3, "T": 1000**4}
 _UNITS |= {"Ki": 1024, "Mi": 1024**2, "Gi": 1024**3, "Ti": 1024**4}
@@ -82,10 +82,7 @@ class DistanceBucketIndex:
         memory_limit: int | str = "1GiB",
         rows: str = "instances",
     ) -> None:
-        if not isinstance(store, ManifestationStore):
-            raise InvalidTypeError(
-                f"store must be a ManifestationStore; got {type(store).__name__}"
-            )
+        check_store("store", store)
         check_choice("rows", rows, ("instances", "patterns"))
         self.store = store
         self.rows = rows
@@ -102,27 +99,27 @@ class DistanceBucketIndex:
             order=np.empty((n_rows, length), id_dtype),
             offsets=np.empty((n_rows, distances + 1), np.int32),
         )
-        run_on_threads(self._sort, [*range(0, n_rows, _SLAB_ROWS), n_rows])
-
-    def _sort(self, begin: int, end: int) -> None:
-        store = self.store
-        if self.rows == "instances":
+        if rows == "instances":
             members, starts, counts = self.members, self.starts, store.counts
         else:
-            members = starts = np.arange(store.n_patterns, dtype=np.int32)
-            counts = np.ones(store.n_patterns, np.int32)
-        _kernels.sort_rows(
-            self.buckets.words,
-            members,
-            starts,
-            counts,
-            begin,
-            end,
-            np.empty(store.n_patterns, distance_dtype(store.n_bits)),
-            np.empty((4, store.n_bits + 1), np.int64),
-            self.buckets.order,
-            self.buckets.offsets,
-        )
+            members = starts = np.arange(patterns, dtype=np.int32)
+            counts = np.ones(patterns, np.int32)
+
+        def sort(begin: int, end: int) -> None:
+            _kernels.sort_rows(
+                self.buckets.words,
+                members,
+                starts,
+                counts,
+                begin,
+                end,
+                np.empty(patterns, distance_dtype(store.n_bits)),
+                np.empty((4, distances), np.int64),
+                self.buckets.order,
+                self.buckets.offsets,
+            )
+
+        run_on_threads(sort, [*range(0, n_rows, _SLAB_ROWS), n_rows])
 
     @cached_property
     def members(self) -> NDArray[np.int32]:

@@ -30,7 +30,7 @@ from maninegs_sampling.schedules import (
     StepwiseAnnealing,
     as_schedule,
 )
-from maninegs_sampling.store import ManifestationStore
+from maninegs_sampling.store import ManifestationStore, check_store
 
 STATE_VERSION = 1
 
@@ -69,7 +69,7 @@ class AnchorSampler(Sampler[int]):
 
 
 def _group_codes(groups: ArrayLike, n_instances: int) -> NDArray[np.int32]:
-    """Number the distinct groups from 0; () and None mean different things to the caller."""
+    """Number the distinct groups from 0, in order of appearance."""
     labels = np.asarray(groups)
     if labels.shape != (n_instances,):
         raise InvalidValueError(
@@ -208,11 +208,7 @@ class ManiNegBatchSampler(BatchSampler):
         shard: str = "batches",
         memory_limit: int | str = "1GiB",
     ) -> None:
-        if not isinstance(store, ManifestationStore):
-            raise InvalidTypeError(
-                f"store must be a ManifestationStore; got {type(store).__name__}. "
-                "ManifestationStore.from_dense(bits) makes one from a matrix of traits."
-            )
+        check_store("store", store)
         check_choice("empty", empty, _EMPTY)
         check_choice("draw", draw, _DRAW)
         check_choice("duplicates", duplicates, _DUPLICATES)
@@ -229,6 +225,7 @@ class ManiNegBatchSampler(BatchSampler):
         self._groups = (
             np.empty(0, np.int32) if groups is None else _group_codes(groups, store.n_instances)
         )
+        self._n_groups = int(self._groups.max()) + 1 if len(self._groups) else 0
         self._check_supply()
         self.high = self._find_high(high)
         self._batches_per_epoch = self._count_batches(batches_per_epoch)
@@ -399,10 +396,6 @@ class ManiNegBatchSampler(BatchSampler):
     @property
     def _global_batch(self) -> int:
         return self.batch_size * (self.num_replicas if self.shard == "within" else 1)
-
-    @property
-    def _n_groups(self) -> int:
-        return int(self._groups.max()) + 1 if len(self._groups) else 0
 
     def _check_supply(self) -> None:
         """Raise if no batch without duplicates can be full."""
@@ -615,10 +608,7 @@ class ManiNegBatchSampler(BatchSampler):
             raise InvalidValueError(
                 "loader has batch_size=None (automatic batching is off): it has no batches to draw"
             )
-        if not isinstance(store, ManifestationStore):
-            raise InvalidTypeError(
-                f"store must be a ManifestationStore; got {type(store).__name__}"
-            )
+        check_store("store", store)
         n_items = len(loader.dataset)  # type: ignore[arg-type]
         if n_items != store.n_instances:
             raise InvalidValueError(

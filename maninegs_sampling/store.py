@@ -229,3 +229,13 @@ class ManifestationStore:
             f"ManifestationStore({self.n_instances} instances, {self.n_bits} bits, "
             f"{self.n_patterns} patterns)"
         )
+
+
+def check_store(name: str, store: object) -> ManifestationStore:
+    """Return `store`, or raise `InvalidTypeError` if it is not a ManifestationStore."""
+    if not isinstance(store, ManifestationStore):
+        raise InvalidTypeError(
+            f"{name} must be a ManifestationStore; got {type(store).__name__}. "
+            "ManifestationStore.from_dense(bits) makes one from a matrix of traits."
+        )
+    return store
