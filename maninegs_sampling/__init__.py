@@ -4,6 +4,22 @@ from maninegs_sampling.distribution import TruncatedGaussian
 from maninegs_sampling.errors import ManiNegError
 from maninegs_sampling.hamming import distance_histogram, max_distance, pairwise_hamming
 from maninegs_sampling.index import DistanceBucketIndex
+from maninegs_sampling.losses import (
+    HardNegativeInterModalNTXentLoss,
+    HardNegativeNTXentLoss,
+    InterModalNTXentLoss,
+    MammoCLIPLoss,
+    MultimodalNTXentLoss,
+    NTXentLoss,
+    gaussian_mixture_soft_labels,
+    hard_negative_inter_modal_nt_xent,
+    hard_negative_nt_xent,
+    inter_modal_nt_xent,
+    mammo_clip_loss,
+    multimodal_nt_xent,
+    nt_xent,
+    soft_label_contrastive,
+)
 from maninegs_sampling.sampler import ManiNegBatchSampler
 from maninegs_sampling.schedules import (
     Constant,
@@ -25,15 +41,29 @@ __all__ = [
     "CosineAnnealing",
     "DistanceBucketIndex",
     "ExponentialAnnealing",
+    "HardNegativeInterModalNTXentLoss",
+    "HardNegativeNTXentLoss",
+    "InterModalNTXentLoss",
     "LinearAnnealing",
+    "MammoCLIPLoss",
     "ManiNegBatchSampler",
     "ManiNegError",
     "ManifestationStore",
+    "MultimodalNTXentLoss",
+    "NTXentLoss",
     "Schema",
     "StepwiseAnnealing",
     "Trait",
     "TruncatedGaussian",
     "distance_histogram",
+    "gaussian_mixture_soft_labels",
+    "hard_negative_inter_modal_nt_xent",
+    "hard_negative_nt_xent",
+    "inter_modal_nt_xent",
+    "mammo_clip_loss",
     "max_distance",
+    "multimodal_nt_xent",
+    "nt_xent",
     "pairwise_hamming",
+    "soft_label_contrastive",
 ]

@@ -1,0 +1,259 @@
+"""Who is compared with whom: rows, each with one positive and its negatives."""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from maninegs_sampling.losses.embeddings import (
+    check_embeddings,
+    check_ids,
+    inverse_temperature,
+    reduced,
+    scaled,
+)
+from maninegs_sampling.losses.negatives import (
+    Diagonals,
+    EqualIds,
+    Excluded,
+    log_sum_exp_between,
+    log_sum_exp_within,
+    logits_between,
+)
+from maninegs_sampling.losses.ranks import Ranks, join_ranks
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What all terms of a loss share.
+
+    Attributes:
+        embeddings: one (n, D) tensor for each argument, in float32 or float64.
+        ids: (n,) integers, or None where all instances differ.
+        normalize: make embeddings unit vectors.
+        ranks: the processes that gather, or None for one.
+    """
+
+    embeddings: tuple[Tensor, ...]
+    ids: Tensor | None
+    normalize: bool
+    ranks: Ranks | None
+
+    @staticmethod
+    def of(
+        embeddings: dict[str, Tensor],
+        *,
+        ids: object,
+        normalize: bool,
+        gather: bool | dist.ProcessGroup,
+    ) -> "Batch":
+        """Check the arguments of a loss and bring them into one form."""
+        check_embeddings(embeddings)
+        first, *others = embeddings.values()
+        dtype = torch.float32  # the logits' type, whatever the network's or autocast's
+        for z in (first, *others):
+            dtype = torch.promote_types(dtype, z.dtype)
+        checked_ids = check_ids(ids, len(first), first.device)
+        converted = tuple(z.to(dtype) for z in embeddings.values())
+        ranks = join_ranks(gather, converted[0], has_ids=checked_ids is not None)
+        return Batch(converted, checked_ids, normalize, ranks)
+
+    @property
+    def n(self) -> int:
+        """Instances on this rank."""
+        return len(self.embeddings[0])
+
+    @property
+    def offset(self) -> int:
+        """Where this rank's instances begin among all."""
+        return self.ranks.offset if self.ranks else 0
+
+    def gather(self, z: Tensor) -> Tensor:
+        """Return the rows of all ranks."""
+        return self.ranks.gather(z) if self.ranks else z
+
+    def explicit_ids(self) -> Tensor:
+        """Return this rank's ids; where none were given, each instance's place among all."""
+        if self.ids is not None:
+            return self.ids
+        return self.offset + torch.arange(self.n, device=self.embeddings[0].device)
+
+    def reduce(self, losses: Tensor, reduction: str) -> Tensor:
+        """Reduce losses of any shape; the mean over ranks of "mean" is that of one process."""
+        result = reduced(losses, reduction)
+        return result * self.ranks.share if self.ranks and reduction == "mean" else result
+
+
+class Side(NamedTuple):
+    """Rows that have the same columns to be compared with.
+
+    Attributes:
+        rows: (R, D), this rank's scaled embeddings, R a multiple of n.
+        columns: (C, D), scaled embeddings of all ranks.
+        repeats: how often the batch's ids are repeated to fit the rows, and all ids the columns.
+    """
+
+    rows: Tensor
+    columns: Tensor
+    repeats: int
+
+
+class Contrast(ABC):
+    """Rows, each with one positive and its negatives; logits are products of scaled embeddings.
+
+    There are k rows for each of the batch's n instances, and what is said of rows has the shape
+    (k, n) or, where all k have the same, (n,).
+
+    Attributes:
+        batch: what the terms of the loss share.
+        inverse: 1 / temperature.
+    """
+
+    _sides: list[Side]  # one after the other, they have the k n rows
+
+    def __init__(self, batch: Batch, temperature: float | Tensor):
+        self.batch = batch
+        self.inverse = inverse_temperature(temperature, batch.embeddings[0])
+
+    def log_sum_exp(self, power: float = 1.0) -> Tensor:
+        """Return (k, n), the log of each row's sum of exp(power * logit) over its negatives."""
+        if self.batch.normalize:
+            largest = float(torch.as_tensor(self.inverse).detach())
+        else:
+            columns = (side.columns.detach() for side in self._sides)
+            largest = max(float(torch.linalg.vector_norm(z, dim=1).max()) for z in columns) ** 2
+        sides = self._sides
+        if power != 1.0:
+            root = math.sqrt(power)
+            sides = [Side(side.rows * root, side.columns * root, side.repeats) for side in sides]
+        return torch.cat(self._log_sum_exp(sides, largest * power)).view(-1, self.batch.n)
+
+    @abstractmethod
+    def positive(self) -> Tensor:
+        """Return (n,), each row's logit with its positive."""
+
+    @property
+    def plain(self) -> bool:
+        """Whether all instances differ and are on this process."""
+        return self.batch.ids is None and self.batch.ranks is None
+
+    @property
+    def n_logits(self) -> int:
+        """Products of a row and a column."""
+        return len(self._sides[0].rows) * len(self._sides[0].columns)
+
+    @abstractmethod
+    def direct_cross_entropy(self) -> Tensor:
+        """Return (k, n) cross-entropies from the whole matrix of logits; only if `plain`."""
+
+    @abstractmethod
+    def _log_sum_exp(self, sides: list[Side], largest: float) -> tuple[Tensor, ...]:
+        """Return one after the other the log-sum-exp of all rows of `sides`."""
+
+    def sum_of_negatives(self) -> Tensor:
+        """Return (k, n), the sum of each row's logits with its negatives."""
+        sums = []
+        for rows, columns, repeats in self._sides:
+            negatives = columns.sum(0) - self._sum_of_same_id(columns, repeats)
+            sums.append((rows * negatives).sum(1))
+        return torch.cat(sums).view(-1, self.batch.n)
+
+    def n_negatives(self) -> Tensor:
+        """Return (n,), the number of each row's negatives, in the embeddings' dtype."""
+        _, columns, repeats = self._sides[0]
+        same = self._sum_of_same_id(columns.new_ones(len(columns), 1), repeats)
+        return len(columns) - same[: self.batch.n, 0]
+
+    def _sum_of_same_id(self, values: Tensor, repeats: int) -> Tensor:
+        """Return, for each row of a side, the sum of the columns' `values` that share its id."""
+        ids = self.batch.explicit_ids()
+        present, place = torch.unique(self.batch.gather(ids).repeat(repeats), return_inverse=True)
+        sums = values.new_zeros(len(present), values.shape[1]).index_add(0, place, values)
+        return sums[torch.searchsorted(present, ids.repeat(repeats))]
+
+    def _excluded(self, offsets: tuple[int, ...], rows: int, columns: int) -> Excluded:
+        """Exclude equal ids, repeated for rows and columns, or `offsets` where there are no ids."""
+        ids = self.batch.ids
+        if ids is None:
+            return Diagonals(offsets)
+        return EqualIds(ids.repeat(rows), self.batch.gather(ids).repeat(columns))
+
+
+class ViewContrast(Contrast):
+    """Each view against all others of the batch, as in Eq. (1): k = 2, the first views first."""
+
+    def __init__(self, batch: Batch, pair: tuple[int, int], temperature: float | Tensor):
+        super().__init__(batch, temperature)
+        both = torch.cat([batch.embeddings[k] for k in pair])
+        both = scaled(both, self.inverse, normalize=batch.normalize)
+        columns = torch.cat([batch.gather(z) for z in both.chunk(2)]) if batch.ranks else both
+        self._sides = [Side(both, columns, 2)]
+
+    def positive(self) -> Tensor:
+        """Return (n,), each row's logit with its positive."""
+        first, second = self._sides[0].rows.chunk(2)
+        return (first * second).sum(1)
+
+    def direct_cross_entropy(self) -> Tensor:
+        """Return (2, n) cross-entropies from the whole matrix of logits; only if `plain`."""
+        both, n = self._sides[0].rows, self.batch.n
+        logits = logits_between(both, both)
+        with torch.no_grad():  # a probability of 0 has no gradient: none of this needs one
+            logits.fill_diagonal_(-math.inf)
+        partner = torch.arange(2 * n, device=both.device).roll(n)
+        return F.cross_entropy(logits, partner, reduction="none").view(2, n)
+
+    def _log_sum_exp(self, sides: list[Side], largest: float) -> tuple[Tensor, ...]:
+        ((both, columns, _),), n, start = sides, self.batch.n, self.batch.offset
+        if not self.batch.ranks:
+            return (log_sum_exp_within(both, self._excluded((0, n, -n), 2, 2), largest),)
+        excluded = self._excluded((start, start + len(columns) // 2), 1, 2)
+        views = both.chunk(2)
+        return tuple(log_sum_exp_between(z, columns, excluded, largest)[0] for z in views)
+
+
+class ModalityContrast(Contrast):
+    """Each vector against the other modality's, as in Eq. (6): k = 2, or 1 unless symmetric."""
+
+    def __init__(
+        self,
+        batch: Batch,
+        pair: tuple[int, int],
+        temperature: float | Tensor,
+        *,
+        symmetric: bool,
+    ):
+        super().__init__(batch, temperature)
+        x, y = (scaled(batch.embeddings[k], self.inverse, normalize=batch.normalize) for k in pair)
+        self._pair = x, y
+        self._sides = [Side(x, batch.gather(y), 1)]
+        if symmetric:
+            self._sides.append(Side(y, batch.gather(x), 1))
+
+    def positive(self) -> Tensor:
+        """Return (n,), each row's logit with its positive."""
+        x, y = self._pair
+        return (x * y).sum(1)
+
+    def direct_cross_entropy(self) -> Tensor:
+        """Return (k, n) cross-entropies from the whole matrix of logits; only if `plain`."""
+        x, y = self._pair
+        logits = logits_between(x, y)
+        partner = torch.arange(self.batch.n, device=x.device)
+        sides = (logits, logits.T)[: len(self._sides)]
+        losses = [F.cross_entropy(side, partner, reduction="none") for side in sides]
+        return torch.stack(losses)
+
+    def _log_sum_exp(self, sides: list[Side], largest: float) -> tuple[Tensor, ...]:
+        excluded = self._excluded((self.batch.offset,), 1, 1)
+        if not self.batch.ranks:
+            found = log_sum_exp_between(sides[0].rows, sides[0].columns, excluded, largest)
+            return found[: len(sides)]
+        return tuple(
+            log_sum_exp_between(side.rows, side.columns, excluded, largest)[0] for side in sides
+        )

@@ -1,0 +1,129 @@
+"""The multimodal loss of the paper, Eq. (6), for any number of views and modalities."""
+
+from collections.abc import Iterator, Sequence
+from itertools import combinations, repeat
+from typing import Any
+
+import torch.distributed as dist
+from torch import Tensor
+
+from maninegs_sampling.errors import InvalidValueError
+from maninegs_sampling.losses.contrast import Batch
+from maninegs_sampling.losses.terms import Terms
+
+
+def multimodal_nt_xent(
+    *embeddings: Tensor | Sequence[Tensor],
+    temperature: float | Tensor = 0.7,
+    weights: Sequence[float] | None = None,
+    symmetric: bool = True,
+    ids: Tensor | None = None,
+    label_smoothing: float = 0.0,
+    normalize: bool = True,
+    reduction: str = "mean",
+    gather: bool | dist.ProcessGroup = False,
+) -> Tensor:
+    """Return the multimodal loss of Eq. (6): views against views, and views against modalities.
+
+    For the views cc and mlo and the manifestation m it is (inter(cc, m) + inter(mlo, m)) / 2 +
+    nt_xent(cc, mlo). In general: for each further modality the mean of `inter_modal_nt_xent` over
+    the views, times its weight, plus the mean of `nt_xent` over all pairs of views.
+
+    Args:
+        embeddings: one or more image views, each (N, D), then one further modality, (N, D), or a
+            list of them: `multimodal_nt_xent(cc, mlo, [manifestation, report])`.
+        temperature: one for all terms, or a 1-D tensor with one for each term: first
+            view 0 to modality 0, view 1 to modality 0, and so on for each modality, then the pairs
+            of views (0, 1), (0, 2), (1, 2) and so on.
+        weights: one for each further modality. Default: 1, as Eq. (6).
+        symmetric: see `inter_modal_nt_xent`.
+        ids: see `nt_xent`.
+        label_smoothing: see `nt_xent`.
+        normalize: see `nt_xent`.
+        reduction: "mean" or "sum" over the N instances, or "none": (N,).
+        gather: see `nt_xent`.
+
+    Returns:
+        float32, or float64 for float64 embeddings.
+
+    Raises:
+        InvalidValueError, InvalidTypeError: as `nt_xent`, and where embeddings, temperatures or
+            weights are too few or too many.
+
+    Example:
+        >>> import torch
+        >>> from maninegs_sampling import inter_modal_nt_xent, nt_xent
+        >>> cc, mlo, manifestation = torch.randn(3, 16, 8, generator=torch.manual_seed(0))
+        >>> total = multimodal_nt_xent(cc, mlo, manifestation)
+        >>> inter = (inter_modal_nt_xent(z, manifestation) for z in (cc, mlo))
+        >>> torch.testing.assert_close(total, sum(inter) / 2 + nt_xent(cc, mlo))
+    """
+    return multimodal_terms(
+        *embeddings,
+        temperature=temperature,
+        weights=weights,
+        symmetric=symmetric,
+        ids=ids,
+        label_smoothing=label_smoothing,
+        normalize=normalize,
+        gather=gather,
+    ).total(reduction)
+
+
+def multimodal_terms(
+    *embeddings: Any,
+    temperature: float | Tensor,
+    weights: Sequence[float] | None,
+    symmetric: bool,
+    ids: Tensor | None,
+    label_smoothing: float,
+    normalize: bool,
+    gather: bool | dist.ProcessGroup,
+) -> Terms:
+    """Return the terms of `multimodal_nt_xent`, whose arguments these are."""
+    if len(embeddings) < 2:
+        raise InvalidValueError(
+            "multimodal_nt_xent takes one or more views and then a further modality or a list of "
+            f"modalities; got {len(embeddings)} arguments"
+        )
+    *views, last = embeddings
+    modalities = list(last) if isinstance(last, (list, tuple)) else [last]
+    named = {f"view {i}": z for i, z in enumerate(views)}
+    named |= {f"modality {i}": z for i, z in enumerate(modalities)}
+    if weights is None:
+        weights = [1.0] * len(modalities)
+    if len(weights) != len(modalities) or not modalities:
+        raise InvalidValueError(
+            f"multimodal_nt_xent needs one weight for each further modality; got {len(weights)} "
+            f"weights and {len(modalities)} modalities"
+        )
+    batch = Batch.of(named, ids=ids, normalize=normalize, gather=gather)
+    v = range(len(views))
+    pairs = list(combinations(v, 2))
+    temperatures = _for_each_term(temperature, len(v) * len(modalities) + len(pairs))
+    terms = Terms(batch)
+    for m, weight in enumerate(weights):
+        for i in v:
+            terms.add_modalities(
+                f"view{i}-modality{m}",
+                weight / len(v),
+                (i, len(v) + m),
+                next(temperatures),
+                label_smoothing,
+                symmetric=symmetric,
+            )
+    for i, j in pairs:
+        name, tau = f"view{i}-view{j}", next(temperatures)
+        terms.add_views(name, 1.0 / len(pairs), (i, j), tau, label_smoothing)
+    return terms
+
+
+def _for_each_term(temperature: float | Tensor, n_terms: int) -> Iterator[float | Tensor]:
+    if not isinstance(temperature, Tensor) or temperature.numel() == 1:
+        return repeat(temperature)
+    if temperature.shape != (n_terms,):
+        raise InvalidValueError(
+            f"temperature must be one number or have one for each of the {n_terms} terms; got a "
+            f"tensor of shape {tuple(temperature.shape)}"
+        )
+    return iter(temperature.unbind())

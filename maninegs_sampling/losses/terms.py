@@ -1,0 +1,67 @@
+"""Losses that are weighted sums of terms, each between two of the embeddings."""
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from maninegs_sampling.losses.contrast import (
+    Batch,
+    Contrast,
+    ModalityContrast,
+    ViewContrast,
+)
+from maninegs_sampling.losses.cross_entropy import cross_entropy
+
+
+@dataclass
+class Terms:
+    """The terms of a loss on one batch.
+
+    Attributes:
+        batch: the embeddings, which terms name by their place.
+        losses: for each term by name, (n,), a loss for each instance.
+        weights: for each term by name, what it is multiplied by in the total.
+    """
+
+    batch: Batch
+    losses: dict[str, Tensor] = field(default_factory=dict)
+    weights: dict[str, float] = field(default_factory=dict)
+
+    def add_views(
+        self,
+        name: str,
+        weight: float,
+        pair: tuple[int, int],
+        temperature: float | Tensor,
+        label_smoothing: float,
+    ) -> None:
+        """Add `nt_xent` of two of the embeddings."""
+        self._add(name, weight, ViewContrast(self.batch, pair, temperature), label_smoothing)
+
+    def add_modalities(
+        self,
+        name: str,
+        weight: float,
+        pair: tuple[int, int],
+        temperature: float | Tensor,
+        label_smoothing: float,
+        *,
+        symmetric: bool = True,
+    ) -> None:
+        """Add `inter_modal_nt_xent` of two of the embeddings."""
+        contrast = ModalityContrast(self.batch, pair, temperature, symmetric=symmetric)
+        self._add(name, weight, contrast, label_smoothing)
+
+    def _add(self, name: str, weight: float, contrast: Contrast, label_smoothing: float) -> None:
+        losses = cross_entropy(contrast, label_smoothing)
+        self.losses[name] = losses.mean(0)
+        self.weights[name] = weight
+
+    def total(self, reduction: str) -> Tensor:
+        """Return the weighted sum of all terms, reduced over instances."""
+        weighted = [self.weights[name] * losses for name, losses in self.losses.items()]
+        return self.batch.reduce(sum(weighted[1:], weighted[0]), reduction)
+
+    def means(self) -> dict[str, Tensor]:
+        """Return the mean of each term over this rank's instances, unweighted, for logging."""
+        return {name: losses.detach().mean() for name, losses in self.losses.items()}

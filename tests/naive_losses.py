@@ -1,0 +1,87 @@
+"""The losses, one row and one pair at a time. Written from the papers; imports nothing of the package."""
+
+import math
+
+import torch
+
+
+def unit_rows(z, normalize=True):
+    rows = [row.double() for row in z]
+    if not normalize:
+        return rows
+    return [row / row.norm() if row.norm() >= 1e-12 else row * 0.0 for row in rows]
+
+
+def rows_within(z_i, z_j, ids, normalize):
+    """For each view: (product with its partner, products with its negatives)."""
+    n = len(z_i)
+    z = unit_rows(z_i, normalize) + unit_rows(z_j, normalize)
+    ids = list(range(n)) if ids is None else ids
+    for a in range(2 * n):
+        negatives = [z[a] @ z[b] for b in range(2 * n) if ids[b % n] != ids[a % n]]
+        yield z[a] @ z[(a + n) % (2 * n)], negatives
+
+
+def rows_between(x, y, ids, normalize, symmetric=True):
+    n = len(x)
+    x, y = unit_rows(x, normalize), unit_rows(y, normalize)
+    ids = list(range(n)) if ids is None else ids
+    for own, other in ((x, y), (y, x))[: 2 if symmetric else 1]:
+        for a in range(n):
+            yield own[a] @ other[a], [own[a] @ other[b] for b in range(n) if ids[b] != ids[a]]
+
+
+def cross_entropies(rows, temperature, label_smoothing=0.0):
+    losses = []
+    for positive, negatives in rows:
+        logits = torch.stack([positive, *negatives]) / temperature
+        log_p = logits - logits.logsumexp(0)
+        even = log_p.mean()
+        losses.append(-(1 - label_smoothing) * log_p[0] - label_smoothing * even)
+    return torch.stack(losses)
+
+
+def hard_negatives(rows, temperature, beta, tau_plus):
+    losses = []
+    for positive, negatives in rows:
+        if not negatives:
+            losses.append(positive * 0.0 / temperature)
+            continue
+        n = len(negatives)
+        pos = torch.exp(positive / temperature)
+        neg = torch.exp(torch.stack(negatives) / temperature)
+        weights = neg**beta / (neg**beta).mean()
+        spared = ((weights * neg).sum() - tau_plus * n * pos) / (1 - tau_plus)
+        floor = n * torch.exp(torch.as_tensor(-1 / temperature, dtype=torch.float64))
+        losses.append(-torch.log(pos / (pos + torch.maximum(spared, floor))))
+    return torch.stack(losses)
+
+
+def nt_xent(z_i, z_j, temperature, ids=None, label_smoothing=0.0, normalize=True):
+    return cross_entropies(rows_within(z_i, z_j, ids, normalize), temperature, label_smoothing)
+
+
+def inter_modal_nt_xent(
+    x, y, temperature, ids=None, label_smoothing=0.0, normalize=True, symmetric=True
+):
+    rows = rows_between(x, y, ids, normalize, symmetric)
+    return cross_entropies(rows, temperature, label_smoothing)
+
+
+def hard_negative_nt_xent(z_i, z_j, temperature, beta, tau_plus, ids=None, normalize=True):
+    return hard_negatives(rows_within(z_i, z_j, ids, normalize), temperature, beta, tau_plus)
+
+
+def hard_negative_inter_modal_nt_xent(
+    x, y, temperature, beta, tau_plus, ids=None, normalize=True, symmetric=True
+):
+    rows = rows_between(x, y, ids, normalize, symmetric)
+    return hard_negatives(rows, temperature, beta, tau_plus)
+
+
+def soft_label_contrastive(first, second, labels, margin):
+    losses = []
+    for a, b, w in zip(first.tolist(), second.tolist(), labels.tolist(), strict=True):
+        d = math.dist(a, b)
+        losses.append(w * d * d + (1 - w) * max(0.0, margin - d) ** 2)
+    return torch.tensor(losses, dtype=torch.float64)
