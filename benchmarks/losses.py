@@ -1,0 +1,225 @@
+"""Time and memory of the losses, forward and backward: python -m benchmarks.losses.
+
+Compared in one run on random embeddings with D = 128: this package, a plain masked softmax,
+pytorch-metric-learning and info-nce-pytorch (extra `bench`), and lightly where it is installed; its
+loss needs no torchvision, so `pip install --no-deps lightly` will do. Times alternate between the
+losses within one process; memory is what a process of its own takes on top of what it had before.
+"""
+
+import importlib
+import importlib.util
+import resource
+import subprocess
+import sys
+import time
+import types
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from benchmarks.timing import best_seconds, describe_machine
+from maninegs_sampling import inter_modal_nt_xent, nt_xent
+from maninegs_sampling.comparison import text_table
+
+D = 128
+TEMPERATURE = 0.1
+ROUNDS, SECONDS = 5, 0.3  # of each loss, and in each round at least one step
+MEMORY_LIMIT = 16 * 2**30  # a loss that asks for more does not finish
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def plain_nt_xent(z_i: Tensor, z_j: Tensor) -> Tensor:
+    """Return NT-Xent as most codebases write it."""
+    n = len(z_i)
+    z = F.normalize(torch.cat((z_i, z_j)), dim=1)
+    logits = z @ z.T / TEMPERATURE
+    logits.fill_diagonal_(float("-inf"))
+    return F.cross_entropy(logits, torch.arange(2 * n).roll(n))
+
+
+def plain_inter_modal(x: Tensor, y: Tensor) -> Tensor:
+    """Return the CLIP loss as most codebases write it."""
+    logits = F.normalize(x, dim=1) @ F.normalize(y, dim=1).T / TEMPERATURE
+    target = torch.arange(len(x))
+    return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+
+
+def metric_learning() -> Loss:
+    """Return pytorch-metric-learning's NT-Xent."""
+    losses = importlib.import_module("pytorch_metric_learning.losses")
+    loss: Loss = losses.SelfSupervisedLoss(losses.NTXentLoss(temperature=TEMPERATURE))
+    return loss
+
+
+def lightly() -> Loss:
+    """Return lightly's NT-Xent, past the modules around it that import torchvision.
+
+    Of `lightly.models.utils` the loss needs nothing but for its memory bank, which is off.
+    """
+    spec = importlib.util.find_spec("lightly")
+    if spec is None or spec.origin is None:
+        raise ImportError("lightly is not installed")
+    root = Path(spec.origin).parent
+    for name in ("loss", "models", "models.modules", "models.utils"):
+        package = types.ModuleType(f"lightly.{name}")
+        package.__path__ = [str(root.joinpath(*name.split(".")))]
+        sys.modules[f"lightly.{name}"] = package
+    module = importlib.import_module("lightly.loss.ntx_ent_loss")
+    loss: Loss = module.NTXentLoss(temperature=TEMPERATURE)
+    return loss
+
+
+def info_nce() -> Loss:
+    """Return info-nce-pytorch's loss, called once for each direction."""
+    loss = importlib.import_module("info_nce").InfoNCE(temperature=TEMPERATURE)
+    return lambda x, y: (loss(x, y) + loss(y, x)) / 2
+
+
+OURS = "maninegs"
+LOSSES: dict[str, dict[str, Callable[[], Loss]]] = {
+    "nt_xent": {
+        OURS: lambda: partial(nt_xent, temperature=TEMPERATURE),
+        "plain masked softmax": lambda: plain_nt_xent,
+        "pytorch-metric-learning": metric_learning,
+        "lightly": lightly,
+    },
+    "inter_modal_nt_xent": {
+        OURS: lambda: partial(inter_modal_nt_xent, temperature=TEMPERATURE),
+        "plain softmax": lambda: plain_inter_modal,
+        "info-nce-pytorch": info_nce,
+    },
+}
+
+
+def random_pair(n: int) -> list[Tensor]:
+    """Return two views that are somewhat alike."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(n, D, generator=generator)
+    y = x + torch.randn(n, D, generator=generator)
+    return [x.requires_grad_(), y.requires_grad_()]
+
+
+def step(loss: Loss, pair: list[Tensor]) -> float:
+    """Run forward and backward and return the loss."""
+    for z in pair:
+        z.grad = None
+    value = loss(*pair)
+    value.backward()
+    return float(value.detach())
+
+
+def status_mebibytes(field: str) -> float:
+    """Return a field of this process's status (Linux): its memory now, VmRSS, or at most, VmHWM.
+
+    getrusage would count the memory of the process that started this one.
+    """
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(field))
+
+
+def print_one(kind: str, name: str, n: int) -> None:
+    """Print value and memory, in MiB, of one step: what the measuring process does."""
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
+    loss = LOSSES[kind][name]()
+    pair = random_pair(n)
+    step(loss, random_pair(8))
+    before = status_mebibytes("VmRSS")
+    value = step(loss, pair)
+    print(value, status_mebibytes("VmHWM") - before)
+
+
+def measure_memory(kind: str, name: str, n: int) -> tuple[float, float] | None:
+    """Return value and memory of one step in a process of its own, or None if it fails."""
+    command = [sys.executable, "-m", "benchmarks.losses", kind, name, str(n)]
+    ran = subprocess.run(command, capture_output=True, text=True)
+    if ran.returncode:
+        reason = (ran.stderr.strip().splitlines() or ["killed"])[-1]
+        if "can't allocate memory" in reason:
+            reason = f"it asks for more than {MEMORY_LIMIT >> 30} GiB"
+        print(f"{name} at {n:,} does not finish: {reason}")
+        return None
+    value, mebibytes = map(float, ran.stdout.split())
+    return value, mebibytes
+
+
+def measure_times(losses: dict[str, Loss], n: int) -> dict[str, float]:
+    """Return the seconds of the fastest step of each, taking turns."""
+    pair = random_pair(n)
+    best = dict.fromkeys(losses, float("inf"))
+    for _ in range(ROUNDS if n <= 4096 else 2):
+        for name, loss in losses.items():
+            end = time.perf_counter() + SECONDS
+            while (begin := time.perf_counter()) < end:
+                step(loss, pair)
+                best[name] = min(best[name], time.perf_counter() - begin)
+    return best
+
+
+def matmul_rate() -> float:
+    """Return this machine's rate of multiplying 2,048 x 2,048 matrices, in flop/s."""
+    a = torch.randn(2048, 2048)
+    return 2 * 2048**3 / best_seconds(lambda: a @ a, 10)
+
+
+def main() -> None:
+    """Print the tables."""
+    print(describe_machine())
+    for kind, makers in LOSSES.items():
+        for n in (64, 256, 4096, 16384):
+            measure(kind, makers, n)
+
+
+def measure(kind: str, makers: dict[str, Callable[[], Loss]], n: int) -> None:
+    """Print the table of one loss and size."""
+    print(f"\n{kind}, N = {n:,}, D = {D}, float32")
+    memory: dict[str, float] = {}
+    losses: dict[str, Loss] = {}
+    values: dict[str, float] = {}
+    for name, make in makers.items():
+        try:
+            loss = make()
+        except ImportError as error:
+            print(f"{name} is left out: {error}")
+            continue
+        found = measure_memory(kind, name, n)
+        if found:
+            losses[name] = loss
+            values[name], memory[name] = found
+    rates = [matmul_rate()]
+    seconds = measure_times(losses, n)
+    rates.append(matmul_rate())
+    peers = [name for name in losses if name != OURS]
+    quickest = min((seconds[name] for name in peers), default=float("nan"))
+    table = [
+        (
+            name,
+            f"{1e3 * seconds[name]:.4g}",
+            f"{seconds[name] / quickest:.2f}",
+            f"{memory[name]:.0f}",
+            f"{values[name]:.5f}",
+        )
+        for name in losses
+    ]
+    print(text_table(("", "ms", "/ quickest peer", "MiB", "loss"), table))
+    if n < 4096:  # so small that other things count
+        return
+    # Products that cannot be done without: of 2N views with the half of all pairs, or of all N x N
+    # pairs; once forward, and backward once more to make them again and twice for the gradients.
+    pairs = (2 * n) ** 2 / 2 if kind == "nt_xent" else n**2
+    needed = 4 * 2 * pairs * D / max(rates)
+    print(
+        f"{OURS}: its matrix products need {1e3 * needed:.4g} ms at this machine's "
+        f"{max(rates) / 1e9:.0f} Gflop/s, {needed / seconds[OURS]:.0%} of its time"
+    )
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 4:
+        print_one(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    else:
+        main()
