@@ -20,18 +20,24 @@ def test_snippets_run_in_order(tmp_path, monkeypatch, capsys):
     columns |= {"outcome": rng.integers(0, 2, n), "patient_id": rng.integers(0, 200, n)}
     polars.DataFrame(columns).write_csv("cases.csv")
 
-    dataset = torch.utils.data.TensorDataset(torch.arange(n))
+    views = [torch.randn(n, 6) for _ in range(2)]
+    dataset = torch.utils.data.TensorDataset(*views, torch.randn(n, 20))
+    encoder, table_encoder = torch.nn.Linear(6, 4), torch.nn.Linear(20, 4)
     names = {
         "torch": torch,
         "dataset": dataset,
+        "encoder": encoder,
+        "table_encoder": table_encoder,
+        "optimizer": torch.optim.AdamW([*encoder.parameters(), *table_encoder.parameters()]),
         "bits": rng.random((n, 20)) < 0.5,
         "loader": torch.utils.data.DataLoader(dataset, batch_size=32, shuffle=True),
     }
     snippets = re.findall(r"```python\n(.*?)```", README, flags=re.S)
-    assert len(snippets) == 2
+    assert len(snippets) == 4
     for snippet in snippets:
         exec(snippet.replace("num_workers=8", "num_workers=0"), names)
-        (first,) = next(iter(names["loader"]))
+        first = next(iter(names["loader"]))[0]
         assert len(first) == names["loader"].batch_sampler.batch_size
     assert "trait 0: yes or no" in capsys.readouterr().out
     assert isinstance(names["sampler"], mn.ManiNegBatchSampler)
+    assert names["criterion"].log_temperature.grad.abs().min() > 0
