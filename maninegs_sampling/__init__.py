@@ -1,5 +1,7 @@
 """Hard-negative minibatches for contrastive learning, drawn by Hamming distance (ManiNeg)."""
 
+from maninegs_sampling.advice import suggest, suitability
+from maninegs_sampling.diagnostics import coverage, hardness, lower_bound
 from maninegs_sampling.distribution import TruncatedGaussian
 from maninegs_sampling.errors import ManiNegError
 from maninegs_sampling.hamming import distance_histogram, max_distance, pairwise_hamming
@@ -55,15 +57,20 @@ __all__ = [
     "StepwiseAnnealing",
     "Trait",
     "TruncatedGaussian",
+    "coverage",
     "distance_histogram",
     "gaussian_mixture_soft_labels",
     "hard_negative_inter_modal_nt_xent",
     "hard_negative_nt_xent",
+    "hardness",
     "inter_modal_nt_xent",
+    "lower_bound",
     "mammo_clip_loss",
     "max_distance",
     "multimodal_nt_xent",
     "nt_xent",
     "pairwise_hamming",
     "soft_label_contrastive",
+    "suggest",
+    "suitability",
 ]

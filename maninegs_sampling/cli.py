@@ -1,6 +1,7 @@
-"""The command `maninegs`: compare samplers on a table, and inspect one."""
+"""The command `maninegs`: compare samplers on a table, inspect one, suggest settings for it."""
 
 import argparse
+import shlex
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from maninegs_sampling import comparison
+from maninegs_sampling.advice import suitability
 from maninegs_sampling.datasets import wisconsin
 from maninegs_sampling.diagnostics import histogram_mean
 from maninegs_sampling.errors import ManiNegError, MissingExtraError
@@ -60,6 +62,15 @@ def _parser() -> argparse.ArgumentParser:
     inspect.add_argument("tables", nargs="+", metavar="TABLE", help="CSV or Parquet")
     _add_table_options(inspect)
     inspect.set_defaults(run=run_inspect)
+
+    suggest = commands.add_parser(
+        "suggest", help="say whether ManiNeg helps on a table, and with which settings"
+    )
+    suggest.add_argument("tables", nargs="+", metavar="TABLE", help="CSV or Parquet")
+    _add_table_options(suggest)
+    suggest.add_argument("--batch-size", type=int, default=64)
+    suggest.add_argument("--steps", type=int, default=9000, help="steps of the whole training")
+    suggest.set_defaults(run=run_suggest)
     return parser
 
 
@@ -173,6 +184,41 @@ def run_inspect(options: argparse.Namespace) -> None:
     for distance in range(largest + 1):
         n = int(histogram[distance])
         print(f"{distance:4d} {n:12d}  {'#' * round(50 * n / longest)}".rstrip())
+
+
+def run_suggest(options: argparse.Namespace) -> None:
+    """Print the verdict with its figures, the settings with their reasons, and how to use them."""
+    schema = _find_schema(options)
+    store = ManifestationStore.from_table(options.tables, schema)
+    found = suitability(
+        store,
+        batch_size=options.batch_size,
+        labels=schema.labels(options.tables) if schema.label else None,
+        bit_names=schema.bit_names,
+        steps=options.steps,
+    )
+    print(f"{store.n_instances} instances, {store.n_patterns} distinct patterns\n\n{found}\n")
+    if found.mus:
+        print("mean distance between the manifestations of")
+        rows = [("uniform batches", "", f"{found.uniform_mean:.2f}")]
+        for mu, anchor, pair in zip(found.mus, found.anchor_means, found.pair_means, strict=True):
+            rows.append((f"mu = {mu:g}", f"{anchor:.2f}", f"{pair:.2f}"))
+        print(comparison.text_table(("", "anchor, negatives", "all pairs"), rows) + "\n")
+    if found.settings is None:
+        return
+    for name, reason in found.settings.reasons.items():
+        print(f"{name}: {reason}")
+    schedule = found.settings["mu"]
+    mus = f"{schedule.start:g} {schedule.end:g}"
+    print(f"\nmn.ManiNegBatchSampler.wrap(loader, store, {found.settings.call()})")
+    table = [*options.tables]
+    for name in ("schema", "label", "groups"):
+        if getattr(options, name):
+            table += [f"--{name}", getattr(options, name)]
+    print(
+        f"maninegs compare {shlex.join(table)} --batch-size {options.batch_size} "
+        f"--mu {mus} --sigma {found.settings['sigma']:g}"
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -6,6 +6,9 @@ from numpy.typing import NDArray
 from maninegs_sampling.errors import MissingExtraError
 from maninegs_sampling.schema import Schema
 from maninegs_sampling.store import ManifestationStore
+from maninegs_sampling.synthetic import synthetic_mvkl
+
+__all__ = ["synthetic_mvkl", "wisconsin"]
 
 
 def wisconsin() -> tuple[ManifestationStore, NDArray[np.int64]]:

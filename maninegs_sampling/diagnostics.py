@@ -1,14 +1,16 @@
 """What a sampler does to a batch, measured without training (section IV-D of the paper)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from maninegs_sampling import _kernels
-from maninegs_sampling.hamming import distance_dtype, transposed
-from maninegs_sampling.store import ManifestationStore
+from maninegs_sampling.errors import InvalidValueError, check_count
+from maninegs_sampling.hamming import distance_dtype, distance_histogram, transposed
+from maninegs_sampling.sampler import ManiNegBatchSampler
+from maninegs_sampling.store import ManifestationStore, check_store
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,9 @@ class Hardness:
         anchor_histogram: (B + 1,) int64, pairs of an anchor (a batch's first instance) and a
             negative at each distance: the paper's Figure 5 (a).
         pair_histogram: (B + 1,) int64, unordered pairs of a batch at each distance: Figure 5 (b).
+        anchor_band, pair_band: (2, B + 1) float64, lower and upper end of a 95% interval for the
+            share of pairs at each distance. The batch is the unit: pairs of one batch go together.
+            nan for a single batch.
         seen_per_epoch: mean number of distinct instances in an epoch.
     """
 
@@ -34,6 +39,8 @@ class Hardness:
     repeats: int
     anchor_histogram: NDArray[np.int64]
     pair_histogram: NDArray[np.int64]
+    anchor_band: NDArray[np.float64]
+    pair_band: NDArray[np.float64]
     seen_per_epoch: float
 
     @property
@@ -63,6 +70,32 @@ def histogram_mean(histogram: NDArray[np.int64]) -> float:
     return float(histogram @ np.arange(len(histogram)) / total) if total else float("nan")
 
 
+class _Shares:
+    """Histograms of batches, added up, and how much their shares differ from batch to batch."""
+
+    def __init__(self, n: int) -> None:
+        self.histogram = np.zeros(n, np.int64)
+        self._n_batches = 0
+        self._sum = np.zeros(n)
+        self._squares = np.zeros(n)
+
+    def add(self, histogram: NDArray[np.int64]) -> None:
+        self.histogram += histogram
+        share = histogram / max(1, histogram.sum())
+        self._n_batches += 1
+        self._sum += share
+        self._squares += share**2
+
+    def band(self) -> NDArray[np.float64]:
+        n = self._n_batches
+        mean = self._sum / n
+        if n < 2:
+            return np.full((2, len(mean)), np.nan)
+        variance = np.maximum(self._squares - n * mean**2, 0.0) / (n - 1)
+        half = 1.96 * np.sqrt(variance / n)
+        return np.clip(np.stack((mean - half, mean + half)), 0.0, 1.0)
+
+
 def measure_hardness(
     store: ManifestationStore, epochs: Iterable[Iterable[Sequence[int]]]
 ) -> Hardness:
@@ -80,8 +113,7 @@ def measure_hardness(
     """
     words = transposed(store.words)
     dtype = distance_dtype(store.n_bits)
-    anchor_histogram = np.zeros(store.n_bits + 1, np.int64)
-    pair_histogram = np.zeros(store.n_bits + 1, np.int64)
+    anchors, pairs = _Shares(store.n_bits + 1), _Shares(store.n_bits + 1)
     sizes: list[int] = []
     patterns: list[int] = []
     seen: list[int] = []
@@ -97,9 +129,9 @@ def measure_hardness(
             chosen = np.ascontiguousarray(words[:, pattern_of])
             distances = np.empty((len(batch), len(batch)), dtype)
             _kernels.pairwise_rows(chosen, chosen, 0, len(batch), distances)
-            anchor_histogram += np.bincount(distances[0, 1:], minlength=store.n_bits + 1)
+            anchors.add(np.bincount(distances[0, 1:], minlength=store.n_bits + 1))
             upper = distances[np.triu_indices(len(batch), 1)]
-            pair_histogram += np.bincount(upper, minlength=store.n_bits + 1)
+            pairs.add(np.bincount(upper, minlength=store.n_bits + 1))
         seen.append(int(seen_now.sum()))
     return Hardness(
         n_batches=len(sizes),
@@ -108,7 +140,152 @@ def measure_hardness(
         patterns_mean=float(np.mean(patterns)),
         patterns_min=min(patterns),
         repeats=repeats,
-        anchor_histogram=anchor_histogram,
-        pair_histogram=pair_histogram,
+        anchor_histogram=anchors.histogram,
+        pair_histogram=pairs.histogram,
+        anchor_band=anchors.band(),
+        pair_band=pairs.band(),
         seen_per_epoch=float(np.mean(seen)),
     )
+
+
+def hardness(sampler: ManiNegBatchSampler, *, batches: int = 200, epoch: int = 0) -> Hardness:
+    """Return the hardness of batches of a sampler, which is left where it stands.
+
+    Parameters:
+        sampler: whose batches to measure.
+        batches: how many, going on into later epochs where one has fewer.
+        epoch: where to begin; with an annealed mu this decides how hard they are.
+
+    Example:
+        >>> store = ManifestationStore.from_dense(np.eye(8, dtype=bool))
+        >>> sampler = ManiNegBatchSampler(store, batch_size=4, mu=2.0)
+        >>> hardness(sampler, batches=6).pair_mean
+        2.0
+    """
+    batches = check_count("batches", batches, at_least=1)
+    return measure_hardness(sampler.store, _batches_by_epoch(sampler, batches, epoch))
+
+
+def _batches_by_epoch(
+    sampler: ManiNegBatchSampler, batches: int, epoch: int
+) -> Iterator[Iterator[list[int]]]:
+    length = len(sampler)
+    for first in range(0, batches, length):
+        now = epoch + first // length
+        yield (sampler.batch(k, now) for k in range(min(length, batches - first)))
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How often everything is seen.
+
+    Attributes:
+        n_batches: batches counted.
+        instance_counts: (N,) int64, times that each instance stood in a batch.
+        pattern_counts: (U,) int64, the same for each distinct pattern.
+    """
+
+    n_batches: int
+    instance_counts: NDArray[np.int64]
+    pattern_counts: NDArray[np.int64]
+
+    @property
+    def never_seen(self) -> float:
+        """Share of the instances that stood in no batch."""
+        return float((self.instance_counts == 0).mean())
+
+    @property
+    def patterns_never_seen(self) -> float:
+        """Share of the patterns that stood in no batch."""
+        return float((self.pattern_counts == 0).mean())
+
+    @property
+    def gini(self) -> float:
+        """Gini coefficient of the instances' counts: 0 if all are seen alike, near 1 if one is."""
+        return gini(self.instance_counts)
+
+
+def gini(counts: ArrayLike) -> float:
+    """Return the Gini coefficient of non-negative counts; nan if all are 0.
+
+    Half the mean difference between two of them, over their mean.
+
+    Example:
+        >>> gini([1, 1, 1, 1]), gini([0, 0, 0, 4])
+        (0.0, 0.75)
+    """
+    ascending = np.sort(np.asarray(counts, np.float64))
+    n, total = len(ascending), ascending.sum()
+    if total == 0:
+        return float("nan")
+    return float((2 * np.arange(1, n + 1) - n - 1) @ ascending / (n * total))
+
+
+def coverage(sampler: ManiNegBatchSampler, *, epochs: int = 1, epoch: int = 0) -> Coverage:
+    """Return how often each instance and each pattern is seen; the sampler is left as it is.
+
+    Parameters:
+        sampler: whose batches to count.
+        epochs: how many epochs.
+        epoch: the first of them.
+
+    Example:
+        >>> store = ManifestationStore.from_dense(np.eye(8, dtype=bool))
+        >>> seen = coverage(ManiNegBatchSampler(store, batch_size=4, mu=2.0))
+        >>> seen.n_batches, int(seen.instance_counts.sum())
+        (2, 8)
+    """
+    epochs = check_count("epochs", epochs, at_least=1)
+    store = sampler.store
+    counts = np.zeros(store.n_instances, np.int64)
+    for now in range(epoch, epoch + epochs):
+        for k in range(len(sampler)):
+            np.add.at(counts, sampler.batch(k, now), 1)
+    patterns = np.bincount(store.pattern_of, weights=counts, minlength=store.n_patterns)
+    return Coverage(epochs * len(sampler), counts, patterns.astype(np.int64))
+
+
+def lower_bound(n_bits: int, p: ArrayLike = 0.5) -> float:
+    """Return mean - 3 standard deviations of the distance between two independent manifestations.
+
+    Only 0.13% of a uniform batch's pairs lie below it: Figure 4 of the paper. Two instances differ
+    in a trait of frequency p with probability 2 p (1 - p). (The paper writes the mean as n p, which
+    is the same at its p = 0.5.) Negative where near negatives are no rarity.
+
+    Parameters:
+        n_bits: number of traits.
+        p: frequency of each, in [0, 1]: one for all or (n_bits,).
+
+    Raises:
+        InvalidValueError: n_bits below 1, frequencies outside [0, 1] or of another number.
+
+    Example:
+        >>> round(lower_bound(35), 2)  # 17.5 - 3 sqrt(8.75)
+        8.63
+    """
+    n_bits = check_count("n_bits", n_bits, at_least=1)
+    frequencies = np.asarray(p, np.float64)
+    if frequencies.shape not in ((), (n_bits,)) or not np.all(
+        (frequencies >= 0) & (frequencies <= 1)
+    ):
+        raise InvalidValueError(
+            f"p must be one frequency in [0, 1] or {n_bits} of them, one for each trait; got {p!r}"
+        )
+    differ = np.broadcast_to(2 * frequencies * (1 - frequencies), (n_bits,))
+    return float(differ.sum() - 3 * np.sqrt((differ * (1 - differ)).sum()))
+
+
+def data_lower_bound(store: ManifestationStore) -> int:
+    """Return the smallest distance within which 0.13% of all pairs lie: Figure 4 for real data.
+
+    Raises:
+        InvalidValueError: a store of one instance, which has no pairs.
+
+    Example:
+        >>> data_lower_bound(ManifestationStore.from_dense([[0, 0], [0, 1], [1, 1]]))
+        1
+    """
+    histogram = distance_histogram(check_store("store", store))
+    if not histogram.any():
+        raise InvalidValueError("a store of one instance has no pairs")
+    return int(np.searchsorted(np.cumsum(histogram), 0.0013 * histogram.sum()))

@@ -14,6 +14,8 @@ from maninegs_sampling.errors import InvalidValueError, check_count
 ANCHOR_ORDER: Final = 1
 BATCHES: Final = 2
 BASELINES: Final = 3
+DIAGNOSTICS: Final = 4
+SYNTHETIC_DATA: Final = 5
 
 
 def check_seed(seed: object) -> int:

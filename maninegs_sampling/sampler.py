@@ -3,6 +3,7 @@
 import hashlib
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch.utils.data.distributed import DistributedSampler
 from maninegs_sampling import randomness
 from maninegs_sampling._draw import LANES, Population, Rules, Scratch, draw_batches
 from maninegs_sampling._kernels import TILE
-from maninegs_sampling.distribution import check_mu, check_sigma, log_weights
+from maninegs_sampling.distribution import TruncatedGaussian, check_mu, check_sigma, log_weights
 from maninegs_sampling.errors import (
     InvalidTypeError,
     InvalidValueError,
@@ -66,6 +67,29 @@ class AnchorSampler(Sampler[int]):
     def set_epoch(self, epoch: int) -> None:
         """Let the batch sampler's next pass be over `epoch`."""
         self._batch_sampler.set_epoch(epoch)
+
+
+@dataclass(frozen=True)
+class BatchDescription:
+    """What a batch was meant to be, and is.
+
+    Attributes:
+        step: the global step, epoch * batches per epoch + batch number.
+        mu: mean of the law at that step, before truncation.
+        law: (high + 1,) float64, the probability of each distance from 0 on, before it is
+            conditioned on the distances that the anchor has.
+        distances: (n,) int64, of the batch's instances, or this rank's share, from the anchor.
+    """
+
+    step: int
+    mu: float
+    law: NDArray[np.float64]
+    distances: NDArray[np.int64]
+
+    @property
+    def mean_distance(self) -> float:
+        """Mean of the realised distances; nan if there are none."""
+        return float(self.distances.mean()) if len(self.distances) else float("nan")
 
 
 def _group_codes(groups: ArrayLike, n_instances: int) -> NDArray[np.int32]:
@@ -297,6 +321,32 @@ class ManiNegBatchSampler(BatchSampler):
         if check_count("k", k, at_least=0) >= len(self):
             raise InvalidValueError(f"an epoch has {len(self)} batches; got k={k}")
         return self._draw(epoch, int(k), 1)[0]
+
+    def describe(self, epoch: int, k: int) -> BatchDescription:
+        """Return mu, the law and the realised distances of batch `k` of `epoch`, for logging.
+
+        Cheap enough for every step; whatever was drawn before does not change it.
+
+        Raises:
+            InvalidValueError: k outside [0, len(self)), or a negative epoch.
+
+        Example:
+            >>> store = ManifestationStore.from_dense(np.eye(8, dtype=bool))
+            >>> mu = LinearAnnealing(4, 0, steps=4)
+            >>> sampler = ManiNegBatchSampler(store, batch_size=4, mu=mu)
+            >>> seen = sampler.describe(epoch=1, k=0)
+            >>> seen.step, seen.mu, seen.distances.tolist(), seen.mean_distance
+            (2, 2.0, [2, 2, 2], 2.0)
+        """
+        batch = np.asarray(self.batch(k, epoch))
+        step = epoch * len(self) + k
+        mu = float(self.mu(step))
+        (anchor,) = self.anchors(epoch, k, 1)
+        words, pattern_of = self.store.words, self.store.pattern_of
+        differ = words[pattern_of[batch[batch != anchor]]] ^ words[pattern_of[anchor]]
+        bits = np.unpackbits(np.ascontiguousarray(differ).view(np.uint8), axis=1)
+        law = TruncatedGaussian(mu, self.sigma, low=self.low, high=self.high).pmf()
+        return BatchDescription(step, mu, law, bits.sum(axis=1, dtype=np.int64))
 
     def anchors(self, epoch: int, first: int, count: int) -> NDArray[np.int64]:
         """Return (count,) the anchors of batches `first`, `first` + 1, ... of `epoch`."""

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import polars
@@ -32,8 +33,9 @@ def test_snippets_run_in_order(tmp_path, monkeypatch, capsys):
         "bits": rng.random((n, 20)) < 0.5,
         "loader": torch.utils.data.DataLoader(dataset, batch_size=32, shuffle=True),
     }
+    names["writer"] = SimpleNamespace(add_scalar=print, add_histogram=print)
     snippets = re.findall(r"```python\n(.*?)```", README, flags=re.S)
-    assert len(snippets) == 4
+    assert len(snippets) == 5
     for snippet in snippets:
         exec(snippet.replace("num_workers=8", "num_workers=0"), names)
         first = next(iter(names["loader"]))[0]
