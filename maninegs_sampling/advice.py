@@ -149,7 +149,7 @@ def neighbourhood(
         within += count * np.searchsorted(distances, (1, 2, 3), side="right")
         nearest += count * float(distances[: batch_size - 1].mean())
     shares = (float(total) / len(anchors) for total in within)
-    return Neighbourhood(len(anchors), tuple(shares), nearest / len(anchors))  # type: ignore[arg-type]
+    return Neighbourhood(len(anchors), tuple(shares), float(nearest) / len(anchors))  # type: ignore[arg-type]
 
 
 def suggest(store: ManifestationStore, *, steps: int, batch_size: int = 64) -> Settings:

@@ -1,4 +1,4 @@
-"""The command `maninegs`: compare samplers on a table, inspect one, suggest settings for it."""
+"""The command `maninegs`: samplers compared, and tables inspected, advised on, reported."""
 
 import argparse
 import shlex
@@ -16,6 +16,7 @@ from maninegs_sampling.datasets import wisconsin
 from maninegs_sampling.diagnostics import histogram_mean
 from maninegs_sampling.errors import ManiNegError, MissingExtraError
 from maninegs_sampling.hamming import distance_histogram
+from maninegs_sampling.report import save_report
 from maninegs_sampling.schema import Schema, find_schema
 from maninegs_sampling.store import ManifestationStore
 
@@ -71,6 +72,16 @@ def _parser() -> argparse.ArgumentParser:
     suggest.add_argument("--batch-size", type=int, default=64)
     suggest.add_argument("--steps", type=int, default=9000, help="steps of the whole training")
     suggest.set_defaults(run=run_suggest)
+
+    report = commands.add_parser(
+        "report", help="write one HTML file that says the same as suggest, and shows why"
+    )
+    report.add_argument("tables", nargs="+", metavar="TABLE", help="CSV or Parquet")
+    _add_table_options(report)
+    report.add_argument("--batch-size", type=int, default=64)
+    report.add_argument("--steps", type=int, default=9000, help="steps of the whole training")
+    report.add_argument("--out", type=Path, default=Path("report.html"), metavar="FILE")
+    report.set_defaults(run=run_report)
     return parser
 
 
@@ -219,6 +230,22 @@ def run_suggest(options: argparse.Namespace) -> None:
         f"maninegs compare {shlex.join(table)} --batch-size {options.batch_size} "
         f"--mu {mus} --sigma {found.settings['sigma']:g}"
     )
+
+
+def run_report(options: argparse.Namespace) -> None:
+    """Write the report and print the verdict."""
+    schema = _find_schema(options)
+    store = ManifestationStore.from_table(options.tables, schema)
+    found = save_report(
+        options.out,
+        store,
+        schema,
+        source=Path(options.tables[0]).name if len(options.tables) == 1 else schema.name,
+        labels=schema.labels(options.tables) if schema.label else None,
+        batch_size=options.batch_size,
+        steps=options.steps,
+    )
+    print(f"{found}\n\nwrote {options.out}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

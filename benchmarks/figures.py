@@ -1,0 +1,68 @@
+"""Figures 2, 4 and 5 of the paper: python -m benchmarks.figures --out DIR [CBIS-DDSM CSV ...].
+
+On made-up data with MVKL's traits, under Table III's law, and, with its four CSV files, on
+CBIS-DDSM under the settings that `suggest` reads off it. The numbers behind each figure come from
+maninegs_sampling.figures.
+"""
+
+import argparse
+import io
+from pathlib import Path
+from typing import Any
+
+from maninegs_sampling import CBIS_DDSM, LinearAnnealing, ManifestationStore, figures, suggest
+from maninegs_sampling.advice import Settings
+from maninegs_sampling.datasets import synthetic_mvkl
+from maninegs_sampling.storage import write_atomically
+
+TABLE_III = Settings(
+    {"mu": LinearAnnealing(11, 0, steps=4500), "sigma": 3.0, "low": 1, "high": 18}, {}
+)
+MUS = 7
+
+
+def save(figure: Any, path: Path) -> None:
+    """Write a figure as PNG on white."""
+    figure.patch.set(facecolor="white", alpha=1.0)
+    png = io.BytesIO()
+    figure.savefig(png, format="png", dpi=160)
+    write_atomically(path, [png.getvalue()])
+    print(f"wrote {path}")
+
+
+def draw(name: str, store: ManifestationStore, settings: Settings, folder: Path) -> None:
+    """Write the three figures for one store."""
+    schedule = settings["mu"]
+    step = (schedule.start - schedule.end) / (MUS - 1)
+    mus = [round(schedule.start - k * step, 2) for k in range(MUS)]
+    hard = figures.hardness_by_mu(store, mus, sigma=settings["sigma"])
+    print(
+        f"{name}: {store}; mean distance over all pairs of a batch, uniform {hard.uniform_mean:.2f}"
+    )
+    for mu, found in zip(hard.mus, hard.measured, strict=True):
+        print(f"  mu = {mu:5.2f}: {found.pair_mean:.2f}")
+    save(
+        figures.draw_distance_laws(figures.distance_laws(store, settings)), folder / f"{name}-2.png"
+    )
+    save(figures.draw_lower_bounds(figures.lower_bounds(store)), folder / f"{name}-4.png")
+    end = figures.largest_distance(store)
+    save(figures.draw_hardness(hard, end), folder / f"{name}-5.png")
+
+
+def main() -> None:
+    """Read the options and draw."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    parser.add_argument("tables", nargs="*", metavar="CSV", help="the four tables of CBIS-DDSM")
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    draw("mvkl-like", synthetic_mvkl()[0], TABLE_III, options.out)
+    if options.tables:
+        store = ManifestationStore.from_table(options.tables, CBIS_DDSM)
+        draw("cbis-ddsm", store, suggest(store, steps=9000), options.out)
+
+
+if __name__ == "__main__":
+    main()
