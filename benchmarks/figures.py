@@ -22,8 +22,7 @@ MUS = 7
 
 
 def save(figure: Any, path: Path) -> None:
-    """Write a figure as PNG on white."""
-    figure.patch.set(facecolor="white", alpha=1.0)
+    """Write a figure as PNG."""
     png = io.BytesIO()
     figure.savefig(png, format="png", dpi=160)
     write_atomically(path, [png.getvalue()])

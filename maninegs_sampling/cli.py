@@ -3,6 +3,7 @@
 import argparse
 import shlex
 import sys
+import webbrowser
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -81,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--batch-size", type=int, default=64)
     report.add_argument("--steps", type=int, default=9000, help="steps of the whole training")
     report.add_argument("--out", type=Path, default=Path("report.html"), metavar="FILE")
+    report.add_argument("--open", action="store_true", help="show it in the browser")
     report.set_defaults(run=run_report)
     return parser
 
@@ -246,6 +248,8 @@ def run_report(options: argparse.Namespace) -> None:
         steps=options.steps,
     )
     print(f"{found}\n\nwrote {options.out}")
+    if options.open:
+        webbrowser.open(options.out.resolve().as_uri())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -212,7 +212,6 @@ def new_figure(rows: int = 1, columns: int = 1, **options: Any) -> tuple[Any, An
         axis.xaxis.label.set(color=INK, fontsize=10)
         axis.yaxis.label.set(color=INK, fontsize=10)
         axis.set_facecolor("none")
-    figure.patch.set_alpha(0.0)
     return figure, axes
 
 

@@ -33,7 +33,11 @@ def test_snippets_run_in_order(tmp_path, monkeypatch, capsys):
         "bits": rng.random((n, 20)) < 0.5,
         "loader": torch.utils.data.DataLoader(dataset, batch_size=32, shuffle=True),
     }
-    names["writer"] = SimpleNamespace(add_scalar=print, add_histogram=print)
+    logged = []
+    log = SimpleNamespace(
+        add_scalar=lambda *entry: logged.append(entry), add_histogram=lambda *entry: None
+    )
+    names["SummaryWriter"] = lambda: log
     snippets = re.findall(r"```python\n(.*?)```", README, flags=re.S)
     assert len(snippets) == 5
     for snippet in snippets:
@@ -41,5 +45,6 @@ def test_snippets_run_in_order(tmp_path, monkeypatch, capsys):
         first = next(iter(names["loader"]))[0]
         assert len(first) == names["loader"].batch_sampler.batch_size
     assert "trait 0: yes or no" in capsys.readouterr().out
+    assert ("mu", names["seen"].mu, names["seen"].step) in logged
     assert isinstance(names["sampler"], mn.ManiNegBatchSampler)
     assert names["criterion"].log_temperature.grad.abs().min() > 0

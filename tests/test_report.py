@@ -150,7 +150,7 @@ def write_table(path, bits, **columns):
     return str(path)
 
 
-def test_report_of_a_table(tmp_path, capsys):
+def test_report_of_a_table(tmp_path, capsys, monkeypatch):
     bits = clustered()
     outcome = np.where(bits[:, 3], "bad", "good")
     table = write_table(tmp_path / "my cases.csv", bits, outcome=outcome)
@@ -176,8 +176,10 @@ def test_report_of_a_table(tmp_path, capsys):
     assert "mn.ManiNegBatchSampler.wrap(loader, store, mu=mn.LinearAnnealing(" in text
     assert "prefers-color-scheme: dark" in text
     # the same table gives the same page
-    again = tmp_path / "again.html"
-    main(["report", table, "--label", "outcome", "--out", str(again)])
+    again, opened = tmp_path / "again.html", []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    main(["report", table, "--label", "outcome", "--out", str(again), "--open"])
+    assert opened == [again.as_uri()]
     assert again.read_text(encoding="utf-8") == text
 
 
