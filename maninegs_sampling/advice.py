@@ -298,47 +298,46 @@ def suitability(
         "anchor_means": tuple(h.anchor_mean for h in measured),
         "neighbourhood": around,
     }
-    uniform = found["uniform_mean"]
-    enough = [
-        mu
-        for mu, mean in zip(mus, pair_means, strict=True)
-        if mean <= (1 - WORTHWHILE_FALL) * uniform
-    ]
-    last = (
-        f"at mu = {mus[-1]:g} all pairs of a batch are {pair_means[-1]:.2f} bits apart on average, "
-        f"{pair_means[-1] / uniform - 1:+.0%} against uniform's {uniform:.2f}"
-    )
     near = "{:.1f}, {:.1f} and {:.1f}".format(*around.within)
     remarks = (
         f"an anchor has {near} other patterns within 1, 2 and 3 bits, and its nearest "
         f"{batch_size - 1} are {around.nearest:.1f} bits away",
         *remarks,
     )
-    if not enough or mus[-1] not in enough:
-        reason = f"no mu makes batches harder: {last}"
-        return Suitability("does not suit", (reason, *remarks), None, **found)
-    above = [
-        mu
-        for mu, mean in zip(mus, pair_means, strict=True)
-        if mean > (1 + WORTHWHILE_FALL) * uniform
-    ]
-    if not above:
-        reason = f"the lower mu, the harder the batches: {last}"
+    verdict, reason, kept = _judge(settings, mus, pair_means, found)
+    return Suitability(verdict, (reason, *remarks), kept, **found)
+
+
+def _judge(
+    settings: Settings,
+    mus: Sequence[float],
+    pair_means: Sequence[float],
+    found: dict[str, Any],
+) -> tuple[str, str, Settings | None]:
+    """Return verdict, reason and settings from the mean distance of all pairs at each mu."""
+    uniform = found["uniform_mean"]
+    last = (
+        f"at mu = {mus[-1]:g} all pairs of a batch are {pair_means[-1]:.2f} bits apart on average, "
+        f"{pair_means[-1] / uniform - 1:+.0%} against uniform's {uniform:.2f}"
+    )
+    if pair_means[-1] > (1 - WORTHWHILE_FALL) * uniform:
+        return "does not suit", f"a low mu makes batches hardly harder: {last}", None
+    tried = zip(mus, pair_means, strict=True)
+    easier = [mu for mu, mean in tried if mean > (1 + WORTHWHILE_FALL) * uniform]
+    if not easier:
         verdict = "suits with these settings" if found["label_traits"] else "suits"
-        return Suitability(verdict, (reason, *remarks), settings, **found)
+        return verdict, f"the lower mu, the harder the batches: {last}", settings
     # Begin where batches are as hard as uniform ones, not easier.
-    easy = above[-1]
+    schedule, easy = settings["mu"], easier[-1]
     start = next(mu for mu in mus if mu < easy)
+    why = f"from {start:g}, since at {easy:g} batches are easier than uniform ones; "
+    why += settings.reasons["mu"].split("; ", 1)[1]
     narrowed = Settings(
         settings.arguments | {"mu": LinearAnnealing(start, schedule.end, steps=schedule.steps)},
-        settings.reasons
-        | {
-            "mu": f"from {start:g}, since at {easy:g} batches are easier than uniform ones; "
-            + settings.reasons["mu"].split("; ", 1)[1]
-        },
+        settings.reasons | {"mu": why},
     )
     reason = f"{last}, but at mu = {easy:g} they are farther apart than in uniform ones"
-    return Suitability("suits with these settings", (reason, *remarks), narrowed, **found)
+    return "suits with these settings", reason, narrowed
 
 
 def _equal_to_label(store: ManifestationStore, labels: ArrayLike | None) -> tuple[int, ...]:

@@ -9,10 +9,16 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from maninegs_sampling.advice import Settings
-from maninegs_sampling.diagnostics import Hardness, data_lower_bound, hardness, lower_bound
+from maninegs_sampling.diagnostics import (
+    Hardness,
+    data_lower_bound,
+    hardness,
+    histogram_mean,
+    lower_bound,
+)
 from maninegs_sampling.distribution import TruncatedGaussian
 from maninegs_sampling.errors import MissingExtraError
-from maninegs_sampling.hamming import distance_histogram
+from maninegs_sampling.hamming import distance_histogram, max_distance
 from maninegs_sampling.sampler import ManiNegBatchSampler
 from maninegs_sampling.store import ManifestationStore
 
@@ -86,7 +92,7 @@ class Annealing:
 
 def largest_distance(store: ManifestationStore) -> int:
     """Return the largest distance between two instances, at least 1, to end an axis with."""
-    return int(np.flatnonzero(np.append(1, distance_histogram(store)[1:]))[-1]) or 1
+    return max(1, max_distance(store))
 
 
 def distance_laws(store: ManifestationStore, settings: Settings) -> DistanceLaws:
@@ -150,8 +156,7 @@ def hardness_by_mu(
         )
         for mu in mus
     )
-    histogram = distance_histogram(store)
-    mean = float(histogram @ np.arange(len(histogram)) / histogram.sum())
+    mean = histogram_mean(distance_histogram(store))
     return HardnessByMu(tuple(float(mu) for mu in mus), tuple(measured), mean)
 
 

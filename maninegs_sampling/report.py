@@ -13,7 +13,7 @@ from maninegs_sampling import figures
 from maninegs_sampling.advice import Suitability, suitability
 from maninegs_sampling.diagnostics import coverage
 from maninegs_sampling.errors import MissingExtraError
-from maninegs_sampling.hamming import distance_histogram, pattern_distances
+from maninegs_sampling.hamming import distance_histogram, max_distance, pattern_distances
 from maninegs_sampling.sampler import ManiNegBatchSampler
 from maninegs_sampling.schema import Schema
 from maninegs_sampling.storage import write_atomically
@@ -150,7 +150,7 @@ def _glance(store: ManifestationStore, found: Suitability) -> str:
         ("distinct patterns", f"{store.n_patterns:,}"),
         ("rows that share the most common pattern", f"{int(store.counts.max()):,}"),
         ("mean distance between two rows", f"{found.uniform_mean:.2f}"),
-        ("largest distance", f"{int(np.flatnonzero(np.append(1, histogram[1:]))[-1])}"),
+        ("largest distance", f"{max_distance(store)}"),
         ("pairs of rows with equal patterns", f"{same:.1%}"),
     ]
     cells = "".join(

@@ -32,7 +32,7 @@ def test_many_independent_traits_of_few_instances_do_not_suit():
     found = mn.suitability(random_store(300, 100))
     assert found.verdict == "does not suit"
     assert found.settings is None
-    assert found.reasons[0].startswith("no mu makes batches harder")
+    assert found.reasons[0].startswith("a low mu makes batches hardly harder")
 
 
 def test_too_few_patterns_do_not_suit():
