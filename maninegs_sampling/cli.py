@@ -33,6 +33,13 @@ def _add_table_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--save-schema", metavar="FILE", help="write the schema used as JSON")
 
 
+def _add_advice_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("tables", nargs="+", metavar="TABLE", help="CSV or Parquet")
+    _add_table_options(parser)
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--steps", type=int, default=9000, help="steps of the whole training")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="maninegs", description="Hard-negative batches by Hamming distance (ManiNeg)."
@@ -68,19 +75,13 @@ def _parser() -> argparse.ArgumentParser:
     suggest = commands.add_parser(
         "suggest", help="say whether ManiNeg helps on a table, and with which settings"
     )
-    suggest.add_argument("tables", nargs="+", metavar="TABLE", help="CSV or Parquet")
-    _add_table_options(suggest)
-    suggest.add_argument("--batch-size", type=int, default=64)
-    suggest.add_argument("--steps", type=int, default=9000, help="steps of the whole training")
+    _add_advice_options(suggest)
     suggest.set_defaults(run=run_suggest)
 
     report = commands.add_parser(
         "report", help="write one HTML file that says the same as suggest, and shows why"
     )
-    report.add_argument("tables", nargs="+", metavar="TABLE", help="CSV or Parquet")
-    _add_table_options(report)
-    report.add_argument("--batch-size", type=int, default=64)
-    report.add_argument("--steps", type=int, default=9000, help="steps of the whole training")
+    _add_advice_options(report)
     report.add_argument("--out", type=Path, default=Path("report.html"), metavar="FILE")
     report.add_argument("--open", action="store_true", help="show it in the browser")
     report.set_defaults(run=run_report)

@@ -12,7 +12,6 @@ from numpy.typing import ArrayLike
 from maninegs_sampling import figures
 from maninegs_sampling.advice import Suitability, suitability
 from maninegs_sampling.diagnostics import coverage
-from maninegs_sampling.errors import MissingExtraError
 from maninegs_sampling.hamming import distance_histogram, max_distance, pattern_distances
 from maninegs_sampling.sampler import ManiNegBatchSampler
 from maninegs_sampling.schema import Schema
@@ -239,12 +238,8 @@ def _figure(name: str, title: str, figure: Any, caption: str) -> str:
 
 def _svg(name: str, figure: Any, description: str) -> str:
     """Return a figure as inline SVG in the page's own ink, its ids apart from other figures'."""
-    try:
-        import matplotlib
-    except ImportError:
-        raise MissingExtraError(
-            "the report needs matplotlib: pip install 'maninegs-sampling[plot]'"
-        ) from None
+    import matplotlib  # there, or the figure would not be
+
     file = io.StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
