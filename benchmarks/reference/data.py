@@ -53,7 +53,7 @@ class Cases:
             memory-mapped.
         store: the N manifestations.
         labels: (N,) int64, 1 for malignant.
-        patients: N ids; no two lesions of a patient share a batch, or are in different parts.
+        patients: N ids; a patient's lesions are all in one part.
         part: (N,) int64: TRAINING, VALIDATION or TEST.
     """
 

@@ -9,6 +9,7 @@ and positions are assumptions: the point is that each trait is to be seen, with 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -138,7 +139,7 @@ class Lesion:
 
     def __init__(self, bits: NDArray[np.bool_], rng: np.random.Generator) -> None:
         present = {name for name, bit in zip(MVKL.bit_names, bits, strict=True) if bit}
-        self.traits = dict((name.split("=") + [""])[:2] for name in present)
+        self.traits = {name.partition("=")[0]: name.partition("=")[2] for name in present}
         self.rng = rng
         size = RADIUS[self.traits.get("mass size", "≤2cm")]
         self.radius = rng.uniform(*size)
@@ -261,7 +262,7 @@ class Lesion:
         if shape == "crescentic":
             turns = np.linspace(0, self.rng.uniform(3.5, 2 * np.pi), 8)
             ring = [at(turn, 1.8 * radius) for turn in turns]
-            return list(zip(ring[:-1], ring[1:], strict=True)), 0.4 * radius
+            return list(pairwise(ring)), 0.4 * radius
         return [], radius
 
     def signs(self, canvases: list[Canvas]) -> None:

@@ -1,0 +1,60 @@
+"""Checkpoints that are whole or not there, and random numbers that need none."""
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+
+from maninegs_sampling.errors import StateError
+
+
+class Checkpoint:
+    """A file that training goes on from.
+
+    Parameters:
+        fabric: whose first process writes.
+        path: the file.
+        seconds: between two saves.
+    """
+
+    def __init__(self, fabric: Fabric, path: Path, seconds: float) -> None:
+        self.fabric, self.path, self.seconds = fabric, path, seconds
+        self.saved_at = time.monotonic()
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Fill `state`, modules and optimisers in place, if there is a checkpoint.
+
+        Raises:
+            StateError: its "settings" are others.
+        """
+        if not self.path.exists():
+            return
+        settings = state["settings"]
+        self.fabric.load(self.path, state)
+        if state["settings"] != settings:
+            raise StateError(
+                f"{self.path} was made with other settings; remove it or name another folder\n"
+                f"there: {state['settings']}\nhere:  {settings}"
+            )
+
+    def save(self, state: dict[str, Any], *, now: bool = False) -> None:
+        """Write `state` if it is time to, on every process at once, or `now`."""
+        due = now or time.monotonic() - self.saved_at >= self.seconds
+        if not self.fabric.broadcast(due):
+            return
+        unfinished = self.path.with_suffix(".unfinished")
+        self.fabric.save(unfinished, state)
+        if self.fabric.is_global_zero:
+            os.replace(unfinished, self.path)
+        self.fabric.barrier()
+        self.saved_at = time.monotonic()
+
+
+def seed_step(seed: int, step: int, rank: int = 0) -> None:
+    """Make all random numbers of a step a function of these three, so that none need saving."""
+    state = np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)
+    torch.manual_seed(int(state[0] >> np.uint64(1)))
