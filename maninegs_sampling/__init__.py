@@ -31,7 +31,7 @@ from maninegs_sampling.schedules import (
     StepwiseAnnealing,
 )
 from maninegs_sampling.schema import CBIS_DDSM, MVKL, Schema
-from maninegs_sampling.store import ManifestationStore
+from maninegs_sampling.store import ManifestationStore, concat
 from maninegs_sampling.traits import Trait
 
 __version__ = "0.1.0"
@@ -57,6 +57,7 @@ __all__ = [
     "StepwiseAnnealing",
     "Trait",
     "TruncatedGaussian",
+    "concat",
     "coverage",
     "distance_histogram",
     "gaussian_mixture_soft_labels",

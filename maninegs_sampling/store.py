@@ -183,6 +183,40 @@ class ManifestationStore:
         dense: NDArray[np.bool_] = patterns.view(np.bool_)[self.pattern_of]
         return dense
 
+    def subset(self, indices: ArrayLike | torch.Tensor) -> "ManifestationStore":
+        """Return the store of some instances, as torch's `Subset` has those items of a dataset.
+
+        Parameters:
+            indices: (n,) whole numbers in [0, N), in any order, repeated or not; `subset.indices`
+                of a torch `Subset` or of a part of `random_split`.
+
+        Raises:
+            InvalidTypeError: not whole numbers. A mask is `np.flatnonzero(mask)`.
+            InvalidValueError: not a vector, empty, or out of range; the message names the first.
+
+        Example:
+            >>> store = ManifestationStore.from_dense([[1, 0], [0, 1], [1, 1]])
+            >>> store.subset([2, 0]).to_dense().tolist()
+            [[True, True], [True, False]]
+        """
+        chosen = np.asarray(indices)
+        if chosen.ndim != 1 or len(chosen) == 0:
+            raise InvalidValueError(
+                f"indices must be a vector of at least one instance; got shape {chosen.shape}"
+            )
+        if not np.issubdtype(chosen.dtype, np.integer):
+            raise InvalidTypeError(f"indices must be whole numbers; got {chosen.dtype}")
+        outside = (chosen < 0) | (chosen >= self.n_instances)
+        if outside.any():
+            raise InvalidValueError(
+                f"indices must lie in [0, {self.n_instances}); indices[{outside.argmax()}] is "
+                f"{chosen[outside.argmax()]}"
+            )
+        used, pattern_of = np.unique(self.pattern_of[chosen], return_inverse=True)
+        return ManifestationStore(
+            self.words[used], pattern_of.astype(np.int32), self.n_bits, self.bit_names
+        )
+
     def save(self, path: str | Path) -> None:
         """Write the store to `path`; an older file there stays good until the new one is whole."""
         header = {"n_bits": self.n_bits, "bit_names": self.bit_names}
@@ -229,6 +263,46 @@ class ManifestationStore:
             f"ManifestationStore({self.n_instances} instances, {self.n_bits} bits, "
             f"{self.n_patterns} patterns)"
         )
+
+
+def concat(stores: Sequence[ManifestationStore]) -> ManifestationStore:
+    """Return one store of all instances, as torch's `ConcatDataset` has all items.
+
+    Parameters:
+        stores: one or more, of the same bits. Names of bits are taken from the first that has any.
+
+    Raises:
+        InvalidValueError: none, or they differ in their bits.
+        InvalidTypeError: something else than a store.
+
+    Example:
+        >>> first = ManifestationStore.from_dense([[1, 0], [0, 1]])
+        >>> concat([first, first.subset([0])])
+        ManifestationStore(3 instances, 2 bits, 2 patterns)
+    """
+    stores = list(stores)
+    if not stores:
+        raise InvalidValueError("concat needs at least one store")
+    for i, store in enumerate(stores):
+        check_store(f"stores[{i}]", store)
+        if store.n_bits != stores[0].n_bits:
+            raise InvalidValueError(
+                f"stores must have the same bits; stores[0] has {stores[0].n_bits} and "
+                f"stores[{i}] {store.n_bits}"
+            )
+    named = [(i, store.bit_names) for i, store in enumerate(stores) if store.bit_names]
+    for i, names in named:
+        if names != named[0][1]:
+            raise InvalidValueError(
+                f"stores must have the same bits; stores[{named[0][0]}] and stores[{i}] name "
+                "theirs differently"
+            )
+    words, row_of = _deduplicate(np.concatenate([store.words for store in stores]))
+    first_row = np.cumsum([0, *(store.n_patterns for store in stores)])
+    pattern_of = np.concatenate(
+        [row_of[first + store.pattern_of] for first, store in zip(first_row, stores, strict=False)]
+    )
+    return ManifestationStore(words, pattern_of, stores[0].n_bits, named[0][1] if named else None)
 
 
 def check_store(name: str, store: object) -> ManifestationStore:

@@ -3,16 +3,20 @@ import os
 import struct
 import subprocess
 import sys
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
+from hypothesis import strategies as st
+from torch.utils.data import ConcatDataset, Subset, random_split
 
 from maninegs_sampling import (
     ManifestationStore,
     ManiNegBatchSampler,
     ManiNegError,
+    concat,
     distance_histogram,
     storage,
 )
@@ -278,3 +282,75 @@ def test_a_killed_save_leaves_the_old_file(tmp_path):
 def test_a_missing_file_says_so(tmp_path):
     with pytest.raises(FileNotFoundError):
         ManifestationStore.load(tmp_path / "none")
+
+
+@given(bits=bit_matrices(), data=st.data())
+def test_a_subset_is_the_store_of_these_rows(bits, data):
+    rows = data.draw(st.lists(st.integers(0, len(bits) - 1), min_size=1, max_size=50))
+    names = [f"trait {b}" for b in range(bits.shape[1])]
+    subset = ManifestationStore.from_dense(bits, names).subset(rows)
+    expected = ManifestationStore.from_dense(bits[rows], names)
+    assert subset.digest == expected.digest
+    assert subset.bit_names == expected.bit_names
+    np.testing.assert_array_equal(subset.to_dense(), bits[rows])
+
+
+@given(bits=bit_matrices(), data=st.data())
+def test_concatenated_stores_are_the_store_of_all_rows(bits, data):
+    cuts = sorted(data.draw(st.sets(st.integers(1, len(bits)), max_size=3)) | {0, len(bits)})
+    parts = [bits[a:b] for a, b in pairwise(cuts)]
+    joined = concat([ManifestationStore.from_dense(part) for part in parts])
+    assert joined.digest == ManifestationStore.from_dense(bits).digest
+    np.testing.assert_array_equal(joined.to_dense(), bits)
+
+
+def test_stores_follow_torchs_own_wrappers():
+    store = random_store(50, 12)
+    first, second = random_split(range(50), [30, 20], torch.Generator().manual_seed(0))
+    stores = [store.subset(part.indices) for part in (first, second)]
+    both = ConcatDataset([first, second])
+    np.testing.assert_array_equal(concat(stores).to_dense(), store.to_dense()[list(both)])
+    nested = Subset(first, [3, 1])
+    np.testing.assert_array_equal(
+        stores[0].subset(nested.indices).to_dense(), store.to_dense()[list(nested)]
+    )
+    assert store.subset(torch.tensor([4])).n_instances == 1
+
+
+@pytest.mark.parametrize(
+    ("indices", "error", "message"),
+    [
+        ([], InvalidValueError, "at least one instance"),
+        ([[1, 2]], InvalidValueError, r"vector .* shape \(1, 2\)"),
+        ([0, 9], InvalidValueError, r"in \[0, 9\); indices\[1\] is 9"),
+        ([0, -1], InvalidValueError, r"indices\[1\] is -1"),
+        ([0.0], InvalidTypeError, "whole numbers; got float64"),
+        ([True] * 9, InvalidTypeError, "whole numbers; got bool"),
+    ],
+)
+def test_indices_that_name_no_subset(indices, error, message):
+    with pytest.raises(error, match=message):
+        random_store(9, 70).subset(indices)
+
+
+@pytest.mark.parametrize(
+    ("stores", "error", "message"),
+    [
+        ([], InvalidValueError, "at least one store"),
+        ([random_store(3, 4), random_store(3, 5)], InvalidValueError, r"stores\[1\] 5"),
+        ([random_store(3, 4), [[1, 0]]], InvalidTypeError, r"stores\[1\] must be"),
+        (
+            [ManifestationStore.from_dense([[1, 0]], names) for names in ("ab", "ac")],
+            InvalidValueError,
+            "name theirs differently",
+        ),
+    ],
+)
+def test_stores_that_do_not_go_together(stores, error, message):
+    with pytest.raises(error, match=message):
+        concat(stores)
+
+
+def test_concat_takes_names_from_whoever_has_them():
+    named = ManifestationStore.from_dense([[1, 0]], "ab")
+    assert concat([named.subset([0]), random_store(3, 2)]).bit_names == ("a", "b")

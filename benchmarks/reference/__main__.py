@@ -1,8 +1,9 @@
-"""The paper's experiments: python -m benchmarks.reference table | pretrain | sheet | speed.
+"""The paper's experiments: python -m benchmarks.reference COMMAND --help.
 
 table     runs what is missing of a comparison of samplers, and prints Tables IV to VII
 pretrain  one model, on as many devices as are given
 sheet     draws a contact sheet of the phantom's traits and a random choice of its cases
+diagnose  measures what the models that `table` trained make of near and far negatives
 speed     times the full step against one that is given its batch
 
 Data are named as `phantom`, `phantom-film`, `cbis-ddsm=FOLDER` or `mvkl=FOLDER`.
@@ -23,7 +24,7 @@ try:
     import numpy as np
     from lightning_fabric import Fabric
 
-    from benchmarks.reference import cbis_ddsm, mvkl, speed, tables
+    from benchmarks.reference import cbis_ddsm, diagnosis, mvkl, speed, tables
     from benchmarks.reference.data import Cases
     from benchmarks.reference.phantom import PHANTOM, PHANTOM_FILM
     from benchmarks.reference.presets import PRESETS, Preset
@@ -62,10 +63,16 @@ def fabric_for(preset: Preset, devices: int) -> Fabric:
     return fabric
 
 
+def folder_of(options: argparse.Namespace) -> Path:
+    """Return the folder of all runs with these data and this preset."""
+    out: Path = options.out / f"{options.data.partition('=')[0]}-{options.preset}"
+    return out
+
+
 def run_table(options: argparse.Namespace) -> None:
     """Run what is missing and write table.md, table.json and alignment.png."""
     preset = PRESETS[options.preset]
-    out = options.out / f"{options.data.partition('=')[0]}-{options.preset}"
+    out = folder_of(options)
     out.mkdir(parents=True, exist_ok=True)
     cache = options.out / "images"
     datasets = [loader(text)(cache, preset.image_size) for text in (options.data, options.transfer)]
@@ -101,11 +108,21 @@ def run_pretrain(options: argparse.Namespace) -> None:
     with fabric.rank_zero_first():
         cases = loader(options.data)(options.out / "images", preset.image_size)
     run = Run(options.mode, options.sampler, options.seed)
-    folder = options.out / f"{options.data.partition('=')[0]}-{options.preset}" / run.name
+    folder = folder_of(options) / run.name
     folder.mkdir(parents=True, exist_ok=True)
     arguments = (run.mode, run.sampler, run.seed, folder, options.weights)
     _, history = pretrain(fabric, cases, preset, *arguments)
     fabric.print(f"loss {history[-1, 0]:.4f} after {len(history)} steps, in {folder}")
+
+
+def run_diagnose(options: argparse.Namespace) -> None:
+    """Write diagnosis.md beside the runs of a table."""
+    preset = PRESETS[options.preset]
+    cases = loader(options.data)(options.out / "images", preset.image_size)
+    folder = folder_of(options)
+    text = diagnosis.report(fabric_for(preset, devices=1), cases, preset, folder)
+    print(text)
+    save(folder / "diagnosis.md", text.encode())
 
 
 def run_sheet(options: argparse.Namespace) -> None:
@@ -175,6 +192,7 @@ def main(arguments: list[str] | None = None) -> None:
         with_weights.add_argument(
             "--weights", type=Path, metavar="FILE", help="ImageNet weights to start from"
         )
+    command("diagnose", run_diagnose)
     sheet = command("sheet", run_sheet)
     sheet.add_argument("--size", type=int, default=128, help="pixels a side")
     timing = command("speed", run_speed)

@@ -34,7 +34,7 @@ class Preset:
             "150th" step was the 150th epoch of 30 batches in the authors' code.
         batch_size: lesions over all devices.
         weight_decay: not of the temperatures, whose rate is `temperature_rate`.
-        workers: processes that read images.
+        workers: processes that read images for a GPU.
         checkpoint_seconds: time between checkpoints.
     """
 
@@ -84,7 +84,6 @@ CPU: Final = replace(
     min_rate=1e-6,
     linear=Classifier(1e-2, 1e-5, 0.0, 1e-6, epochs=10, patience=5),
     finetuning=Classifier(1e-2, 1e-4, 0.1, 5e-5, epochs=10, patience=5),
-    workers=0,
 )
 SMOKE: Final = replace(
     CPU,

@@ -1,6 +1,7 @@
 """Contrastive pretraining with batches of one of three samplers: section V, Table III."""
 
 import math
+import os
 from collections.abc import Iterable
 from itertools import chain, count, islice
 from pathlib import Path
@@ -33,7 +34,7 @@ class Views(Dataset[Any]):
 
     def __init__(self, cases: Cases, part: int) -> None:
         self.images, self.rows = cases.images, cases.rows(part)
-        self.store = ManifestationStore.from_dense(cases.store.to_dense()[self.rows])
+        self.store = cases.store.subset(self.rows)
         self.manifestations = torch.from_numpy(self.store.to_dense()).float()
         self.patterns = torch.from_numpy(self.store.pattern_of.astype("int64"))
 
@@ -86,12 +87,14 @@ def batches(
     fabric: Fabric, views: Views, preset: Preset, sampler: str, seed: int, start: int
 ) -> DataLoader[Any]:
     """Return a loader of this device's batches from step `start` on."""
+    on_gpu = fabric.device.type == "cuda"
     loader = DataLoader(
         views,
         batch_sampler=batch_sampler(sampler, views.store, preset, seed, start, fabric),
         collate_fn=as_it_is,
-        num_workers=preset.workers,
-        pin_memory=fabric.device.type == "cuda",
+        # Where the training itself needs all cores, workers would only take them away.
+        num_workers=min(preset.workers, os.cpu_count() or 1) if on_gpu else 0,
+        pin_memory=on_gpu,
     )
     # The batch samplers above are split over devices already.
     return fabric.setup_dataloaders(loader, use_distributed_sampler=False)

@@ -39,39 +39,41 @@ def report(fabric: Fabric, cases: Cases, preset: Preset, mode: str, steps: int) 
         fabric.backward(loss)
         optimizer.step()
 
-    def bare() -> None:
+    def bare() -> int:
         for _ in range(steps):
             optimizer.zero_grad()
             with fabric.autocast():
                 loss = model.encoder(pixels).float().square().mean()
             fabric.backward(loss)
+        return steps
 
-    def fixed() -> None:
+    def fixed() -> int:
         for _ in range(steps):
             learn(wrapped(pixels[0::2], pixels[1::2], *others)[0])
+        return steps
 
-    def whole() -> None:
+    def whole() -> int:
         for batch in islice(batches(fabric, views, preset, "manineg", 0, 0), steps):
             learn(training_step(wrapped, batch)[0])
+        return steps
 
-    def draw() -> None:
-        for _ in islice(batch_sampler("manineg", views.store, preset, 0, 0, fabric), steps):
-            pass
+    def draw() -> int:
+        return len(list(batch_sampler("manineg", views.store, preset, 0, 0, fabric)))
 
-    kinds: dict[str, Callable[[], None]] = {
+    kinds: dict[str, Callable[[], int]] = {
         "network, forward and backward, on a fixed batch": bare,
         "step on a fixed batch on the device": fixed,
         "step with input and augmentation": whole,
-        "drawing a batch, and its share of making the sampler": draw,
+        "making the sampler and drawing all batches, for each": draw,
     }
     seconds: dict[str, list[float]] = {name: [] for name in kinds}
     for _ in range(ROUNDS):
         for name, run in kinds.items():
             begin = time.perf_counter()
-            run()
+            count = run()
             if fabric.device.type == "cuda":
                 torch.cuda.synchronize()
-            seconds[name].append((time.perf_counter() - begin) / steps)
+            seconds[name].append((time.perf_counter() - begin) / count)
     best = {name: min(times) for name, times in seconds.items()}
     step, per_step = best["step on a fixed batch on the device"], 2 * preset.batch_size
     device = torch.cuda.get_device_name() if fabric.device.type == "cuda" else describe_machine()
@@ -79,7 +81,7 @@ def report(fabric: Fabric, cases: Cases, preset: Preset, mode: str, steps: int) 
         f"{preset.network}, {preset.image_size} pixels, {preset.precision}, {mode}, on {device}",
         f"best of {ROUNDS} rounds of {steps} steps of {per_step} images",
         *(
-            f"{name:54} {1e3 * s:10.2f} ms {per_step / s:10.0f} images/s {s / step:8.4f} of a step"
+            f"{name:54} {1e3 * s:10.3f} ms {per_step / s:10.0f} images/s {s / step:9.5f} of a step"
             for name, s in best.items()
         ),
     ]
