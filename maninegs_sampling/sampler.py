@@ -1,6 +1,7 @@
 """ManiNegBatchSampler: hard-negative minibatches drawn by Hamming distance (Algorithm 1)."""
 
 import hashlib
+import os
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -111,32 +112,40 @@ def _group_codes(groups: ArrayLike, n_instances: int) -> NDArray[np.int32]:
     return numbered
 
 
-def _resolve_ranks(
-    num_replicas: int | None, rank: int | None, distributed: str | None
-) -> tuple[int, int]:
-    """Return (num_replicas, rank); warn where several ranks run and nothing was said."""
+def _running_ranks() -> tuple[int, int] | None:
+    """Return (ranks, this one's number) if several processes train together, as far as is known.
+
+    torchrun says so in the environment before torch.distributed is initialised.
+    """
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_world_size(), torch.distributed.get_rank()
+    if {"WORLD_SIZE", "RANK"} <= os.environ.keys():
+        return int(os.environ["WORLD_SIZE"]), int(os.environ["RANK"])
+    return None
+
+
+def _given_ranks(
+    num_replicas: int | None,
+    rank: int | None,
+    distributed: str | None,
+    injected: Sampler[Any] | None,
+) -> tuple[int, int] | None:
+    """Return (num_replicas, rank) if the options say, after checking them."""
+    if injected is not None and not isinstance(injected, DistributedSampler):
+        raise InvalidTypeError(
+            "sampler is for the DistributedSampler that a trainer gives; got "
+            f"{type(injected).__name__}"
+        )
     if distributed is not None:
         check_choice("distributed", distributed, ("auto",))
         if num_replicas is not None or rank is not None:
             raise InvalidValueError('distributed="auto" sets num_replicas and rank; give only one')
-    running = torch.distributed.is_available() and torch.distributed.is_initialized()
-    world = torch.distributed.get_world_size() if running else 1
-    if distributed == "auto":
-        return world, torch.distributed.get_rank() if running else 0
     if (num_replicas is None) != (rank is None):
         raise InvalidValueError(
             f"num_replicas and rank go together; got num_replicas={num_replicas!r}, rank={rank!r}"
         )
     if num_replicas is None or rank is None:
-        if world > 1:
-            warnings.warn(
-                f"torch.distributed runs {world} ranks and every one of them will draw the same "
-                'batches. Give the sampler distributed="auto", so that each rank draws its own; or '
-                "num_replicas=1, rank=0 if your trainer shards batch samplers itself, as "
-                "Accelerate does.",
-                stacklevel=3,
-            )
-        return 1, 0
+        return None if injected is None else (injected.num_replicas, injected.rank)
     replicas = check_count("num_replicas", num_replicas, at_least=1)
     if check_count("rank", rank, at_least=0) >= replicas:
         raise InvalidValueError(f"rank must be below num_replicas={replicas}; got {rank}")
@@ -176,10 +185,13 @@ class ManiNegBatchSampler(BatchSampler):
             instance is an anchor once an epoch, as in Algorithm 1.
         num_replicas, rank: the ranks and this one's number; not sharded by default, because
             Accelerate, and the trainers built on it, shard whatever batch sampler they are given.
-        distributed: "auto" takes both from torch.distributed.
+        distributed: "auto" takes both from torch.distributed, or from torchrun's environment; where
+            neither runs yet, when batches are first drawn.
         shard: "batches": each rank draws its own. "within": one batch of num_replicas * batch_size
             is split over the ranks, for losses that gather negatives across them.
         memory_limit: for the index, see `DistanceBucketIndex`.
+        sampler: the DistributedSampler that Lightning gives a batch sampler that it rebuilds; its
+            ranks are taken where nothing else is said about them.
 
     Raises:
         InvalidTypeError, InvalidValueError: an option that cannot be used; too few patterns (or
@@ -231,6 +243,7 @@ class ManiNegBatchSampler(BatchSampler):
         distributed: str | None = None,
         shard: str = "batches",
         memory_limit: int | str = "1GiB",
+        sampler: Sampler[Any] | None = None,
     ) -> None:
         check_store("store", store)
         check_choice("empty", empty, _EMPTY)
@@ -245,14 +258,18 @@ class ManiNegBatchSampler(BatchSampler):
         self.low = check_count("low", low, at_least=1)
         self.empty, self.draw, self.duplicates, self.shard = empty, draw, duplicates, shard
         self.seed = randomness.check_seed(seed)
-        self.num_replicas, self.rank = _resolve_ranks(num_replicas, rank, distributed)
+        given = _given_ranks(num_replicas, rank, distributed, sampler)
+        self.num_replicas, self.rank = given or (1, 0)
+        self._follows_ranks = given is None and distributed == "auto"
+        self._ranks_known = given is not None
         self._groups = (
             np.empty(0, np.int32) if groups is None else _group_codes(groups, store.n_instances)
         )
         self._n_groups = int(self._groups.max()) + 1 if len(self._groups) else 0
         self._check_supply()
         self.high = self._find_high(high)
-        self._batches_per_epoch = self._count_batches(batches_per_epoch)
+        self._batches_option = batches_per_epoch
+        self._batches_per_epoch = self._count_batches()
 
         self.index = DistanceBucketIndex(store, memory_limit=memory_limit, rows=f"{draw}s")
         # Where the law is conditioned on the distances that an anchor has, it need not be evaluated
@@ -267,6 +284,29 @@ class ManiNegBatchSampler(BatchSampler):
         self._position = 0  # batches of the current epoch handed out
         self._newest_pass = 0  # the pass whose progress counts; older iterators leave no trace
         self._warned = False
+        self._settle_ranks()
+
+    def _settle_ranks(self) -> None:
+        """Find out about ranks as soon as they run: trainers start them after the sampler is made.
+
+        Called before whatever depends on them.
+        """
+        running = None if self._ranks_known else _running_ranks()
+        if running is None:
+            return
+        self._ranks_known = True
+        if self._follows_ranks:
+            self.num_replicas, self.rank = running
+            self._check_supply()
+            self._batches_per_epoch = self._count_batches()
+        elif running[0] > 1:
+            warnings.warn(
+                f"torch.distributed runs {running[0]} ranks and every one of them will draw the "
+                'same batches. Give the sampler distributed="auto", so that each rank draws its '
+                "own; or num_replicas=1, rank=0 if your trainer shards batch samplers itself, as "
+                "Accelerate does.",
+                stacklevel=3,
+            )
 
     # What torch and the frameworks built on it read.
     drop_last = True  # every epoch holds whole batches only
@@ -278,6 +318,7 @@ class ManiNegBatchSampler(BatchSampler):
 
     def __len__(self) -> int:
         """Return the number of batches an epoch, the same on every rank."""
+        self._settle_ranks()
         return self._batches_per_epoch
 
     @property
@@ -297,17 +338,19 @@ class ManiNegBatchSampler(BatchSampler):
 
     def __iter__(self) -> Iterator[list[int]]:
         """Return an iterator over the rest of the current epoch's batches."""
+        self._settle_ranks()
         start, self._start = self._start, 0
         self._newest_pass += 1
         return self._pass(self._epoch, start, self._newest_pass)
 
     def _pass(self, epoch: int, start: int, number: int) -> Iterator[list[int]]:
         chunk = max(1, _CHUNK // self._global_batch) if self.index.precomputed else 1
-        for first in range(start, len(self), chunk):
-            batches = self._draw(epoch, first, min(chunk, len(self) - first))
+        length = self._batches_per_epoch
+        for first in range(start, length, chunk):
+            batches = self._draw(epoch, first, min(chunk, length - first))
             for k, batch in enumerate(batches, first + 1):
                 if number == self._newest_pass:
-                    done = k == len(self)
+                    done = k == length
                     self._epoch, self._position = (epoch + 1, 0) if done else (epoch, k)
                 yield batch
 
@@ -350,14 +393,16 @@ class ManiNegBatchSampler(BatchSampler):
 
     def anchors(self, epoch: int, first: int, count: int) -> NDArray[np.int64]:
         """Return (count,) the anchors of batches `first`, `first` + 1, ... of `epoch`."""
-        batch_number = epoch * len(self) + first + np.arange(count, dtype=np.int64)
+        before = epoch * self._batches_per_epoch + first
+        batch_number = before + np.arange(count, dtype=np.int64)
         if self.shard == "batches":
             batch_number = batch_number * self.num_replicas + self.rank
         return self._anchor_order[batch_number % self.store.n_instances]
 
     def _draw(self, epoch: int, first: int, count: int) -> list[list[int]]:
         """Draw `count` consecutive batches; nothing of `self` but a warning's flag changes."""
-        steps = range(epoch * len(self) + first, epoch * len(self) + first + count)
+        before = epoch * self._batches_per_epoch + first
+        steps = range(before, before + count)
         mus, which = np.unique(check_mu([self.mu(step) for step in steps]), return_inverse=True)
         law = log_weights(mus, self.sigma, self.low, self._law_end)[which]
         batches = np.empty((count, self._global_batch), np.int64)
@@ -479,7 +524,8 @@ class ManiNegBatchSampler(BatchSampler):
             )
         return largest
 
-    def _count_batches(self, batches_per_epoch: int | str | None) -> int:
+    def _count_batches(self) -> int:
+        batches_per_epoch = self._batches_option
         drawing = self.num_replicas if self.shard == "batches" else 1
         n = self.store.n_instances
         if batches_per_epoch == "anchors":
@@ -541,6 +587,7 @@ class ManiNegBatchSampler(BatchSampler):
 
     def _fingerprint(self) -> dict[str, Any]:
         """What must agree for two samplers to draw the same batches."""
+        self._settle_ranks()
         mu = self.mu
         groups = self._groups.astype("<i4").tobytes()
         return {

@@ -1,0 +1,1 @@
+"""The sampler under other people's loaders, trainers and launchers, each run unmodified."""

@@ -1,0 +1,78 @@
+"""A dataset whose items say which they are, and two real processes over gloo."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from torch.utils.data import Dataset
+
+from maninegs_sampling import LinearAnnealing, ManiNegBatchSampler
+from tests.conftest import random_store
+
+ROOT = Path(__file__).parents[2]
+STORE = random_store(60, 14)
+
+
+class Indices(Dataset):
+    """Item i is i."""
+
+    def __len__(self):
+        return 60
+
+    def __getitem__(self, i):
+        return i
+
+
+def make_sampler(**options: Any) -> ManiNegBatchSampler:
+    """12 batches of 5 an epoch."""
+    return ManiNegBatchSampler(
+        STORE, **({"batch_size": 5, "mu": LinearAnnealing(9, 0, 30), "seed": 3} | options)
+    )
+
+
+def epochs_of(sampler: Any, n: int) -> list[list[list[int]]]:
+    return [list(sampler) for _ in range(n)]
+
+
+def as_lists(loader: Any) -> list[list[int]]:
+    return [batch.tolist() for batch in loader]
+
+
+def free_port() -> str:
+    with socket.socket() as opened:
+        opened.bind(("127.0.0.1", 0))
+        return str(opened.getsockname()[1])
+
+
+def run_in_processes(
+    module: str, *arguments: str, folder: Path, processes: int = 2, check: bool = True
+) -> list[Any]:
+    """Run `python -m module arguments` under torchrun and return what each rank wrote.
+
+    The module finds the folder in FOLDER and writes <rank>.json there.
+    """
+    environment = {
+        **os.environ, "FOLDER": str(folder), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "",
+        "PYTHONPATH": str(ROOT),
+    }  # fmt: skip
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes),
+            "--master-port", free_port(), "-m", module, *arguments,
+        ],
+        cwd=folder, env=environment, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    if check and done.returncode:
+        raise RuntimeError(done.stdout[-3000:] + done.stderr[-6000:])
+    found = [folder / f"{rank}.json" for rank in range(processes)]
+    return [json.loads(path.read_text()) for path in found]
+
+
+def write_result(result: Any) -> None:
+    """Leave this rank's result where `run_in_processes` looks for it."""
+    path = Path(os.environ["FOLDER"]) / f"{os.environ['RANK']}.json"
+    path.write_text(json.dumps(result))
