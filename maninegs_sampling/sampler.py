@@ -339,11 +339,13 @@ class ManiNegBatchSampler(BatchSampler):
     def __iter__(self) -> Iterator[list[int]]:
         """Return an iterator over the rest of the current epoch's batches."""
         self._settle_ranks()
-        start, self._start = self._start, 0
         self._newest_pass += 1
-        return self._pass(self._epoch, start, self._newest_pass)
+        return self._pass(self._epoch, self._start, self._newest_pass)
 
     def _pass(self, epoch: int, start: int, number: int) -> Iterator[list[int]]:
+        # Only a pass that draws uses the start up: a DataLoader with workers makes two iterators.
+        if number == self._newest_pass:
+            self._start = 0
         chunk = max(1, _CHUNK // self._global_batch) if self.index.precomputed else 1
         length = self._batches_per_epoch
         for first in range(start, length, chunk):
@@ -543,9 +545,10 @@ class ManiNegBatchSampler(BatchSampler):
     def state_dict(self) -> dict[str, Any]:
         """Return where the latest pass stands, and what it was made from, as plain values.
 
-        The position counts batches handed out. A DataLoader with workers takes batches ahead of
-        the training step; a loop that counts its own steps resumes exactly by setting
-        state["position"] to the batches of the epoch that it trained on.
+        The position counts batches handed out. A DataLoader with workers takes them ahead of the
+        training step, so a loop with workers saves where it stands itself, after batch k of an
+        epoch `sampler.state_dict() | {"epoch": epoch, "position": k + 1}`. (torchdata's
+        StatefulDataLoader does its own counting.)
         """
         return {
             "version": STATE_VERSION,
@@ -557,9 +560,16 @@ class ManiNegBatchSampler(BatchSampler):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Let the next pass go on where `state` stands.
 
+        The number of ranks may have changed. With `shard="within"` the batches stay the same if
+        num_replicas * batch_size does; with `shard="batches"`, whose ranks draw their own, the next
+        pass begins at the same part of the epoch.
+
         Raises:
             StateError: not a state, of another version, or made with other data or options; the
                 message names the first difference.
+
+        Warns:
+            UserWarning: the ranks changed and with them the batches.
         """
         wanted = {"version", "epoch", "position", "made_with"}
         if not isinstance(state, dict) or set(state) != wanted:
@@ -570,17 +580,30 @@ class ManiNegBatchSampler(BatchSampler):
                 f"the state has version {state['version']!r}; this release reads {STATE_VERSION}"
             )
         mine, theirs = self._fingerprint(), state["made_with"]
+        if not isinstance(theirs, dict) or set(theirs) != set(mine):
+            raise StateError(f"the state does not say what it was made with; got {theirs!r}")
+        # What follows from the number of ranks may differ with it.
+        resharded = self.shard == "batches" and theirs["num_replicas"] != mine["num_replicas"]
         for name in mine:
-            if not isinstance(theirs, dict) or theirs.get(name) != mine[name]:
-                their_value = theirs.get(name) if isinstance(theirs, dict) else theirs
+            may_differ = resharded and name in ("num_replicas", "batches_per_epoch")
+            if theirs[name] != mine[name] and not may_differ:
                 raise StateError(
-                    f"the state was made with {name}={their_value!r}; this sampler has "
+                    f"the state was made with {name}={theirs[name]!r}; this sampler has "
                     f"{name}={mine[name]!r}"
                 )
+        length = check_count("batches_per_epoch", theirs["batches_per_epoch"], at_least=1)
         epoch = check_count("epoch", state["epoch"], at_least=0)
         position = check_count("position", state["position"], at_least=0)
-        if position > len(self):
-            raise StateError(f"position {position} lies beyond the {len(self)} batches of an epoch")
+        if position > length:
+            raise StateError(f"position {position} lies beyond the {length} batches of an epoch")
+        if resharded:
+            warnings.warn(
+                f"the state is of {theirs['num_replicas']} ranks with {length} batches an epoch, "
+                f"and now {self.num_replicas} have {len(self)}: their batches are others, and mu "
+                "is that of the new step. The next pass begins at the same part of the epoch.",
+                stacklevel=2,
+            )
+            position = position * len(self) // length
         if position == len(self):
             epoch, position = epoch + 1, 0
         self._move_to(epoch, position)
@@ -595,15 +618,15 @@ class ManiNegBatchSampler(BatchSampler):
             "groups": hashlib.blake2b(groups, digest_size=8).hexdigest(),
             # A function's own repr holds its address, which differs between processes.
             "mu": getattr(mu, "__qualname__", None) or repr(mu),
+            # How a batch is split over the ranks does not change it.
+            "batch_size": self._global_batch,
+            "num_replicas": self.num_replicas if self.shard == "batches" else None,
             **{
                 name: getattr(self, name)
-                for name in (
-                    "seed", "batch_size", "sigma", "low", "high", "empty", "draw", "duplicates",
-                    "num_replicas", "shard",
-                )
+                for name in ("seed", "sigma", "low", "high", "empty", "draw", "duplicates", "shard")
             },
             "batches_per_epoch": len(self),
-        }  # fmt: skip
+        }
 
     def __repr__(self) -> str:
         groups = f"{self._n_groups} labels" if self._n_groups else None

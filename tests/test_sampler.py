@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import BatchSampler, RandomSampler, SequentialSampler
+from torch.utils.data.distributed import DistributedSampler
 
 from maninegs_sampling import (
     DistanceBucketIndex,
@@ -515,6 +516,88 @@ def test_shard_within_splits_one_hard_batch():
     assert [sum(parts, []) for parts in zip(*ranks, strict=True)] == whole
 
 
+def test_the_ranks_that_share_a_batch_may_change_between_runs():
+    store = random_store(96, 14)
+
+    def ranks(number, state=None):
+        made = [
+            ManiNegBatchSampler(
+                store, batch_size=12 // number, mu=LinearAnnealing(7, 0, 30), shard="within",
+                num_replicas=number, rank=rank,
+            )
+            for rank in range(number)
+        ]  # fmt: skip
+        if state is not None:
+            for sampler in made:
+                sampler.load_state_dict(state)
+        return made
+
+    whole = list(ranks(1)[0])
+    (first,) = ranks(1)
+    for _ in zip(range(3), first, strict=False):
+        pass
+    state, seen = first.state_dict(), whole[:3]
+    for number in (3, 2, 4):
+        team = ranks(number, state)
+        passes = [iter(sampler) for sampler in team]
+        seen.append(sum((next(one) for one in passes), []))
+        assert len({repr(sampler.state_dict()) for sampler in team}) == 1
+        state = team[-1].state_dict()
+    assert seen == whole[:6]
+
+
+def test_ranks_with_their_own_batches_may_change_between_runs():
+    store = random_store(96, 14)
+    options = {"batch_size": 4, "mu": 3.0}
+    two = ManiNegBatchSampler(store, num_replicas=2, rank=0, **options)
+    state = two.state_dict() | {"epoch": 5, "position": 9}
+    for number, position in ((1, 18), (2, 9), (3, 6), (4, 4)):
+        sampler = ManiNegBatchSampler(store, num_replicas=number, rank=0, **options)
+        if number == 2:
+            sampler.load_state_dict(state)
+        else:
+            with pytest.warns(UserWarning, match="of 2 ranks with 12 batches an epoch, and now"):
+                sampler.load_state_dict(state)
+        assert (sampler.epoch, sampler.state_dict()["position"]) == (5, position)
+        assert next(iter(sampler)) == sampler.batch(position, epoch=5)
+    with pytest.raises(ManiNegError, match="was made with seed=0; this sampler has seed=1"):
+        ManiNegBatchSampler(store, seed=1, **options).load_state_dict(state)
+    with pytest.raises(ManiNegError, match="batches_per_epoch=3"):
+        ManiNegBatchSampler(
+            store, num_replicas=2, rank=0, batches_per_epoch=3, **options
+        ).load_state_dict(state)
+
+
+def test_an_injected_distributed_sampler_says_the_ranks():
+    injected = DistributedSampler(range(20), num_replicas=2, rank=1)
+    expected = ManiNegBatchSampler(STORE, batch_size=4, mu=2.0, num_replicas=2, rank=1)
+    for options in ({}, {"distributed": "auto"}):
+        rebuilt = ManiNegBatchSampler(STORE, batch_size=4, mu=2.0, sampler=injected, **options)
+        assert list(rebuilt) == list(expected)
+        expected.set_epoch(0)
+    told = ManiNegBatchSampler(
+        STORE, batch_size=4, mu=2.0, sampler=injected, num_replicas=1, rank=0
+    )
+    assert (told.num_replicas, told.rank) == (1, 0)
+    with pytest.raises(ManiNegError, match="got SequentialSampler"):
+        ManiNegBatchSampler(STORE, batch_size=4, mu=2.0, sampler=SequentialSampler(range(20)))
+
+
+def test_ranks_that_start_after_the_sampler_was_made(monkeypatch):
+    sampler = ManiNegBatchSampler(STORE, batch_size=2, mu=2.0, distributed="auto")
+    silent = ManiNegBatchSampler(STORE, batch_size=2, mu=2.0)
+    assert len(sampler) == 10  # no ranks yet
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    expected = ManiNegBatchSampler(STORE, batch_size=2, mu=2.0, num_replicas=2, rank=1)
+    assert (len(sampler), list(sampler)) == (5, list(expected))
+    monkeypatch.setenv("RANK", "0")  # known once, ranks stay
+    assert list(sampler) == list(expected)
+    with pytest.warns(UserWarning, match="runs 2 ranks and every one of them"):
+        iter(silent)
+    assert len(silent) == 10
+
+
 def test_short_batches_are_split_equally():
     store = ManifestationStore.from_dense(np.tri(12, 12, -1, dtype=bool))
     options = {"mu": 1.0, "high": 2, "num_replicas": 2, "shard": "within", "batches_per_epoch": 12}
@@ -637,7 +720,7 @@ def test_a_schedule_that_turns_bad_is_named_when_it_does():
         (lambda s: s.load_state_dict({**s.state_dict(), "version": 9}), "the state has version 9"),
         (lambda s: s.load_state_dict({**s.state_dict(), "position": 6}), "lies beyond the 5"),
         (lambda s: s.load_state_dict({**s.state_dict(), "position": -1}), "position must be"),
-        (lambda s: s.load_state_dict({**s.state_dict(), "made_with": 3}), "was made with store=3"),
+        (lambda s: s.load_state_dict({**s.state_dict(), "made_with": 3}), "made with; got 3"),
     ],
 )
 def test_errors_of_calls(call, message):
@@ -658,7 +741,7 @@ def test_errors_of_calls(call, message):
         ({"empty": "nearest"}, "empty='nearest'"),
         ({"groups": range(20)}, "groups="),
         ({"batches_per_epoch": 4}, "batches_per_epoch=4"),
-        ({"num_replicas": 2, "rank": 0}, "num_replicas=2"),
+        ({"num_replicas": 2, "rank": 0, "shard": "within"}, "batch_size=8"),
     ],
 )
 def test_a_state_of_other_options_is_refused_by_name(change, name):

@@ -4,6 +4,7 @@ import logging
 
 import lightning
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 
 logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
 
@@ -33,6 +34,14 @@ class Notes(lightning.LightningModule):
 
     def on_load_checkpoint(self, checkpoint):
         self.seen = checkpoint["seen"]
+
+
+class WithinEpochs(ModelCheckpoint):
+    """Leaves out the last batch of an epoch: from there Lightning resumes with a wrong count."""
+
+    def on_train_batch_end(self, trainer, *step):
+        if not trainer.is_last_batch:
+            super().on_train_batch_end(trainer, *step)
 
 
 def make_trainer(folder, **options):

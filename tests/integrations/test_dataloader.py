@@ -1,4 +1,4 @@
-"""Under torch's DataLoader: workers, start methods, wrapping."""
+"""torch's DataLoader: workers, start methods, pinned memory, wrapping."""
 
 import warnings
 
@@ -7,28 +7,15 @@ import torch
 from torch.utils.data import (
     BatchSampler,
     DataLoader,
-    Dataset,
     DistributedSampler,
     IterableDataset,
     RandomSampler,
     TensorDataset,
 )
 
-from maninegs_sampling import LinearAnnealing, ManiNegBatchSampler, ManiNegError, pairwise_hamming
+from maninegs_sampling import ManiNegBatchSampler, ManiNegError, pairwise_hamming
 from tests.conftest import random_store
-
-STORE = random_store(60, 14)
-OPTIONS = {"batch_size": 5, "mu": LinearAnnealing(9, 0, 30)}
-
-
-class Indices(Dataset):
-    """Item i is i."""
-
-    def __len__(self):
-        return 60
-
-    def __getitem__(self, i):
-        return i
+from tests.integrations.common import STORE, Indices, as_lists, epochs_of, make_sampler
 
 
 class Stream(IterableDataset):
@@ -36,12 +23,11 @@ class Stream(IterableDataset):
         return iter(range(60))
 
 
-def as_lists(loader):
-    return [batch.tolist() for batch in loader]
-
-
 # Warnings of torch's about forking a process that runs threads are not ours.
-pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:'pin_memory' argument is set as true but no accelerator"),
+]
 
 
 @pytest.mark.parametrize(
@@ -51,21 +37,31 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
         (2, {"multiprocessing_context": "fork"}),
         (2, {"multiprocessing_context": "fork", "persistent_workers": True, "prefetch_factor": 5}),
         (2, {"multiprocessing_context": "spawn", "persistent_workers": True}),
+        (0, {"pin_memory": True}),
+        (2, {"pin_memory": True, "multiprocessing_context": "fork"}),
     ],
 )
 def test_epochs_through_workers_equal_the_samplers_own(workers, settings):
-    expected_sampler = ManiNegBatchSampler(STORE, **OPTIONS)
-    expected = [list(expected_sampler) for _ in range(3)]
+    expected = epochs_of(make_sampler(), 3)
     assert expected[0] != expected[1] != expected[2]
     # Parallel kernels and draws come first: a forked worker must not inherit anything harmful.
     pairwise_hamming(random_store(500, 14))
-    loader = DataLoader(
-        Indices(),
-        batch_sampler=ManiNegBatchSampler(STORE, **OPTIONS),
-        num_workers=workers,
-        **settings,
-    )
+    loader = DataLoader(Indices(), batch_sampler=make_sampler(), num_workers=workers, **settings)
     assert [as_lists(loader) for _ in range(3)] == expected
+
+
+@pytest.mark.parametrize(
+    ("workers", "settings"), [(0, {}), (2, {}), (2, {"persistent_workers": True})]
+)
+def test_what_is_left_of_an_epoch_comes_next(workers, settings):
+    whole = epochs_of(make_sampler(), 3)
+    sampler = make_sampler()
+    loader = DataLoader(Indices(), batch_sampler=sampler, num_workers=workers, **settings)
+    for epoch, position in ((1, 5), (0, 0), (0, 12), (1, 11)):
+        sampler.load_state_dict(sampler.state_dict() | {"epoch": epoch, "position": position})
+        if position < 12:
+            assert as_lists(loader) == whole[epoch][position:]
+        assert as_lists(loader) == whole[epoch + 1]
 
 
 class BuildsInWorker(Indices):
@@ -154,4 +150,4 @@ def test_wrap_errors(loader, message):
 def test_no_warning_without_ranks():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        list(ManiNegBatchSampler(STORE, **OPTIONS))
+        list(make_sampler())

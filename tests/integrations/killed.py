@@ -1,0 +1,89 @@
+"""Training that goes on from its checkpoint, for test_killed, which kills it with SIGKILL.
+
+Each function trains on BATCHES batches in all, notes every one, and saves after each.
+"""
+
+import logging
+import os
+import time
+import warnings
+from pathlib import Path
+
+import torch
+from torch.utils.data import DataLoader
+from torchdata.stateful_dataloader import StatefulDataLoader
+
+from tests.integrations.common import Indices, make_sampler
+from tests.integrations.lightning_model import Notes, WithinEpochs, make_trainer
+
+EPOCHS = 30
+BATCHES = EPOCHS * 12
+PAUSE = 0.005  # seconds of a step, so that kills fall everywhere
+
+
+def save(state, folder):
+    unfinished = Path(folder) / "unfinished"
+    torch.save(state, unfinished)
+    os.replace(unfinished, Path(folder) / "last.ckpt")
+
+
+def load(folder):
+    path = Path(folder) / "last.ckpt"
+    return torch.load(path, weights_only=False) if path.exists() else None
+
+
+def plain_loop(folder, workers):
+    """A loop that says where it stands, as `ManiNegBatchSampler.state_dict` tells it to."""
+    sampler, trained = make_sampler(), []
+    if state := load(folder):
+        sampler.load_state_dict(state["sampler"])
+        trained = state["trained"]
+    loader = DataLoader(Indices(), batch_sampler=sampler, num_workers=workers)
+    for epoch in range(sampler.epoch, EPOCHS):
+        for k, batch in enumerate(loader, sampler.state_dict()["position"]):
+            time.sleep(PAUSE)
+            trained.append(batch.tolist())
+            where = sampler.state_dict() | {"epoch": epoch, "position": k + 1}
+            save({"sampler": where, "trained": trained}, folder)
+
+
+def stateful_dataloader(folder, workers):
+    warnings.simplefilter("ignore")
+    loader = StatefulDataLoader(Indices(), batch_sampler=make_sampler(), num_workers=workers)
+    trained = []
+    if state := load(folder):
+        loader.load_state_dict(state["loader"])
+        trained = state["trained"]
+    while len(trained) < BATCHES:
+        for batch in loader:
+            time.sleep(PAUSE)
+            trained.append(batch.tolist())
+            save({"loader": loader.state_dict(), "trained": trained}, folder)
+
+
+class SlowNotes(Notes):
+    """Takes as long for a step as the loops."""
+
+    def training_step(self, *batch):
+        time.sleep(PAUSE)
+        return super().training_step(*batch)
+
+
+def lightning_trainer(folder, workers):
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    # One file, replaced by each step's.
+    callback = WithinEpochs(folder, "last", every_n_train_steps=1, enable_version_counter=False)
+    trainer = make_trainer(
+        folder, max_epochs=EPOCHS, enable_checkpointing=True, callbacks=[callback]
+    )
+    loader = StatefulDataLoader(Indices(), batch_sampler=make_sampler(), num_workers=workers)
+    path = Path(folder) / "last.ckpt"
+    trainer.fit(SlowNotes(), loader, ckpt_path=path if path.exists() else None)
+    trainer.save_checkpoint(path)
+
+
+def trained_in(folder):
+    """Return the batches noted in the newest checkpoint."""
+    state = load(folder)
+    return [] if state is None else state.get("trained", state.get("seen"))

@@ -1,0 +1,60 @@
+"""Killed at 20 random moments and resumed, a run trains on exactly the batches of a whole one."""
+
+import multiprocessing
+import time
+
+import numpy as np
+import pytest
+
+from tests.integrations.common import epochs_of, make_sampler
+
+pytest.importorskip("lightning")
+pytest.importorskip("torchdata")
+
+KILLS = 20
+# Imported once, by the server that all the killed processes are forked from.
+context = multiprocessing.get_context("forkserver")
+context.set_forkserver_preload(["tests.integrations.killed"])
+
+
+def start(kind, folder, workers):
+    from tests.integrations import killed
+
+    process = context.Process(target=getattr(killed, kind), args=(str(folder), workers))
+    process.start()
+    return process
+
+
+@pytest.mark.filterwarnings("ignore:'set_vital' is deprecated")
+@pytest.mark.parametrize(
+    ("kind", "workers"),
+    [
+        ("plain_loop", 0),
+        ("plain_loop", 2),
+        ("stateful_dataloader", 0),
+        ("stateful_dataloader", 2),
+        ("lightning_trainer", 0),
+    ],
+)
+def test_no_batch_is_lost_or_repeated(tmp_path, kind, workers):
+    from tests.integrations.killed import BATCHES, EPOCHS, trained_in
+
+    checkpoint, progress = tmp_path / "last.ckpt", []
+    for delay in np.random.default_rng(0).uniform(0, 0.15, KILLS):
+        before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
+        process, deadline = start(kind, tmp_path, workers), time.monotonic() + 60
+        while not checkpoint.exists() or checkpoint.stat().st_mtime_ns == before:
+            assert process.is_alive(), "it ended before it was killed"
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+        time.sleep(delay)
+        process.kill()
+        process.join()
+        progress.append(len(trained_in(tmp_path)))
+    assert progress == sorted(progress)
+    assert progress[-1] < BATCHES, "all kills are to fall within the run"
+    assert len({p // 12 for p in progress}) < KILLS, "some are to fall within one epoch"
+    last = start(kind, tmp_path, workers)
+    last.join()
+    assert last.exitcode == 0
+    assert trained_in(tmp_path) == sum(epochs_of(make_sampler(), EPOCHS), [])
