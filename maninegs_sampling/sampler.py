@@ -45,6 +45,14 @@ _DRAW = ("instance", "pattern")
 _DUPLICATES = ("refill", "drop", "keep", "shrink")
 _SHARD = ("batches", "within")
 
+# What `wrap` keeps of a loader, where its class and release have it; the last is of torchdata's
+# StatefulDataLoader.
+_LOADER_SETTINGS = (
+    "num_workers", "collate_fn", "pin_memory", "timeout", "worker_init_fn",
+    "multiprocessing_context", "generator", "prefetch_factor", "persistent_workers",
+    "pin_memory_device", "in_order", "snapshot_every_n_steps",
+)  # fmt: skip
+
 Loader = TypeVar("Loader", bound="DataLoader[Any]")
 
 
@@ -722,7 +730,8 @@ class ManiNegBatchSampler(BatchSampler):
         if isinstance(loader.dataset, IterableDataset):
             raise InvalidTypeError(
                 "an IterableDataset chooses its own order, so no batch sampler can act on it; wrap "
-                "a loader over a map-style dataset (one with __getitem__ and __len__)"
+                "a loader over a map-style dataset (one with __getitem__ and __len__). The README "
+                "says how, for webdataset and other streams."
             )
         if loader.batch_sampler is None:
             raise InvalidValueError(
@@ -741,18 +750,7 @@ class ManiNegBatchSampler(BatchSampler):
         if isinstance(loader.sampler, DistributedSampler) and "distributed" not in options:
             settings["num_replicas"] = loader.sampler.num_replicas
             settings["rank"] = loader.sampler.rank
+        kept = {name: getattr(loader, name) for name in _LOADER_SETTINGS if hasattr(loader, name)}
         return type(loader)(
-            loader.dataset,
-            batch_sampler=cls(store, **(settings | options)),
-            num_workers=loader.num_workers,
-            collate_fn=loader.collate_fn,
-            pin_memory=loader.pin_memory,
-            timeout=loader.timeout,
-            worker_init_fn=loader.worker_init_fn,
-            multiprocessing_context=loader.multiprocessing_context,
-            generator=loader.generator,
-            prefetch_factor=loader.prefetch_factor,
-            persistent_workers=loader.persistent_workers,
-            pin_memory_device=loader.pin_memory_device,
-            in_order=loader.in_order,
+            loader.dataset, batch_sampler=cls(store, **(settings | options)), **kept
         )

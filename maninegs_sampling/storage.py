@@ -144,8 +144,9 @@ def load(
             raise damaged(path, f"instead of {name} ({wanted.name}) it lists {entry!r}")
         offset += _padding(offset)
         size = math.prod(shape) * wanted.itemsize
-        if offset + size > len(content):
-            raise damaged(path, f"{name} should end at byte {offset + size} of {len(content)}")
+        # A shape with a 0 in it takes no bytes, however large the other number.
+        if offset + size > len(content) or max(shape) > len(content):
+            raise damaged(path, f"{name} of shape {shape} does not fit {len(content)} bytes")
         stored = content[offset : offset + size].view(wanted.newbyteorder("<")).reshape(shape)
         arrays[name] = stored.astype(wanted, copy=False)
         offset += size

@@ -239,7 +239,7 @@ class ManifestationStore:
         )
         words, pattern_of = arrays["words"], arrays["pattern_of"]
         n_bits, names = header.get("n_bits"), header.get("bit_names")
-        if not isinstance(n_bits, int) or n_bits < 1 or words.shape[1] != -(-n_bits // 64):
+        if type(n_bits) is not int or n_bits < 1 or words.shape[1] != -(-n_bits // 64):
             raise storage.damaged(path, f"{n_bits!r} bits do not fit words of shape {words.shape}")
         if names is not None and not (
             isinstance(names, list)

@@ -20,6 +20,8 @@ settings.register_profile(
 )
 settings.load_profile("project")
 
+collect_ignore = ["fuzz.py"]  # a program, which needs atheris
+
 DATA = Path(__file__).parents[2] / "shared" / "data"
 
 

@@ -39,8 +39,10 @@ def test_snippets_run_in_order(tmp_path, monkeypatch, capsys):
     )
     names["SummaryWriter"] = lambda: log
     snippets = re.findall(r"```python\n(.*?)```", README, flags=re.S)
-    assert len(snippets) == 5
+    assert len(snippets) == 6
     for snippet in snippets:
+        if "checkpoint" in snippet:
+            names["checkpoint"] = {"batches": names["loader"].batch_sampler.state_dict()}
         exec(snippet.replace("num_workers=8", "num_workers=0"), names)
         first = next(iter(names["loader"]))[0]
         assert len(first) == names["loader"].batch_sampler.batch_size

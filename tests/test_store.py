@@ -245,7 +245,7 @@ def test_a_header_cannot_ask_for_more_memory_than_the_file_has(tmp_path):
     ]
     header = json.dumps({"n_bits": 64, "arrays": listing}).encode()
     (tmp_path / "a").write_bytes(with_checksum(header))
-    with pytest.raises(StorageError, match="should end at byte"):
+    with pytest.raises(StorageError, match="does not fit"):
         ManifestationStore.load(tmp_path / "a")
 
 

@@ -34,7 +34,7 @@ class Checkpoint:
         if not self.path.exists():
             return
         settings = state["settings"]
-        self.fabric.load(self.path, state)
+        self.fabric.load(self.path, state, weights_only=True)
         if state["settings"] != settings:
             raise StateError(
                 f"{self.path} was made with other settings; remove it or name another folder\n"

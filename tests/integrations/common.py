@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -42,31 +41,28 @@ def as_lists(loader: Any) -> list[list[int]]:
     return [batch.tolist() for batch in loader]
 
 
-def free_port() -> str:
-    with socket.socket() as opened:
-        opened.bind(("127.0.0.1", 0))
-        return str(opened.getsockname()[1])
-
-
 def run_in_processes(
-    module: str, *arguments: str, folder: Path, processes: int = 2, check: bool = True
+    module: str, *arguments: str, folder: Path, processes: int = 2, restarts: int = 0
 ) -> list[Any]:
     """Run `python -m module arguments` under torchrun and return what each rank wrote.
 
-    The module finds the folder in FOLDER and writes <rank>.json there.
+    The module finds the folder in FOLDER and writes <rank>.json there. When a rank dies, torchrun
+    starts all of them again, `restarts` times at most.
     """
     environment = {
         **os.environ, "FOLDER": str(folder), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "",
         "PYTHONPATH": str(ROOT),
+        # Ranks that are started again would else find the addresses of those that died.
+        "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
     }  # fmt: skip
     done = subprocess.run(
         [
-            sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes),
-            "--master-port", free_port(), "-m", module, *arguments,
+            sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node",
+            str(processes), "--max-restarts", str(restarts), "-m", module, *arguments,
         ],
         cwd=folder, env=environment, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
-    if check and done.returncode:
+    if done.returncode:
         raise RuntimeError(done.stdout[-3000:] + done.stderr[-6000:])
     found = [folder / f"{rank}.json" for rank in range(processes)]
     return [json.loads(path.read_text()) for path in found]

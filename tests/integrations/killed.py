@@ -21,6 +21,11 @@ BATCHES = EPOCHS * 12
 PAUSE = 0.005  # seconds of a step, so that kills fall everywhere
 
 
+def workers_of(number):
+    """Settings of a loader. Forked from the process, workers notice when it is killed."""
+    return {"num_workers": number, "multiprocessing_context": "fork" if number else None}
+
+
 def save(state, folder):
     unfinished = Path(folder) / "unfinished"
     torch.save(state, unfinished)
@@ -38,7 +43,7 @@ def plain_loop(folder, workers):
     if state := load(folder):
         sampler.load_state_dict(state["sampler"])
         trained = state["trained"]
-    loader = DataLoader(Indices(), batch_sampler=sampler, num_workers=workers)
+    loader = DataLoader(Indices(), batch_sampler=sampler, **workers_of(workers))
     for epoch in range(sampler.epoch, EPOCHS):
         for k, batch in enumerate(loader, sampler.state_dict()["position"]):
             time.sleep(PAUSE)
@@ -49,7 +54,7 @@ def plain_loop(folder, workers):
 
 def stateful_dataloader(folder, workers):
     warnings.simplefilter("ignore")
-    loader = StatefulDataLoader(Indices(), batch_sampler=make_sampler(), num_workers=workers)
+    loader = StatefulDataLoader(Indices(), batch_sampler=make_sampler(), **workers_of(workers))
     trained = []
     if state := load(folder):
         loader.load_state_dict(state["loader"])
@@ -77,7 +82,7 @@ def lightning_trainer(folder, workers):
     trainer = make_trainer(
         folder, max_epochs=EPOCHS, enable_checkpointing=True, callbacks=[callback]
     )
-    loader = StatefulDataLoader(Indices(), batch_sampler=make_sampler(), num_workers=workers)
+    loader = StatefulDataLoader(Indices(), batch_sampler=make_sampler(), **workers_of(workers))
     path = Path(folder) / "last.ckpt"
     trainer.fit(SlowNotes(), loader, ckpt_path=path if path.exists() else None)
     trainer.save_checkpoint(path)

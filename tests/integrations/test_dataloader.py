@@ -10,6 +10,7 @@ from torch.utils.data import (
     DistributedSampler,
     IterableDataset,
     RandomSampler,
+    Subset,
     TensorDataset,
 )
 
@@ -121,6 +122,26 @@ def test_wrap_takes_the_ranks_of_a_distributed_sampler():
 def test_wrap_takes_a_batch_sampler():
     original = DataLoader(Indices(), batch_sampler=BatchSampler(RandomSampler(range(60)), 6, True))
     assert len(as_lists(ManiNegBatchSampler.wrap(original, STORE, mu=3.0))[0]) == 6
+
+
+class SeekableStream(Stream):
+    """As MosaicML's and LitData's: a stream whose items have numbers all the same."""
+
+    def __len__(self):
+        return 60
+
+    def __getitem__(self, i):
+        return i
+
+
+def test_a_seekable_stream_as_a_map_style_dataset():
+    """As the README says."""
+    stream = SeekableStream()
+    with pytest.raises(ManiNegError, match="an IterableDataset chooses its own order"):
+        ManiNegBatchSampler.wrap(DataLoader(stream, batch_size=5), STORE, mu=3.0)
+    loader = DataLoader(Subset(stream, range(len(stream))), batch_size=5, shuffle=True)
+    wrapped = ManiNegBatchSampler.wrap(loader, STORE, mu=3.0, seed=3)
+    assert as_lists(wrapped) == list(make_sampler(mu=3.0))
 
 
 class LoggingLoader(DataLoader):

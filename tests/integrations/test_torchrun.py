@@ -28,3 +28,14 @@ def test_ranks_that_share_a_batch_train_as_one_process(tmp_path):
     assert [first + second for first, second in halves] == one["seen"]
     np.testing.assert_allclose(two[0]["weight"], one["weight"], rtol=1e-9)
     np.testing.assert_allclose(two[1]["weight"], one["weight"], rtol=1e-9)
+
+
+@pytest.mark.parametrize("shard", ["batches", "within"])
+def test_ranks_that_die_are_restarted_where_they_were(tmp_path, shard):
+    pytest.importorskip("torchdata")
+    ranks = run_in_processes(
+        "tests.integrations.restarted_ranks", shard, folder=tmp_path, restarts=3
+    )
+    for number, rank in enumerate(ranks):
+        own = make_sampler(num_replicas=2, rank=number, shard=shard)
+        assert rank == {"seen": sum(epochs_of(own, 3), []), "attempts": 4}

@@ -1,0 +1,23 @@
+"""Lightning Fabric."""
+
+import torch
+from lightning.fabric import Fabric
+from torch.utils.data import DataLoader
+
+import maninegs_sampling as mn
+from benchmarks.dropin import data
+
+fabric = Fabric(accelerator="cpu")
+fabric.launch()
+store = mn.ManifestationStore.from_dense(data.bits)
+loader = DataLoader(data.dataset, batch_size=32, shuffle=True)
+loader = mn.ManiNegBatchSampler.wrap(loader, store, mu=8.0)
+loader = fabric.setup_dataloaders(loader)
+encoder = data.new_encoder()
+encoder, optimizer = fabric.setup(encoder, torch.optim.Adam(encoder.parameters()))
+for _epoch in range(2):
+    for view_1, view_2 in loader:
+        loss = data.contrast(encoder(view_1), encoder(view_2))
+        optimizer.zero_grad()
+        fabric.backward(loss)
+        optimizer.step()

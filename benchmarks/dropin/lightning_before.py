@@ -1,0 +1,33 @@
+"""Lightning's Trainer."""
+
+import lightning
+import torch
+from torch.utils.data import DataLoader
+
+from benchmarks.dropin import data
+
+
+class Training(lightning.LightningModule):
+    """SimCLR without augmentation."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder = data.new_encoder()
+
+    def train_dataloader(self):
+        """Return the loader, made here so that Lightning gives it the ranks."""
+        loader = DataLoader(data.dataset, batch_size=32, shuffle=True)
+        return loader
+
+    def training_step(self, views, _):
+        """Return the loss of a batch."""
+        return data.contrast(*map(self.encoder, views))
+
+    def configure_optimizers(self):
+        """Return Adam."""
+        return torch.optim.Adam(self.parameters())
+
+
+lightning.Trainer(max_epochs=2, accelerator="cpu", logger=False, enable_checkpointing=False).fit(
+    Training()
+)

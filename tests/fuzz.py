@@ -1,0 +1,43 @@
+"""Fuzz what is loaded from files, guided by coverage. Needs `pip install atheris`.
+
+    python -m tests.fuzz TARGET [libFuzzer's options]
+    python -m tests.fuzz signed -runs=1000000 -rss_limit_mb=2048
+
+The targets are the keys of tests.untrusted.TARGETS. What breaks one goes into test_untrusted.
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+
+import atheris
+
+from maninegs_sampling import ManifestationStore, ManiNegBatchSampler, schema, storage
+from tests.untrusted import TARGETS
+
+# Not whole modules: Numba compiles kernels from their bytecode, and must find it as it is.
+WATCHED = (
+    storage.load, storage._read_header, ManifestationStore.load.__func__,
+    schema.Schema.load.__func__, schema.Schema.__post_init__, schema.Trait.__post_init__,
+    schema._from_json, ManiNegBatchSampler.load_state_dict,
+)  # fmt: skip
+
+
+def main() -> None:
+    """Fuzz the target that the command line names."""
+    for function in WATCHED:
+        atheris.instrument_func(function)
+    load, valid = TARGETS[sys.argv.pop(1)]
+    corpus = Path(tempfile.mkdtemp())
+    for i, content in enumerate(valid):
+        (corpus / str(i)).write_bytes(content)
+
+    def run(content: bytes) -> None:
+        load(content)
+
+    atheris.Setup([*sys.argv, str(corpus)], run)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
