@@ -189,7 +189,8 @@ class ManiNegBatchSampler(BatchSampler):
         groups: N labels, such as a patient id; no two instances of a batch share one.
         seed: in [0, 2**64).
         batches_per_epoch: by default N // (ranks that draw their own batches * batch_size), so that
-            learning-rate schedules written for uniform batches keep their meaning; "anchors": every
+            learning-rate schedules written for uniform batches keep their meaning; "ceil": the same
+            rounded up, as a DataLoader that keeps its last, smaller batch has; "anchors": every
             instance is an anchor once an epoch, as in Algorithm 1.
         num_replicas, rank: the ranks and this one's number; not sharded by default, because
             Accelerate, and the trainers built on it, shard whatever batch sampler they are given.
@@ -540,9 +541,12 @@ class ManiNegBatchSampler(BatchSampler):
         n = self.store.n_instances
         if batches_per_epoch == "anchors":
             return -(-n // drawing)
+        if batches_per_epoch == "ceil":
+            return -(-n // (self.num_replicas * self.batch_size))
         if isinstance(batches_per_epoch, str):
             raise InvalidValueError(
-                f'batches_per_epoch must be a number or "anchors"; got {batches_per_epoch!r}'
+                'batches_per_epoch must be a number, "ceil" or "anchors"; got '
+                f"{batches_per_epoch!r}"
             )
         if batches_per_epoch is not None:
             return check_count("batches_per_epoch", batches_per_epoch, at_least=1)
@@ -744,12 +748,18 @@ class ManiNegBatchSampler(BatchSampler):
                 f"the dataset has {n_items} items and the store {store.n_instances} instances; "
                 "instance i of the store must be item i of the dataset"
             )
-        settings: dict[str, Any] = {"batch_size": getattr(loader.batch_sampler, "batch_size", None)}
+        batch_size, length = getattr(loader.batch_sampler, "batch_size", None), len(loader)
+        settings: dict[str, Any] = {"batch_size": batch_size}
         if not {"batch_size", "batches_per_epoch"} & set(options):
-            settings["batches_per_epoch"] = max(1, len(loader))
-        if isinstance(loader.sampler, DistributedSampler) and "distributed" not in options:
-            settings["num_replicas"] = loader.sampler.num_replicas
-            settings["rank"] = loader.sampler.rank
+            settings["batches_per_epoch"] = max(1, length)
+        if isinstance(loader.sampler, DistributedSampler):
+            if "distributed" not in options:
+                settings["num_replicas"] = loader.sampler.num_replicas
+                settings["rank"] = loader.sampler.rank
+        elif isinstance(batch_size, int) and "batches_per_epoch" in settings:
+            # Said in a way that holds for any number of ranks, should some start later.
+            ways = {-(-n_items // batch_size): "ceil", n_items // batch_size: None}
+            settings["batches_per_epoch"] = ways.get(length, settings["batches_per_epoch"])
         kept = {name: getattr(loader, name) for name in _LOADER_SETTINGS if hasattr(loader, name)}
         return type(loader)(
             loader.dataset, batch_sampler=cls(store, **(settings | options)), **kept

@@ -345,6 +345,8 @@ def test_anchor_order_depends_on_the_seed():
         (100, {"num_replicas": 3, "rank": 1, "batches_per_epoch": "anchors"}, 34),
         (100, {"num_replicas": 3, "rank": 1, "batches_per_epoch": "anchors", "shard": "within"}, 100),
         (9, {"num_replicas": 2, "rank": 1}, 1),
+        (9, {"batches_per_epoch": "ceil"}, 2),
+        (100, {"num_replicas": 3, "rank": 1, "batches_per_epoch": "ceil", "shard": "within"}, 5),
     ],
 )  # fmt: skip
 def test_length(n, options, length):
@@ -682,7 +684,7 @@ STORE = random_store(20, 6)
         ({"groups": [0, 1] * 10}, "groups has 2 distinct labels, too few for batches of 4"),
         ({"seed": -1}, "seed must be at least 0"),
         ({"batches_per_epoch": 0}, "batches_per_epoch must be at least 1"),
-        ({"batches_per_epoch": "all"}, "a number or \"anchors\"; got 'all'"),
+        ({"batches_per_epoch": "all"}, 'a number, "ceil" or "anchors"; got \'all\''),
         ({"num_replicas": 2}, "num_replicas and rank go together"),
         ({"num_replicas": 2, "rank": 2}, "rank must be below num_replicas=2; got 2"),
         ({"distributed": "yes"}, "distributed must be one of 'auto'"),

@@ -14,6 +14,7 @@ from tests.conftest import random_store
 
 ROOT = Path(__file__).parents[2]
 STORE = random_store(60, 14)
+MU = LinearAnnealing(9, 0, 30)
 
 
 class Indices(Dataset):
@@ -28,9 +29,7 @@ class Indices(Dataset):
 
 def make_sampler(**options: Any) -> ManiNegBatchSampler:
     """12 batches of 5 an epoch."""
-    return ManiNegBatchSampler(
-        STORE, **({"batch_size": 5, "mu": LinearAnnealing(9, 0, 30), "seed": 3} | options)
-    )
+    return ManiNegBatchSampler(STORE, **({"batch_size": 5, "mu": MU, "seed": 3} | options))
 
 
 def epochs_of(sampler: Any, n: int) -> list[list[list[int]]]:

@@ -6,13 +6,18 @@ import sys
 from lightning.fabric import Fabric
 from torch.utils.data import DataLoader
 
-from tests.integrations.common import Indices, as_lists, make_sampler, write_result
+from maninegs_sampling import ManiNegBatchSampler
+from tests.integrations.common import MU, STORE, Indices, as_lists, make_sampler, write_result
 from tests.integrations.lightning_model import Notes, make_trainer
 
 how, options = sys.argv[1], dict(pair.split("=") for pair in sys.argv[2:])
 
 
 def make_loader():
+    if "wrapped" in how:
+        return ManiNegBatchSampler.wrap(
+            DataLoader(Indices(), batch_size=5, shuffle=True), STORE, mu=MU, seed=3
+        )
     return DataLoader(Indices(), batch_sampler=make_sampler(**options))
 
 
@@ -31,7 +36,7 @@ else:
     trainer = make_trainer(os.environ["FOLDER"], devices=2, strategy="ddp", **extra)
     model = Notes(make_loader=make_loader)
     try:
-        trainer.fit(model, *([] if how == "trainer hook" else [make_loader()]))
+        trainer.fit(model, *([] if "hook" in how else [make_loader()]))
         result = model.seen
     except TypeError as error:
         result = str(error)

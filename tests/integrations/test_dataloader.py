@@ -108,6 +108,23 @@ def test_wrap_keeps_the_number_of_batches_a_schedule_was_written_for(drop_last):
     assert len(wrapped) == 60
 
 
+@pytest.mark.parametrize(("drop_last", "one", "two"), [(True, 8, 4), (False, 9, 5)])
+def test_wrap_before_ranks_start(monkeypatch, drop_last, one, two):
+    """As a uniform loader's would, the epoch of each rank is shorter."""
+    original = DataLoader(Indices(), batch_size=7, shuffle=True, drop_last=drop_last)
+    alone = ManiNegBatchSampler.wrap(original, STORE, mu=3.0, distributed="auto")
+    assert len(alone) == len(original) == one
+    wrapped = ManiNegBatchSampler.wrap(original, STORE, mu=3.0, distributed="auto")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
+    assert len(wrapped) == two
+    sharded = DataLoader(
+        Indices(), 7, sampler=DistributedSampler(Indices(), 2, 0), drop_last=drop_last
+    )
+    assert len(sharded) == two
+    assert len(ManiNegBatchSampler.wrap(sharded, STORE, mu=3.0)) == two
+
+
 def test_wrap_takes_the_ranks_of_a_distributed_sampler():
     anchors = []
     for rank in range(3):

@@ -32,6 +32,7 @@ def test_two_processes_with_a_loader_made_in_the_hook(tmp_path):
     expected = [sum(rank, []) for rank in own_batches()]
     assert run_in_processes(RANKS, "trainer hook", folder=tmp_path) == expected
     assert run_in_processes(RANKS, "trainer hook", "distributed=auto", folder=tmp_path) == expected
+    assert run_in_processes(RANKS, "trainer hook wrapped", folder=tmp_path) == expected
 
 
 @pytest.mark.parametrize("how", ["trainer direct", "fabric default"])
