@@ -6,7 +6,7 @@ from accelerate import Accelerator
 from accelerate.utils import DataLoaderConfiguration
 from torch.utils.data import DataLoader
 
-from tests.integrations.common import Indices, as_lists, make_sampler, write_result
+from tests.integrations.common import Indices, as_lists, finish, make_sampler
 
 split_batches = sys.argv[1] == "split"
 batch_size = int(sys.argv[2])
@@ -24,4 +24,4 @@ for epoch in range(3):
 # once more the first epoch, out of order
 loader.set_epoch(0)
 again = as_lists(loader)
-write_result({"length": len(loader), "epochs": seen, "again": again})
+finish({"length": len(loader), "epochs": seen, "again": again})

@@ -5,8 +5,9 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+import torch.distributed as dist
 from torch.utils.data import Dataset
 
 from maninegs_sampling import LinearAnnealing, ManiNegBatchSampler
@@ -67,7 +68,13 @@ def run_in_processes(
     return [json.loads(path.read_text()) for path in found]
 
 
-def write_result(result: Any) -> None:
-    """Leave this rank's result where `run_in_processes` looks for it."""
+def finish(result: Any) -> NoReturn:
+    """Leave this rank's result where `run_in_processes` looks for it, and end the process.
+
+    At once: now and then torch's own threads abort an interpreter that takes itself apart.
+    """
     path = Path(os.environ["FOLDER"]) / f"{os.environ['RANK']}.json"
     path.write_text(json.dumps(result))
+    if dist.is_initialized():
+        dist.barrier()  # neither leaves while the other still talks to it
+    os._exit(0)

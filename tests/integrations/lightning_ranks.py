@@ -7,7 +7,7 @@ from lightning.fabric import Fabric
 from torch.utils.data import DataLoader
 
 from maninegs_sampling import ManiNegBatchSampler
-from tests.integrations.common import MU, STORE, Indices, as_lists, make_sampler, write_result
+from tests.integrations.common import MU, STORE, Indices, as_lists, finish, make_sampler
 from tests.integrations.lightning_model import Notes, make_trainer
 
 how, options = sys.argv[1], dict(pair.split("=") for pair in sys.argv[2:])
@@ -40,4 +40,4 @@ else:
         result = model.seen
     except TypeError as error:
         result = str(error)
-write_result(result)
+finish(result)

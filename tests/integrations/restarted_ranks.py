@@ -14,7 +14,7 @@ import torch
 import torch.distributed as dist
 from torch.utils.data import DataLoader
 
-from tests.integrations.common import Indices, make_sampler, write_result
+from tests.integrations.common import Indices, finish, make_sampler
 from tests.integrations.killed import load, save
 
 shard, attempt = sys.argv[1], int(os.environ["TORCHELASTIC_RESTART_COUNT"])
@@ -40,6 +40,4 @@ for epoch in range(sampler.epoch, 3):
         if rank == 0:
             where = sampler.state_dict() | {"epoch": epoch, "position": k + 1}
             save({"sampler": where, "steps": len(seen)}, folder)
-write_result({"seen": seen, "attempts": attempt + 1})
-dist.barrier()
-dist.destroy_process_group()
+finish({"seen": seen, "attempts": attempt + 1})

@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
-from tests.integrations.common import make_sampler, write_result
+from tests.integrations.common import finish, make_sampler
 
 # The text of item i is the word "i", whose number is i.
 tokenizer = Tokenizer(WordLevel({str(i): i for i in range(60)} | {"[UNK]": 60}, "[UNK]"))
@@ -52,4 +52,4 @@ SentenceTransformerTrainer(
     train_dataset=Dataset.from_dict({"anchor": texts, "positive": texts}),
     loss=loss,
 ).train()
-write_result(loss.seen)
+finish(loss.seen)

@@ -4,13 +4,12 @@ import difflib
 import importlib.util
 import re
 import runpy
-import subprocess
 import sys
 
 import pytest
 
 from maninegs_sampling import ManiNegBatchSampler
-from tests.integrations.common import ROOT
+from tests.integrations.common import ROOT, run_in_processes
 
 FOLDER = ROOT / "benchmarks" / "dropin"
 NAMES = sorted(path.stem.removesuffix("_after") for path in FOLDER.glob("*_after.py"))
@@ -67,12 +66,13 @@ def test_the_scripts_run(name, drawn, tmp_path, monkeypatch):
         pytest.skip(f"{needed} is not installed")
     monkeypatch.chdir(tmp_path)
     if name == "torchrun":
-        for when in ("before", "after"):
-            torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-            script = ["--nproc-per-node=2", "-m", f"benchmarks.dropin.torchrun_{when}"]
-            subprocess.run(
-                [*torchrun, *script], cwd=ROOT, check=True, capture_output=True, timeout=200
-            )
+        before, after = (
+            run_in_processes("tests.integrations.dropin_ranks", when, folder=tmp_path)
+            for when in ("before", "after")
+        )
+        assert before == [[], []]
+        assert [len(rank) for rank in after] == [8, 8]
+        assert len({batch[0] for rank in after for batch in rank}) == 16  # the anchors
         return
     if name == "lightly" and importlib.util.find_spec("torchvision") is None:
         from benchmarks.losses import lightly

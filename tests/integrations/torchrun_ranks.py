@@ -9,7 +9,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, TensorDataset
 
 import maninegs_sampling as mn
-from tests.integrations.common import STORE, make_sampler, write_result
+from tests.integrations.common import STORE, finish, make_sampler
 
 shard, batch_size, when = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 if when == "before":  # the sampler is made before the ranks run
@@ -36,6 +36,4 @@ for epoch in range(2):
 weight = model.module.weight.detach().tolist()
 result = {"seen": seen, "mus": mus, "weight": weight, "length": len(sampler)}
 assert os.environ["WORLD_SIZE"] == str(dist.get_world_size())
-write_result(result)
-dist.barrier()  # neither leaves while the other still talks to it
-dist.destroy_process_group()
+finish(result)

@@ -6,7 +6,7 @@ import torch
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainingArguments
 
-from tests.integrations.common import Indices, make_sampler, write_result
+from tests.integrations.common import Indices, finish, make_sampler
 
 
 class Notes(torch.nn.Module):
@@ -44,4 +44,4 @@ HardTrainer(
     train_dataset=Indices(),
     data_collator=lambda items: {"items": torch.tensor(items)},
 ).train()
-write_result(model.seen)
+finish(model.seen)
