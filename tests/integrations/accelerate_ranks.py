@@ -10,11 +10,12 @@ from tests.integrations.common import Indices, as_lists, finish, make_sampler
 
 split_batches = sys.argv[1] == "split"
 batch_size = int(sys.argv[2])
+options = {"batches_per_epoch": int(sys.argv[4])} if sys.argv[4:] else {}
 accelerator = Accelerator(
     cpu=True, dataloader_config=DataLoaderConfiguration(split_batches=split_batches)
 )
 # The ranks are Accelerate's business: it shards what it is given.
-sampler = make_sampler(batch_size=batch_size, num_replicas=1, rank=0)
+sampler = make_sampler(batch_size=batch_size, num_replicas=1, rank=0, **options)
 loader = accelerator.prepare(DataLoader(Indices(), batch_sampler=sampler))
 seen = []
 for epoch in range(3):

@@ -32,3 +32,17 @@ def test_batches_are_split(tmp_path):
         halves = zip(*(rank["epochs"][epoch] for rank in ranks), strict=True)
         assert [first + second for first, second in halves] == expected[epoch]
     assert [rank["length"] for rank in ranks] == [10, 10]
+
+
+def test_an_odd_last_batch_is_left_out_as_drop_last_says(tmp_path):
+    """Not padded with the first batches of the epoch."""
+    ranks = run_in_processes(
+        "tests.integrations.accelerate_ranks", "whole", "5", "left alone", "11", folder=tmp_path
+    )
+    expected = epochs_of(make_sampler(batches_per_epoch=11), 3)
+    for epoch in range(3):
+        assert [rank["epochs"][epoch] for rank in ranks] == [
+            expected[epoch][:10:2],
+            expected[epoch][1:10:2],
+        ]
+    assert [rank["length"] for rank in ranks] == [5, 5]
