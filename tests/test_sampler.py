@@ -409,6 +409,16 @@ def test_an_iterator_left_behind_does_not_move_the_sampler():
     assert sampler.state_dict()["position"] == 5
 
 
+def test_an_iterator_begun_late_leaves_a_loaded_position():
+    sampler = ManiNegBatchSampler(random_store(64, 12), batch_size=4, mu=3.0)
+    epochs = [list(sampler) for _ in range(2)]
+    sampler.set_epoch(0)
+    stale = iter(sampler)
+    sampler.load_state_dict(sampler.state_dict() | {"epoch": 1, "position": 5})
+    assert list(stale) == epochs[0]
+    assert list(sampler) == epochs[1][5:]
+
+
 def test_a_loop_that_counts_its_steps_also_reaches_the_next_epoch():
     sampler = ManiNegBatchSampler(random_store(64, 12), batch_size=4, mu=3.0)
     for _ in zip(range(len(sampler)), sampler, strict=False):
