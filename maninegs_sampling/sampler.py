@@ -303,12 +303,12 @@ class ManiNegBatchSampler(BatchSampler):
         running = None if self._ranks_known else _running_ranks()
         if running is None:
             return
-        self._ranks_known = True
         if self._follows_ranks:
             self.num_replicas, self.rank = running
             self._check_supply()
             self._batches_per_epoch = self._count_batches()
-        elif running[0] > 1:
+        self._ranks_known = True
+        if running[0] > 1 and not self._follows_ranks:
             warnings.warn(
                 f"torch.distributed runs {running[0]} ranks and every one of them will draw the "
                 'same batches. Give the sampler distributed="auto", so that each rank draws its '

@@ -514,6 +514,20 @@ def test_shard_batches_gives_each_rank_its_own():
     assert sorted(anchors + more) == list(range(96))
 
 
+def test_ranks_epochs_and_batches_have_streams_of_their_own():
+    """From one stream, anchors that all see the same would draw the same negatives."""
+    store = ManifestationStore.from_dense(np.eye(1000, dtype=bool))
+    drawn = [
+        set(sampler.batch(k, epoch=epoch)[1:])
+        for rank in (0, 1)
+        for sampler in [ManiNegBatchSampler(store, batch_size=8, mu=2.0, num_replicas=2, rank=rank)]
+        for epoch in (0, 1)
+        for k in range(8)
+    ]
+    shared = [len(a & b) for a, b in itertools.combinations(drawn, 2)]
+    assert max(shared) <= 3  # of 7; 4 or more have probability 3e-8 in a pair, 1.5e-5 in all
+
+
 def test_shard_within_splits_one_hard_batch():
     store = random_store(96, 14)
     whole = list(ManiNegBatchSampler(store, batch_size=12, mu=3.0))
@@ -608,6 +622,18 @@ def test_ranks_that_start_after_the_sampler_was_made(monkeypatch):
     with pytest.warns(UserWarning, match="runs 2 ranks and every one of them"):
         iter(silent)
     assert len(silent) == 10
+
+
+def test_ranks_that_start_before_anything_was_drawn(monkeypatch):
+    """A state knows of them, and too few patterns for all of them are an error."""
+    sampler = ManiNegBatchSampler(STORE, batch_size=2, mu=2.0, distributed="auto")
+    short = ManiNegBatchSampler(STORE, batch_size=15, mu=2.0, distributed="auto", shard="within")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    assert sampler.state_dict()["made_with"]["num_replicas"] == 2
+    for _ in range(2):
+        with pytest.raises(ManiNegError, match="too few for batches of 30"):
+            iter(short)
 
 
 def test_short_batches_are_split_equally():
