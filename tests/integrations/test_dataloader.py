@@ -136,6 +136,21 @@ def test_wrap_takes_the_ranks_of_a_distributed_sampler():
     assert len(set(anchors)) == 12
 
 
+def test_wrap_asks_for_the_ranks_where_it_is_told_to(monkeypatch):
+    original = DataLoader(Indices(), 5, sampler=DistributedSampler(Indices(), 3, 1))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
+    sampler = ManiNegBatchSampler.wrap(original, STORE, mu=3.0, distributed="auto").batch_sampler
+    assert (sampler.num_replicas, sampler.rank) == (2, 0)
+
+
+def test_wrap_makes_a_batch_of_a_loader_that_had_none():
+    distributed = DistributedSampler(Indices(), num_replicas=3, rank=0)
+    original = DataLoader(Indices(), batch_size=21, sampler=distributed, drop_last=True)
+    assert len(original) == 0
+    assert [len(batch) for batch in ManiNegBatchSampler.wrap(original, STORE, mu=3.0)] == [21]
+
+
 def test_wrap_takes_a_batch_sampler():
     original = DataLoader(Indices(), batch_sampler=BatchSampler(RandomSampler(range(60)), 6, True))
     assert len(as_lists(ManiNegBatchSampler.wrap(original, STORE, mu=3.0))[0]) == 6

@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from tests.integrations.common import ROOT, Indices, as_lists, epochs_of, make_sampler
+from maninegs_sampling import ManiNegBatchSampler
+from tests.integrations.common import ROOT, STORE, Indices, as_lists, epochs_of, make_sampler
 
 torchdata = pytest.importorskip("torchdata.stateful_dataloader")
 
@@ -46,6 +47,15 @@ def test_what_is_left_comes_next(workers, settings, stop):
     while len(rest) < 36 - stop:
         rest += as_lists(resumed)
     assert rest == expected[stop:]
+
+
+def test_wrap_keeps_how_often_workers_report():
+    loader = torchdata.StatefulDataLoader(
+        Indices(), batch_size=5, num_workers=2, snapshot_every_n_steps=7
+    )
+    wrapped = ManiNegBatchSampler.wrap(loader, STORE, mu=3.0)
+    assert type(wrapped) is type(loader)
+    assert wrapped.snapshot_every_n_steps == 7
 
 
 def test_in_a_new_process(tmp_path):
