@@ -88,6 +88,12 @@ def lightning_trainer(folder, workers):
     trainer.save_checkpoint(path)
 
 
+def train(kind, folder, workers):
+    """Train as the function `kind` does, in a process group of its own, with its workers."""
+    os.setpgrp()
+    globals()[kind](folder, workers)
+
+
 def trained_in(folder):
     """Return the batches noted in the newest checkpoint."""
     state = load(folder)

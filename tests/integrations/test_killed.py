@@ -1,6 +1,9 @@
 """Killed at 20 random moments and resumed, a run trains on exactly the batches of a whole one."""
 
+import contextlib
 import multiprocessing
+import os
+import signal
 import time
 
 import numpy as np
@@ -20,9 +23,17 @@ context.set_forkserver_preload(["tests.integrations.killed"])
 def start(kind, folder, workers):
     from tests.integrations import killed
 
-    process = context.Process(target=getattr(killed, kind), args=(str(folder), workers))
+    process = context.Process(target=killed.train, args=(kind, str(folder), workers))
     process.start()
     return process
+
+
+def kill(process):
+    process.kill()
+    process.join()
+    with contextlib.suppress(ProcessLookupError):
+        # Workers end when they see that their parent is gone, but not those just starting.
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 @pytest.mark.filterwarnings("ignore:'set_vital' is deprecated")
@@ -48,8 +59,7 @@ def test_no_batch_is_lost_or_repeated(tmp_path, kind, workers):
             assert time.monotonic() < deadline
             time.sleep(0.001)
         time.sleep(delay)
-        process.kill()
-        process.join()
+        kill(process)
         progress.append(len(trained_in(tmp_path)))
     assert progress == sorted(progress)
     assert progress[-1] < BATCHES, "all kills are to fall within the run"
