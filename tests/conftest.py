@@ -1,5 +1,7 @@
 """Data and settings shared by the tests."""
 
+import hashlib
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +46,15 @@ def cbis(cbis_files) -> ManifestationStore:
 
 def random_store(n: int, n_bits: int, seed: int = 0, density: float = 0.5) -> ManifestationStore:
     return ManifestationStore.from_dense(np.random.default_rng(seed).random((n, n_bits)) < density)
+
+
+def signed(
+    header: bytes, arrays: bytes = b"", version: int = 1, header_size: int | None = None
+) -> bytes:
+    """Return a store file with this content and a checksum that matches."""
+    size = len(header) if header_size is None else header_size
+    checksum = hashlib.blake2b(header + arrays, digest_size=32).digest()
+    return struct.pack("<8sII32s", b"MANINEGS", version, size, checksum) + header + arrays
 
 
 @st.composite

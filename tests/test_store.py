@@ -1,6 +1,5 @@
 import json
 import os
-import struct
 import subprocess
 import sys
 from itertools import pairwise
@@ -21,7 +20,7 @@ from maninegs_sampling import (
     storage,
 )
 from maninegs_sampling.errors import InvalidTypeError, InvalidValueError, StorageError
-from tests.conftest import bit_matrices, random_store
+from tests.conftest import bit_matrices, random_store, signed
 
 
 @given(bits=bit_matrices())
@@ -209,27 +208,19 @@ def test_content_that_no_store_has_is_refused_in_spite_of_its_checksum(tmp_path,
         ManifestationStore.load(tmp_path / "a")
 
 
-def with_checksum(header: bytes, version=1, magic=b"MANINEGS", rest=b"", header_size=None):
-    import hashlib
-
-    size = len(header) if header_size is None else header_size
-    checksum = hashlib.blake2b(header + rest, digest_size=32).digest()
-    return struct.pack("<8sII32s", magic, version, size, checksum) + header + rest
-
-
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         (b"", "it is empty"),
         (b"PK\x03\x04" + bytes(100), "is not a saved store"),
-        (with_checksum(b"{}", version=2), "has format version 2; this release reads 1"),
-        (with_checksum(b"{}"), "lists no arrays"),
-        (with_checksum(b"[1]"), "lists no arrays"),
-        (with_checksum(b"nonsense"), "is not JSON"),
-        (with_checksum(b"[" * 100_000), "is not JSON"),
-        (with_checksum(b"\xff\xfe"), "is not JSON"),
-        (with_checksum(b"{}", header_size=2**32 - 1), "should end at byte"),
-        (with_checksum(b'{"arrays": [1, 2]}'), "instead of words"),
+        (signed(b"{}", version=2), "has format version 2; this release reads 1"),
+        (signed(b"{}"), "lists no arrays"),
+        (signed(b"[1]"), "lists no arrays"),
+        (signed(b"nonsense"), "is not JSON"),
+        (signed(b"[" * 100_000), "is not JSON"),
+        (signed(b"\xff\xfe"), "is not JSON"),
+        (signed(b"{}", header_size=2**32 - 1), "should end at byte"),
+        (signed(b'{"arrays": [1, 2]}'), "instead of words"),
     ],
 )
 def test_crafted_files_are_refused(tmp_path, content, message):
@@ -244,7 +235,7 @@ def test_a_header_cannot_ask_for_more_memory_than_the_file_has(tmp_path):
         {"name": "pattern_of", "dtype": "int32", "shape": [2**50]},
     ]
     header = json.dumps({"n_bits": 64, "arrays": listing}).encode()
-    (tmp_path / "a").write_bytes(with_checksum(header))
+    (tmp_path / "a").write_bytes(signed(header))
     with pytest.raises(StorageError, match="does not fit"):
         ManifestationStore.load(tmp_path / "a")
 

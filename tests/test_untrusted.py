@@ -8,14 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.untrusted import (
-    TARGETS,
-    load_schema,
-    load_state,
-    load_store,
-    make_sampler,
-    signed,
-)
+from tests.conftest import signed
+from tests.untrusted import TARGETS, load_schema, load_state, load_store, make_sampler
 
 WORDS = np.arange(3, dtype="<u8").reshape(3, 1)
 HEADER = {

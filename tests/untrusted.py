@@ -3,9 +3,7 @@
 Each target takes any bytes. test_untrusted gives it made-up ones, tests.fuzz millions.
 """
 
-import hashlib
 import json
-import struct
 import tempfile
 from pathlib import Path
 
@@ -17,17 +15,12 @@ from maninegs_sampling import (
     ManiNegError,
     Schema,
 )
-from tests.conftest import random_store
+from tests.conftest import random_store, signed
 
 STORE = random_store(20, 14)
-# What loaded stores and schemas go through. In memory where there is such a folder.
-_FOLDER = Path(tempfile.mkdtemp(dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
-
-
-def signed(header: bytes, arrays: bytes) -> bytes:
-    """Return a store file with this content and a checksum that matches."""
-    checksum = hashlib.blake2b(header + arrays, digest_size=32).digest()
-    return struct.pack("<8sII32s", b"MANINEGS", 1, len(header), checksum) + header + arrays
+# What loaded stores and schemas go through, in memory where that can be; gone with the process.
+_TEMPORARY = tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None)
+_FOLDER = Path(_TEMPORARY.name)
 
 
 def load_store(content: bytes) -> ManifestationStore | None:

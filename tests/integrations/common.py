@@ -4,9 +4,11 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+import torch
 import torch.distributed as dist
 from torch.utils.data import Dataset
 
@@ -39,6 +41,32 @@ def epochs_of(sampler: Any, n: int) -> list[list[list[int]]]:
 
 def as_lists(loader: Any) -> list[list[int]]:
     return [batch.tolist() for batch in loader]
+
+
+def note_batches(replace: Callable[..., Any] = setattr) -> list[list[int]]:
+    """Return a list that gets each batch that ManiNeg draws in this process from now on."""
+    batches: list[list[int]] = []
+    one_pass = ManiNegBatchSampler._pass
+
+    def noted(self, *where):
+        for batch in one_pass(self, *where):
+            batches.append(batch)
+            yield batch
+
+    replace(ManiNegBatchSampler, "_pass", noted)
+    return batches
+
+
+def save_checkpoint(state: Any, folder: str | Path) -> None:
+    unfinished = Path(folder) / "unfinished"
+    torch.save(state, unfinished)
+    os.replace(unfinished, Path(folder) / "last.ckpt")
+
+
+def load_checkpoint(folder: str | Path) -> Any:
+    """Return the state saved last, Lightning's too; None before the first."""
+    path = Path(folder) / "last.ckpt"
+    return torch.load(path, weights_only=False) if path.exists() else None
 
 
 def run_in_processes(

@@ -3,18 +3,8 @@
 import runpy
 import sys
 
-from maninegs_sampling import ManiNegBatchSampler
-from tests.integrations.common import finish
+from tests.integrations.common import finish, note_batches
 
-drawn, one_pass = [], ManiNegBatchSampler._pass
-
-
-def noted(self, *where):
-    for batch in one_pass(self, *where):
-        drawn.append(batch)
-        yield batch
-
-
-ManiNegBatchSampler._pass = noted
+drawn = note_batches()
 runpy.run_module(f"benchmarks.dropin.torchrun_{sys.argv[1]}")
 finish(drawn)

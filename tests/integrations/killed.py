@@ -9,11 +9,10 @@ import time
 import warnings
 from pathlib import Path
 
-import torch
 from torch.utils.data import DataLoader
 from torchdata.stateful_dataloader import StatefulDataLoader
 
-from tests.integrations.common import Indices, make_sampler
+from tests.integrations.common import Indices, load_checkpoint, make_sampler, save_checkpoint
 from tests.integrations.lightning_model import Notes, WithinEpochs, make_trainer
 
 EPOCHS = 30
@@ -26,21 +25,10 @@ def workers_of(number):
     return {"num_workers": number, "multiprocessing_context": "fork" if number else None}
 
 
-def save(state, folder):
-    unfinished = Path(folder) / "unfinished"
-    torch.save(state, unfinished)
-    os.replace(unfinished, Path(folder) / "last.ckpt")
-
-
-def load(folder):
-    path = Path(folder) / "last.ckpt"
-    return torch.load(path, weights_only=False) if path.exists() else None
-
-
 def plain_loop(folder, workers):
     """A loop that says where it stands, as `ManiNegBatchSampler.state_dict` tells it to."""
     sampler, trained = make_sampler(), []
-    if state := load(folder):
+    if state := load_checkpoint(folder):
         sampler.load_state_dict(state["sampler"])
         trained = state["trained"]
     loader = DataLoader(Indices(), batch_sampler=sampler, **workers_of(workers))
@@ -49,21 +37,21 @@ def plain_loop(folder, workers):
             time.sleep(PAUSE)
             trained.append(batch.tolist())
             where = sampler.state_dict() | {"epoch": epoch, "position": k + 1}
-            save({"sampler": where, "trained": trained}, folder)
+            save_checkpoint({"sampler": where, "trained": trained}, folder)
 
 
 def stateful_dataloader(folder, workers):
     warnings.simplefilter("ignore")
     loader = StatefulDataLoader(Indices(), batch_sampler=make_sampler(), **workers_of(workers))
     trained = []
-    if state := load(folder):
+    if state := load_checkpoint(folder):
         loader.load_state_dict(state["loader"])
         trained = state["trained"]
     while len(trained) < BATCHES:
         for batch in loader:
             time.sleep(PAUSE)
             trained.append(batch.tolist())
-            save({"loader": loader.state_dict(), "trained": trained}, folder)
+            save_checkpoint({"loader": loader.state_dict(), "trained": trained}, folder)
 
 
 class SlowNotes(Notes):
@@ -96,5 +84,5 @@ def train(kind, folder, workers):
 
 def trained_in(folder):
     """Return the batches noted in the newest checkpoint."""
-    state = load(folder)
+    state = load_checkpoint(folder)
     return [] if state is None else state.get("trained", state.get("seen"))

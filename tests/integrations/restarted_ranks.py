@@ -14,8 +14,13 @@ import torch
 import torch.distributed as dist
 from torch.utils.data import DataLoader
 
-from tests.integrations.common import Indices, finish, make_sampler
-from tests.integrations.killed import load, save
+from tests.integrations.common import (
+    Indices,
+    finish,
+    load_checkpoint,
+    make_sampler,
+    save_checkpoint,
+)
 
 shard, attempt = sys.argv[1], int(os.environ["TORCHELASTIC_RESTART_COUNT"])
 dist.init_process_group("gloo")
@@ -26,7 +31,7 @@ sampler = make_sampler(distributed="auto", shard=shard)
 loader = DataLoader(Indices(), batch_sampler=sampler, num_workers=2)
 folder = Path(os.environ["FOLDER"])
 notes, seen = folder / f"seen-{rank}", []
-if state := load(folder):
+if state := load_checkpoint(folder):
     sampler.load_state_dict(state["sampler"])
     seen = json.loads(notes.read_text())[: state["steps"]]
 for epoch in range(sampler.epoch, 3):
@@ -39,5 +44,5 @@ for epoch in range(sampler.epoch, 3):
         dist.barrier()
         if rank == 0:
             where = sampler.state_dict() | {"epoch": epoch, "position": k + 1}
-            save({"sampler": where, "steps": len(seen)}, folder)
+            save_checkpoint({"sampler": where, "steps": len(seen)}, folder)
 finish({"seen": seen, "attempts": attempt + 1})

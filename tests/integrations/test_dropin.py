@@ -5,11 +5,11 @@ import importlib.util
 import re
 import runpy
 import sys
+import tempfile
 
 import pytest
 
-from maninegs_sampling import ManiNegBatchSampler
-from tests.integrations.common import ROOT, run_in_processes
+from tests.integrations.common import ROOT, note_batches, run_in_processes
 
 FOLDER = ROOT / "benchmarks" / "dropin"
 NAMES = sorted(path.stem.removesuffix("_after") for path in FOLDER.glob("*_after.py"))
@@ -35,15 +35,7 @@ def changed_lines(name):
 @pytest.fixture
 def drawn(monkeypatch):
     """The batches that ManiNeg draws in this process."""
-    batches, one_pass = [], ManiNegBatchSampler._pass
-
-    def noted(self, *where):
-        for batch in one_pass(self, *where):
-            batches.append(batch)
-            yield batch
-
-    monkeypatch.setattr(ManiNegBatchSampler, "_pass", noted)
-    return batches
+    return note_batches(monkeypatch.setattr)
 
 
 def test_every_pair_is_whole():
@@ -65,6 +57,7 @@ def test_the_scripts_run(name, drawn, tmp_path, monkeypatch):
     if importlib.util.find_spec(needed) is None:
         pytest.skip(f"{needed} is not installed")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     if name == "torchrun":
         before, after = (
             run_in_processes("tests.integrations.dropin_ranks", when, folder=tmp_path)
@@ -77,8 +70,7 @@ def test_the_scripts_run(name, drawn, tmp_path, monkeypatch):
     if name == "lightly" and importlib.util.find_spec("torchvision") is None:
         from benchmarks.losses import lightly
 
-        lightly()  # its loss, past what imports torchvision
-        loss = sys.modules["lightly.loss.ntx_ent_loss"].NTXentLoss
+        loss = type(lightly())  # past what imports torchvision
         monkeypatch.setattr(sys.modules["lightly.loss"], "NTXentLoss", loss, raising=False)
     runpy.run_module(f"benchmarks.dropin.{name}_before")
     assert not drawn

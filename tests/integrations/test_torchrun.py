@@ -32,7 +32,6 @@ def test_ranks_that_share_a_batch_train_as_one_process(tmp_path):
 
 @pytest.mark.parametrize("shard", ["batches", "within"])
 def test_ranks_that_die_are_restarted_where_they_were(tmp_path, shard):
-    pytest.importorskip("torchdata")
     ranks = run_in_processes(
         "tests.integrations.restarted_ranks", shard, folder=tmp_path, restarts=3
     )
