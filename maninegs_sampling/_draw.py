@@ -11,6 +11,7 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from maninegs_sampling._kernels import TILE, distance_tile, kernel
+from maninegs_sampling.hamming import distance_dtype
 
 # Running sums are read and changed this many at a time: a loop of fixed length has no remainder
 # that would run one by one.
@@ -67,6 +68,43 @@ class Scratch(NamedTuple):
     bins: NDArray[np.int64]  # (4, B + 1), where rows are scanned
     key_taken: NDArray[np.int32]  # (U,) patterns or (N,) instances
     group_taken: NDArray[np.int32]  # (groups,)
+
+
+def new_scratch(
+    *,
+    n_patterns: int,
+    n_bits: int,
+    n_distances: int,
+    n_keys: int,
+    n_groups: int,
+    scanned: bool,
+) -> Scratch:
+    """Return working memory.
+
+    Parameters:
+        n_distances: from `low` to the largest one with any probability.
+        n_keys: instances, or patterns where they may be in a batch but once.
+        scanned: whether distances are computed for each anchor, without precomputed rows.
+    """
+    size = n_bits + 1
+    listed = n_patterns + LANES * size
+    blocks = -(-n_patterns // TILE) if scanned else 0
+    return Scratch(
+        stream=np.empty(11, np.uint64),
+        mass=np.empty(size, np.int64),
+        left=np.zeros(size, np.int64),
+        weights=np.empty(n_distances),
+        law=np.empty(-(-n_distances // LANES) * LANES),
+        listed_begin=np.empty(size, np.int64),
+        listed_end=np.empty(size, np.int64),
+        patterns=np.empty(listed, np.int32),
+        running=np.empty(listed, np.int64),
+        distances=np.empty(n_patterns if scanned else 0, distance_dtype(n_bits)),
+        block_mass=np.empty((blocks, size), np.int64),
+        bins=np.empty((4, size), np.int64),
+        key_taken=np.zeros(n_keys, np.int32),
+        group_taken=np.zeros(n_groups, np.int32),
+    )
 
 
 @intrinsic

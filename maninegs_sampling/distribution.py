@@ -53,16 +53,29 @@ def log_weights(mu: ArrayLike, sigma: float, low: int, high: int) -> NDArray[np.
     Returns:
         (M, high - low + 1) float64, or (high - low + 1,) for a scalar mu.
     """
+    return log_masses(mu, sigma, np.arange(low - 0.5, high + 1.0))
+
+
+def log_masses(mu: ArrayLike, sigma: float, edges: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the log of the Gaussian's mass between neighbouring edges, one row for each mu.
+
+    Parameters:
+        mu: (M,) or scalar.
+        sigma: positive.
+        edges: (E + 1,), ascending.
+
+    Returns:
+        (M, E) float64, or (E,) for a scalar mu.
+    """
     centre = np.asarray(mu, dtype=np.float64)[..., None]
-    edges = np.arange(low, high + 2) - 0.5
     z = (edges - centre) / sigma
     lower, upper = z[..., :-1], z[..., 1:]
     # Phi(upper) - Phi(lower) = Phi(-lower) - Phi(-upper): take the side where both are small.
     right = lower > 0
     big = log_ndtr(np.where(right, -lower, upper))
     small = log_ndtr(np.where(right, -upper, lower))
-    weights: NDArray[np.float64] = big + np.log(-np.expm1(small - big))
-    return weights
+    masses: NDArray[np.float64] = big + np.log(-np.expm1(small - big))
+    return masses
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """The errors this package raises: each a `ManiNegError` and also the fitting builtin error."""
 
+import operator
+
 
 class ManiNegError(Exception):
     """Base of every error raised on purpose by this package."""
@@ -29,6 +31,10 @@ class StateError(InvalidValueError):
     """A sampler state that was made with other data or other options."""
 
 
+class ImmutableError(ManiNegError, AttributeError):
+    """An option of an object that cannot be changed any more."""
+
+
 class MissingExtraError(ManiNegError, ImportError):
     """An optional dependency is not installed; the message names the extra that brings it."""
 
@@ -42,9 +48,12 @@ def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
 
 def check_count(name: str, value: object, *, at_least: int) -> int:
     """Return `value` as an int, or raise if it is not a whole number of at least `at_least`."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise InvalidTypeError(f"{name} must be a whole number; got {value!r}")
-    number = int(value.__index__())
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        number = None
+    if number is None or isinstance(value, bool):
+        raise InvalidTypeError(f"{name} must be a whole number; got {value!r:.200}")
     if number < at_least:
         raise InvalidValueError(f"{name} must be at least {at_least}; got {number}")
     return number

@@ -1,31 +1,33 @@
 """ManiNegBatchSampler: hard-negative minibatches drawn by Hamming distance (Algorithm 1)."""
 
 import hashlib
-import os
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
-import torch.distributed
+import torch
 from numpy.typing import ArrayLike, NDArray
-from torch.utils.data import BatchSampler, DataLoader, IterableDataset, Sampler
+from torch.utils.data import BatchSampler, Sampler
 from torch.utils.data.distributed import DistributedSampler
 
-from maninegs_sampling import randomness
-from maninegs_sampling._draw import LANES, Population, Rules, Scratch, draw_batches
-from maninegs_sampling._kernels import TILE
-from maninegs_sampling.distribution import TruncatedGaussian, check_mu, check_sigma, log_weights
+from maninegs_sampling import randomness, state, wrapping
+from maninegs_sampling._draw import Population, Rules, Scratch, draw_batches, new_scratch
+from maninegs_sampling.distribution import check_mu, check_sigma, log_masses
 from maninegs_sampling.errors import (
+    ImmutableError,
     InvalidTypeError,
     InvalidValueError,
     StateError,
     check_choice,
     check_count,
 )
-from maninegs_sampling.hamming import distance_dtype, max_distance
+from maninegs_sampling.groups import group_numbers
+from maninegs_sampling.hamming import max_distance
 from maninegs_sampling.index import DistanceBucketIndex
+from maninegs_sampling.progress import Pass, Progress
+from maninegs_sampling.replicas import Replicas
 from maninegs_sampling.schedules import (
     LinearAnnealing,
     Schedule,
@@ -33,27 +35,24 @@ from maninegs_sampling.schedules import (
     as_schedule,
 )
 from maninegs_sampling.store import ManifestationStore, check_store
-
-STATE_VERSION = 1
+from maninegs_sampling.wrapping import Loader
 
 # Indices drawn in one call of the kernel while iterating: calls are amortised, and even the
 # slowest precomputed batches come within milliseconds.
 _CHUNK = 16384
+# Probabilities evaluated for one call: with thousands of bits a chunk is cut shorter.
+_CHUNK_PROBABILITIES = 2**18
 
 _EMPTY = ("renormalize", "nearest")
 _DRAW = ("instance", "pattern")
 _DUPLICATES = ("refill", "drop", "keep", "shrink")
 _SHARD = ("batches", "within")
 
-# What `wrap` keeps of a loader, where its class and release have it; the last is of torchdata's
-# StatefulDataLoader.
-_LOADER_SETTINGS = (
-    "num_workers", "collate_fn", "pin_memory", "timeout", "worker_init_fn",
-    "multiprocessing_context", "generator", "prefetch_factor", "persistent_workers",
-    "pin_memory_device", "in_order", "snapshot_every_n_steps",
-)  # fmt: skip
-
-Loader = TypeVar("Loader", bound="DataLoader[Any]")
+# A sampler that changed would leave its length, its index and its states behind.
+_FIXED = {
+    "store", "batch_size", "mu", "sigma", "low", "high", "empty", "draw", "duplicates", "shard",
+    "seed", "index", "num_replicas", "rank", "drop_last", "sampler", "epoch",
+}  # fmt: skip
 
 
 class AnchorSampler(Sampler[int]):
@@ -74,7 +73,7 @@ class AnchorSampler(Sampler[int]):
         return len(self._batch_sampler)
 
     def set_epoch(self, epoch: int) -> None:
-        """Let the batch sampler's next pass be over `epoch`."""
+        """Set the epoch of the batch sampler's next pass."""
         self._batch_sampler.set_epoch(epoch)
 
 
@@ -85,8 +84,8 @@ class BatchDescription:
     Attributes:
         step: the global step, epoch * batches per epoch + batch number.
         mu: mean of the law at that step, before truncation.
-        law: (high + 1,) float64, the probability of each distance from 0 on, before it is
-            conditioned on the distances that the anchor has.
+        law: (D + 1,) float64, the probability of each distance from 0 on, before it is conditioned
+            on the distances that the anchor has. D is the smaller of `high` and the number of bits.
         distances: (n,) int64, of the batch's instances, or this rank's share, from the anchor.
     """
 
@@ -101,65 +100,6 @@ class BatchDescription:
         return float(self.distances.mean()) if len(self.distances) else float("nan")
 
 
-def _group_codes(groups: ArrayLike, n_instances: int) -> NDArray[np.int32]:
-    """Number the distinct groups from 0, in order of appearance."""
-    labels = np.asarray(groups)
-    if labels.shape != (n_instances,):
-        raise InvalidValueError(
-            f"groups must hold one label for each of the {n_instances} instances; "
-            f"got shape {labels.shape}"
-        )
-    codes: dict[Any, int] = {}
-    numbered = np.empty(n_instances, dtype=np.int32)
-    for i, label in enumerate(labels.tolist()):
-        if label is None or label != label:
-            raise InvalidValueError(
-                f"groups[{i}] is missing; give an instance without a group a label of its own"
-            )
-        numbered[i] = codes.setdefault(label, len(codes))
-    return numbered
-
-
-def _running_ranks() -> tuple[int, int] | None:
-    """Return (ranks, this one's number) if several processes train together, as far as is known.
-
-    torchrun says so in the environment before torch.distributed is initialised.
-    """
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        return torch.distributed.get_world_size(), torch.distributed.get_rank()
-    if {"WORLD_SIZE", "RANK"} <= os.environ.keys():
-        return int(os.environ["WORLD_SIZE"]), int(os.environ["RANK"])
-    return None
-
-
-def _given_ranks(
-    num_replicas: int | None,
-    rank: int | None,
-    distributed: str | None,
-    injected: Sampler[Any] | None,
-) -> tuple[int, int] | None:
-    """Return (num_replicas, rank) if the options say, after checking them."""
-    if injected is not None and not isinstance(injected, DistributedSampler):
-        raise InvalidTypeError(
-            "sampler is for the DistributedSampler that a trainer gives; got "
-            f"{type(injected).__name__}"
-        )
-    if distributed is not None:
-        check_choice("distributed", distributed, ("auto",))
-        if num_replicas is not None or rank is not None:
-            raise InvalidValueError('distributed="auto" sets num_replicas and rank; give only one')
-    if (num_replicas is None) != (rank is None):
-        raise InvalidValueError(
-            f"num_replicas and rank go together; got num_replicas={num_replicas!r}, rank={rank!r}"
-        )
-    if num_replicas is None or rank is None:
-        return None if injected is None else (injected.num_replicas, injected.rank)
-    replicas = check_count("num_replicas", num_replicas, at_least=1)
-    if check_count("rank", rank, at_least=0) >= replicas:
-        raise InvalidValueError(f"rank must be below num_replicas={replicas}; got {rank}")
-    return replicas, int(rank)
-
-
 class ManiNegBatchSampler(BatchSampler):
     """Batches of one anchor and negatives whose Hamming distance from it follows a set law.
 
@@ -167,12 +107,16 @@ class ManiNegBatchSampler(BatchSampler):
     its own with `batch`, early by prefetching workers, or after a restart, and is always the same.
     A batch is a list of instance numbers, the anchor first.
 
+    A pass over the sampler is one epoch. Each pass belongs to the epoch after that of the pass
+    begun last, finished or not, unless `set_epoch` or `load_state_dict` says otherwise.
+
     Parameters:
         store: one manifestation for each item of the dataset, in the same order.
         batch_size: instances a batch, of each rank.
         mu: mean of the law before truncation: a number, or a schedule from the global step
             (epoch * batches per epoch + k) to a number, `LinearAnnealing(11, 0, steps=4500)` say.
-            The smaller, the harder the negatives.
+            The smaller, the harder the negatives. A function of your own is called only for steps
+            whose batches are drawn, and must return the same number whenever it is called.
         sigma: standard deviation of the law; 3 in the paper.
         low, high: smallest and largest distance of a negative. `low` is at least 1; `high=None`
             means the largest distance in the data.
@@ -186,12 +130,17 @@ class ManiNegBatchSampler(BatchSampler):
             once; the batch may be shorter. "keep": patterns may repeat, instances do not, and the
             batch is filled. "shrink": the authors' code, batch_size - 1 draws with replacement of
             which each instance is kept once; the batch may be shorter.
-        groups: N labels, such as a patient id; no two instances of a batch share one.
-        seed: in [0, 2**64).
-        batches_per_epoch: by default N // (ranks that draw their own batches * batch_size), so that
-            learning-rate schedules written for uniform batches keep their meaning; "ceil": the same
-            rounded up, as a DataLoader that keeps its last, smaller batch has; "anchors": every
-            instance is an anchor once an epoch, as in Algorithm 1.
+        groups: N labels, such as a patient id; no two instances of a batch share one. None may be
+            missing.
+        indices: (n,) the instances that may be drawn, as anchors and as negatives; all of them by
+            default. The training part of a dataset that is split by a sampler, say.
+        seed: in [0, 2**64). It is the sampler's own: a script's or a trainer's seed does not reach
+            it.
+        batches_per_epoch: by default n // (ranks that draw their own batches * batch_size), with n
+            the instances that may be drawn, so that learning-rate schedules written for uniform
+            batches keep their meaning; "ceil": the same rounded up, as a DataLoader that keeps its
+            last, smaller batch has; "anchors": every instance is an anchor once an epoch, as in
+            Algorithm 1.
         num_replicas, rank: the ranks and this one's number; not sharded by default, because
             Accelerate, and the trainers built on it, shard whatever batch sampler they are given.
         distributed: "auto" takes both from torch.distributed, or from torchrun's environment; where
@@ -202,9 +151,11 @@ class ManiNegBatchSampler(BatchSampler):
         sampler: the DistributedSampler that Lightning gives a batch sampler that it rebuilds; its
             ranks are taken where nothing else is said about them.
 
+    Options cannot be changed afterwards.
+
     Raises:
-        InvalidTypeError, InvalidValueError: an option that cannot be used; too few patterns (or
-            groups) for a batch without duplicates.
+        InvalidTypeError, InvalidValueError: an option that cannot be used; too few patterns,
+            instances or groups for a full batch.
 
     Warns:
         UserWarning: several ranks run and nothing was said about them; or, once, when an anchor
@@ -245,6 +196,7 @@ class ManiNegBatchSampler(BatchSampler):
         draw: str = "instance",
         duplicates: str = "refill",
         groups: ArrayLike | None = None,
+        indices: ArrayLike | torch.Tensor | None = None,
         seed: int = 0,
         batches_per_epoch: int | str | None = None,
         num_replicas: int | None = None,
@@ -262,63 +214,76 @@ class ManiNegBatchSampler(BatchSampler):
         self.store = store
         self.batch_size = check_count("batch_size", batch_size, at_least=1)
         self.mu = as_schedule(mu)
-        check_mu(self.mu(0))
+        self._mu_at(0)
         self.sigma = check_sigma(sigma)
         self.low = check_count("low", low, at_least=1)
         self.empty, self.draw, self.duplicates, self.shard = empty, draw, duplicates, shard
         self.seed = randomness.check_seed(seed)
-        given = _given_ranks(num_replicas, rank, distributed, sampler)
-        self.num_replicas, self.rank = given or (1, 0)
-        self._follows_ranks = given is None and distributed == "auto"
-        self._ranks_known = given is not None
-        self._groups = (
-            np.empty(0, np.int32) if groups is None else _group_codes(groups, store.n_instances)
-        )
+        self._replicas = Replicas.from_options(num_replicas, rank, distributed, sampler)
+        # The instances that may be drawn. Everything below numbers them from 0.
+        self._drawn = store if indices is None else store.subset(indices)
+        self._indices = None if indices is None else _distinct(indices)
+        self._groups = np.empty(0, np.int32)
+        if groups is not None:
+            numbers = group_numbers(groups, store.n_instances)
+            chosen = numbers if self._indices is None else numbers[self._indices]
+            self._groups = np.unique(chosen, return_inverse=True)[1].astype(np.int32)
         self._n_groups = int(self._groups.max()) + 1 if len(self._groups) else 0
         self._check_supply()
         self.high = self._find_high(high)
         self._batches_option = batches_per_epoch
         self._batches_per_epoch = self._count_batches()
 
-        self.index = DistanceBucketIndex(store, memory_limit=memory_limit, rows=f"{draw}s")
-        # Where the law is conditioned on the distances that an anchor has, it need not be evaluated
-        # beyond the largest.
-        self._law_end = self.high
+        self.index = DistanceBucketIndex(self._drawn, memory_limit=memory_limit, rows=f"{draw}s")
+        # Nobody lies beyond the largest distance: there the distribution need not be evaluated.
+        self._law_end = min(self.high, self._drawn.n_bits)
         if empty == "renormalize":
             self._law_end = max(self.low, min(self.high, self.index.largest_distance))
         anchor_stream = randomness.generator_at(self.seed, randomness.ANCHOR_ORDER)
-        self._anchor_order = anchor_stream.permutation(store.n_instances)
-        self._epoch = 0
-        self._start = 0  # where the next pass over the current epoch begins
-        self._position = 0  # batches of the current epoch handed out
-        self._newest_pass = 0  # the pass whose progress counts; older iterators leave no trace
+        self._anchor_order = anchor_stream.permutation(self._drawn.n_instances)
+        self._progress = Progress()
+        self._followed: DistributedSampler[Any] | None = None
+        self._followed_epoch = 0
         self._warned = False
-        self._settle_ranks()
+        self._settle_replicas()
 
-    def _settle_ranks(self) -> None:
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _FIXED and (name in self.__dict__ or hasattr(type(self), name)):
+            raise ImmutableError(
+                f"{name} of a ManiNegBatchSampler cannot be changed; make another sampler"
+            )
+        super().__setattr__(name, value)
+
+    def _settle_replicas(self) -> None:
         """Find out about ranks as soon as they run: trainers start them after the sampler is made.
 
         Called before whatever depends on them.
         """
-        running = None if self._ranks_known else _running_ranks()
-        if running is None:
+        settled = self._replicas.settled()
+        if settled is self._replicas:
             return
-        if self._follows_ranks:
-            self.num_replicas, self.rank = running
-            self._check_supply()
+        changed = (settled.count, settled.rank) != (self._replicas.count, self._replicas.rank)
+        before, self._replicas = self._replicas, settled
+        if changed:
+            try:
+                self._check_supply()
+            except InvalidValueError:
+                self._replicas = before  # to be refused each time, not once
+                raise
             self._batches_per_epoch = self._count_batches()
-        self._ranks_known = True
-        if running[0] > 1 and not self._follows_ranks:
-            warnings.warn(
-                f"torch.distributed runs {running[0]} ranks and every one of them will draw the "
-                'same batches. Give the sampler distributed="auto", so that each rank draws its '
-                "own; or num_replicas=1, rank=0 if your trainer shards batch samplers itself, as "
-                "Accelerate does.",
-                stacklevel=3,
-            )
 
     # What torch and the frameworks built on it read.
     drop_last = True  # every epoch holds whole batches only
+
+    @property
+    def num_replicas(self) -> int:
+        """The number of ranks."""
+        return self._replicas.count
+
+    @property
+    def rank(self) -> int:
+        """The number of this rank."""
+        return self._replicas.rank
 
     @property
     def sampler(self) -> AnchorSampler:  # type: ignore[override]
@@ -327,43 +292,63 @@ class ManiNegBatchSampler(BatchSampler):
 
     def __len__(self) -> int:
         """Return the number of batches an epoch, the same on every rank."""
-        self._settle_ranks()
+        self._settle_replicas()
         return self._batches_per_epoch
 
     @property
     def epoch(self) -> int:
-        """The epoch that the next pass belongs to; it advances with the last batch of a pass."""
-        return self._epoch
+        """The epoch that the next pass belongs to; it advances with the first batch of a pass."""
+        self._catch_up()
+        return self._progress.next_epoch
 
     def set_epoch(self, epoch: int) -> None:
-        """Let the next pass be over `epoch`. A position just loaded for that epoch is kept."""
-        epoch = check_count("epoch", epoch, at_least=0)
-        if epoch != self._epoch:
-            self._move_to(epoch, 0)
+        """Set the epoch of the next pass. A position just loaded for that epoch is kept.
 
-    def _move_to(self, epoch: int, position: int) -> None:
-        self._epoch, self._start, self._position = epoch, position, position
-        self._newest_pass += 1
+        Raises:
+            InvalidTypeError, InvalidValueError: not a whole number of at least 0, or too large.
+        """
+        self._note_followed()
+        self._progress.set_epoch(self._check_epoch(epoch))
+
+    def follow_epochs(self, sampler: "DistributedSampler[Any]") -> None:
+        """Take over the epoch whenever somebody calls `set_epoch` of `sampler`.
+
+        For a loop that holds the DistributedSampler which this batch sampler replaces; `wrap` does
+        it by itself.
+        """
+        self._followed = sampler
+        self.set_epoch(sampler.epoch)
+
+    def _note_followed(self) -> None:
+        if self._followed is not None:
+            self._followed_epoch = self._followed.epoch
+
+    def _catch_up(self) -> None:
+        if self._followed is not None and self._followed.epoch != self._followed_epoch:
+            self.set_epoch(self._followed.epoch)
 
     def __iter__(self) -> Iterator[list[int]]:
-        """Return an iterator over the rest of the current epoch's batches."""
-        self._settle_ranks()
-        self._newest_pass += 1
-        return self._pass(self._epoch, self._start, self._newest_pass)
+        """Return an iterator over the rest of the next epoch's batches."""
+        self._settle_replicas()
+        self._catch_up()
+        return self._pass(self._progress.new_pass())
 
-    def _pass(self, epoch: int, start: int, number: int) -> Iterator[list[int]]:
-        # Only a pass that draws uses the start up: a DataLoader with workers makes two iterators.
-        if number == self._newest_pass:
-            self._start = 0
-        chunk = max(1, _CHUNK // self._global_batch) if self.index.precomputed else 1
-        length = self._batches_per_epoch
-        for first in range(start, length, chunk):
-            batches = self._draw(epoch, first, min(chunk, length - first))
+    def _pass(self, this: Pass) -> Iterator[list[int]]:
+        length, chunk = self._batches_per_epoch, self._chunk()
+        for first in range(this.start, length, chunk):
+            batches = self._draw(this.epoch, first, min(chunk, length - first))
+            if first == this.start:
+                self._progress.begin(this)
             for k, batch in enumerate(batches, first + 1):
-                if number == self._newest_pass:
-                    done = k == length
-                    self._epoch, self._position = (epoch + 1, 0) if done else (epoch, k)
+                self._progress.hand_out(this, k, length)
                 yield batch
+
+    def _chunk(self) -> int:
+        """Return how many batches to draw in one call while iterating."""
+        if not self.index.precomputed or not state.is_built_in(self.mu):
+            return 1
+        distances = self._law_end - self.low + 1
+        return max(1, min(_CHUNK // self._global_batch, _CHUNK_PROBABILITIES // distances))
 
     def batch(self, k: int, epoch: int = 0) -> list[int]:
         """Return batch `k` of `epoch`, whatever was drawn before.
@@ -371,13 +356,14 @@ class ManiNegBatchSampler(BatchSampler):
         Raises:
             InvalidValueError: k outside [0, len(self)), or a negative epoch.
         """
-        epoch = check_count("epoch", epoch, at_least=0)
-        if check_count("k", k, at_least=0) >= len(self):
+        epoch = self._check_epoch(epoch)
+        k = check_count("k", k, at_least=0)
+        if k >= len(self):
             raise InvalidValueError(f"an epoch has {len(self)} batches; got k={k}")
-        return self._draw(epoch, int(k), 1)[0]
+        return self._draw(epoch, k, 1)[0]
 
     def describe(self, epoch: int, k: int) -> BatchDescription:
-        """Return mu, the law and the realised distances of batch `k` of `epoch`, for logging.
+        """Return mu, the distribution and the realised distances of batch `k`, for logging.
 
         Cheap enough for every step; whatever was drawn before does not change it.
 
@@ -394,38 +380,68 @@ class ManiNegBatchSampler(BatchSampler):
         """
         batch = np.asarray(self.batch(k, epoch))
         step = epoch * len(self) + k
-        mu = float(self.mu(step))
+        mu = self._mu_at(step)
         (anchor,) = self.anchors(epoch, k, 1)
         words, pattern_of = self.store.words, self.store.pattern_of
         differ = words[pattern_of[batch[batch != anchor]]] ^ words[pattern_of[anchor]]
         bits = np.unpackbits(np.ascontiguousarray(differ).view(np.uint8), axis=1)
-        law = TruncatedGaussian(mu, self.sigma, low=self.low, high=self.high).pmf()
+        end = min(self.high, self.store.n_bits)
+        masses = log_masses(mu, self.sigma, self._edges(end))
+        law = np.zeros(end + 1)
+        law[self.low :] = np.exp(masses - masses.max())
+        law /= law.sum()
         return BatchDescription(step, mu, law, bits.sum(axis=1, dtype=np.int64))
 
     def anchors(self, epoch: int, first: int, count: int) -> NDArray[np.int64]:
         """Return (count,) the anchors of batches `first`, `first` + 1, ... of `epoch`."""
+        anchors = self._anchors(self._check_epoch(epoch), first, count)
+        return anchors if self._indices is None else self._indices[anchors]
+
+    def _anchors(self, epoch: int, first: int, count: int) -> NDArray[np.int64]:
         before = epoch * self._batches_per_epoch + first
         batch_number = before + np.arange(count, dtype=np.int64)
         if self.shard == "batches":
             batch_number = batch_number * self.num_replicas + self.rank
-        return self._anchor_order[batch_number % self.store.n_instances]
+        return self._anchor_order[batch_number % self._drawn.n_instances]
+
+    def _mu_at(self, step: int) -> float:
+        """Return mu at a step, or raise if the schedule returns no number that can be used."""
+        value = self.mu(step)
+        if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
+            value = value.item()  # numpy's and torch's numbers
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise InvalidTypeError(
+                f"mu must be a number at each step; at step {step} it is {value!r:.200}"
+            )
+        return float(check_mu(value))
+
+    def _edges(self, end: int) -> NDArray[np.float64]:
+        """Return the edges between the distances `low` to `end`, the last up to `high` included.
+
+        Nobody lies beyond `end`. With empty="nearest" what would be drawn there moves to it; the
+        other distribution is conditioned on the distances that the anchor has anyway.
+        """
+        edges = np.arange(self.low - 0.5, end + 1.0)
+        if self.empty == "nearest":
+            edges[-1] = self.high + 0.5
+        return edges
 
     def _draw(self, epoch: int, first: int, count: int) -> list[list[int]]:
         """Draw `count` consecutive batches; nothing of `self` but a warning's flag changes."""
         before = epoch * self._batches_per_epoch + first
-        steps = range(before, before + count)
-        mus, which = np.unique(check_mu([self.mu(step) for step in steps]), return_inverse=True)
-        law = log_weights(mus, self.sigma, self.low, self._law_end)[which]
+        mus = np.array([self._mu_at(step) for step in range(before, before + count)])
+        distinct, which = np.unique(mus, return_inverse=True)
+        law = log_masses(distinct, self.sigma, self._edges(self._law_end))[which]
         batches = np.empty((count, self._global_batch), np.int64)
         lengths = np.empty(count, np.int64)
         stream_rank = self.rank if self.shard == "batches" else 0
         draw_batches(
             self.index.buckets,
             Population(
-                pattern_of=self.store.pattern_of,
+                pattern_of=self._drawn.pattern_of,
                 members=self.index.members,
                 starts=self.index.starts,
-                counts=self.store.counts,
+                counts=self._drawn.counts,
                 group_of=self._groups,
             ),
             Rules(
@@ -436,7 +452,7 @@ class ManiNegBatchSampler(BatchSampler):
                 replacement=self.duplicates in ("drop", "shrink"),
             ),
             self._new_scratch(),
-            self.anchors(epoch, first, count),
+            self._anchors(epoch, first, count),
             law,
             np.uint64(self.seed),
             np.uint64(randomness.BATCHES),
@@ -444,36 +460,34 @@ class ManiNegBatchSampler(BatchSampler):
             batches,
             lengths,
         )
-        if lengths.min() == self._global_batch:
-            rows: list[list[int]] = batches.tolist()
-        else:
+        full = lengths.min() == self._global_batch
+        if not full:
             self._warn_if_short(batches, lengths)
-            rows = [row[:length].tolist() for row, length in zip(batches, lengths, strict=True)]
+        if self._indices is not None:
+            batches = self._indices[batches] if full else self._mapped(batches, lengths)
+        rows: list[list[int]] = batches.tolist()
+        if not full:
+            rows = [row[:length] for row, length in zip(rows, lengths.tolist(), strict=True)]
         if self.shard == "within":
             return [self._share(row) for row in rows]
         return rows
 
+    def _mapped(self, batches: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return short batches as instances of the store; what lies beyond a length is 0."""
+        assert self._indices is not None
+        inside = np.arange(batches.shape[1]) < lengths[:, None]
+        return np.where(inside, self._indices[np.where(inside, batches, 0)], 0)
+
     def _new_scratch(self) -> Scratch:
-        store, scanned = self.store, not self.index.precomputed
-        size = max(self.high, store.n_bits) + 1
-        keys = store.n_patterns if self.duplicates in ("refill", "drop") else store.n_instances
-        return Scratch(
-            stream=np.empty(11, np.uint64),
-            mass=np.empty(size, np.int64),
-            left=np.zeros(size, np.int64),
-            weights=np.empty(self._law_end - self.low + 1),
-            law=np.empty(-(-(self._law_end - self.low + 1) // LANES) * LANES),
-            listed_begin=np.empty(size, np.int64),
-            listed_end=np.empty(size, np.int64),
-            patterns=np.empty(store.n_patterns + LANES * size, np.int32),
-            running=np.empty(store.n_patterns + LANES * size, np.int64),
-            distances=np.empty(store.n_patterns if scanned else 0, distance_dtype(store.n_bits)),
-            block_mass=np.empty(
-                (-(-store.n_patterns // TILE) if scanned else 0, store.n_bits + 1), np.int64
-            ),
-            bins=np.empty((4, store.n_bits + 1), np.int64),
-            key_taken=np.zeros(keys, np.int32),
-            group_taken=np.zeros(self._n_groups, np.int32),
+        drawn = self._drawn
+        distinct_patterns = self.duplicates in ("refill", "drop")
+        return new_scratch(
+            n_patterns=drawn.n_patterns,
+            n_bits=drawn.n_bits,
+            n_distances=self._law_end - self.low + 1,
+            n_keys=drawn.n_patterns if distinct_patterns else drawn.n_instances,
+            n_groups=self._n_groups,
+            scanned=not self.index.precomputed,
         )
 
     def _share(self, batch: list[int]) -> list[int]:
@@ -491,11 +505,14 @@ class ManiNegBatchSampler(BatchSampler):
             return
         self._warned = True
         shortest = int(lengths.argmin())
+        anchor = (
+            batches[shortest, 0] if self._indices is None else self._indices[batches[shortest, 0]]
+        )
         warnings.warn(
             f"a batch holds {lengths[shortest]} instead of {self._global_batch} instances: anchor "
-            f"{batches[shortest, 0]} reaches no more at distances {self.low} to {self.high}"
+            f"{anchor} reaches no more at distances {self.low} to {self.high}"
             + (", one of each group" if self._n_groups else "")
-            + ". Said once.",
+            + ". Shown once.",
             stacklevel=2,
         )
 
@@ -504,31 +521,42 @@ class ManiNegBatchSampler(BatchSampler):
         return self.batch_size * (self.num_replicas if self.shard == "within" else 1)
 
     def _check_supply(self) -> None:
-        """Raise if no batch without duplicates can be full."""
-        if self.duplicates == "refill" and self.store.n_patterns < self._global_batch:
+        """Raise if no batch can be full."""
+        size, drawn = self._global_batch, self._drawn
+        if self.duplicates in ("refill", "keep") and drawn.n_instances < size:
             raise InvalidValueError(
-                f"the store has {self.store.n_patterns} distinct patterns, too few for batches of "
-                f"{self._global_batch} without duplicates; make batch_size smaller, or "
-                'duplicates="keep" to let patterns repeat'
+                f"there are {drawn.n_instances} instances, too few for batches of {size}; make "
+                "batch_size smaller"
             )
-        if self.duplicates in ("refill", "keep") and 0 < self._n_groups < self._global_batch:
+        if self.duplicates == "refill" and drawn.n_patterns < size:
             raise InvalidValueError(
-                f"groups has {self._n_groups} distinct labels, too few for batches of "
-                f"{self._global_batch} with one instance of each"
+                f"the instances have {drawn.n_patterns} distinct patterns, too few for batches of "
+                f'{size} without duplicates; make batch_size smaller, or duplicates="keep" to let '
+                "patterns repeat"
+            )
+        if self.duplicates in ("refill", "keep") and 0 < self._n_groups < size:
+            raise InvalidValueError(
+                f"groups has {self._n_groups} distinct labels, too few for batches of {size} with "
+                "one instance of each"
             )
 
     def _find_high(self, high: int | None) -> int:
+        n_bits = self._drawn.n_bits
+        if self.low > n_bits:
+            raise InvalidValueError(f"low={self.low} exceeds the {n_bits} bits of the store")
         if high is not None:
-            if check_count("high", high, at_least=1) < self.low:
+            largest = check_count("high", high, at_least=1)
+            if largest < self.low:
                 raise InvalidValueError(
-                    f"low must not exceed high; got low={self.low}, high={high}"
+                    f"low must not exceed high; got low={self.low}, high={largest}"
                 )
-            return int(high)
+            return largest
         if self.empty == "renormalize":
-            # The law is conditioned on the distances that an anchor has, so that every bound from
-            # the largest distance on gives the same law; this one needs no pass over all pairs.
-            return max(self.store.n_bits, self.low)
-        largest = max_distance(self.store)
+            # The distribution is conditioned on the distances that an anchor has, so that every
+            # bound from the largest distance on gives the same; this one needs no pass over all
+            # pairs.
+            return n_bits
+        largest = max_distance(self._drawn)
         if largest < self.low:
             raise InvalidValueError(
                 f"low={self.low} exceeds the largest distance in the data, {largest}"
@@ -538,7 +566,7 @@ class ManiNegBatchSampler(BatchSampler):
     def _count_batches(self) -> int:
         batches_per_epoch = self._batches_option
         drawing = self.num_replicas if self.shard == "batches" else 1
-        n = self.store.n_instances
+        n = self._drawn.n_instances
         if batches_per_epoch == "anchors":
             return -(-n // drawing)
         if batches_per_epoch == "ceil":
@@ -552,6 +580,14 @@ class ManiNegBatchSampler(BatchSampler):
             return check_count("batches_per_epoch", batches_per_epoch, at_least=1)
         return max(1, n // (self.num_replicas * self.batch_size))
 
+    def _check_epoch(self, epoch: object) -> int:
+        """Return `epoch` as an int, or raise unless all its batches can be numbered with int64."""
+        number = check_count("epoch", epoch, at_least=0)
+        limit = 2**62 // (len(self) * self.num_replicas)
+        if number >= limit:
+            raise InvalidValueError(f"epoch must be below {limit}; got {number}")
+        return number
+
     # Stopping and resuming.
 
     def state_dict(self) -> dict[str, Any]:
@@ -560,17 +596,16 @@ class ManiNegBatchSampler(BatchSampler):
         The position counts batches handed out. A DataLoader with workers takes them ahead of the
         training step, so a loop with workers saves where it stands itself, after batch k of an
         epoch `sampler.state_dict() | {"epoch": epoch, "position": k + 1}`. (torchdata's
-        StatefulDataLoader does its own counting.)
+        StatefulDataLoader does its own counting.) After a pass that was left early the state lies
+        within its epoch; a loop that does not want the rest of it saves
+        `sampler.state_dict() | {"epoch": sampler.epoch, "position": 0}`.
         """
-        return {
-            "version": STATE_VERSION,
-            "epoch": self._epoch,
-            "position": self._position,
-            "made_with": self._fingerprint(),
-        }
+        self._catch_up()
+        where = self._progress
+        return state.make_state(where.epoch, where.position, self._fingerprint())
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Let the next pass go on where `state` stands.
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Let the next pass begin where `state_dict` stands.
 
         The number of ranks may have changed. With `shard="within"` the batches stay the same if
         num_replicas * batch_size does; with `shard="batches"`, whose ranks draw their own, the next
@@ -583,53 +618,42 @@ class ManiNegBatchSampler(BatchSampler):
         Warns:
             UserWarning: the ranks changed and with them the batches.
         """
-        wanted = {"version", "epoch", "position", "made_with"}
-        if not isinstance(state, dict) or set(state) != wanted:
-            got = sorted(state) if isinstance(state, dict) else type(state).__name__
-            raise StateError(f"a sampler state has the keys {sorted(wanted)}; got {got}")
-        if state["version"] != STATE_VERSION:
-            raise StateError(
-                f"the state has version {state['version']!r}; this release reads {STATE_VERSION}"
-            )
-        mine, theirs = self._fingerprint(), state["made_with"]
-        if not isinstance(theirs, dict) or set(theirs) != set(mine):
-            raise StateError(f"the state does not say what it was made with; got {theirs!r}")
+        epoch, position, theirs = state.read_state(state_dict)
+        mine = self._fingerprint()
         # What follows from the number of ranks may differ with it.
-        resharded = self.shard == "batches" and theirs["num_replicas"] != mine["num_replicas"]
-        for name in mine:
-            may_differ = resharded and name in ("num_replicas", "batches_per_epoch")
-            if theirs[name] != mine[name] and not may_differ:
-                raise StateError(
-                    f"the state was made with {name}={theirs[name]!r}; this sampler has "
-                    f"{name}={mine[name]!r}"
-                )
+        resharded = self.shard == "batches" and theirs.get("num_replicas") != mine["num_replicas"]
+        may_differ = ("num_replicas", "batches_per_epoch") if resharded else ()
+        state.check_fingerprint(mine, theirs, may_differ=may_differ)
+        state.check_schedule(theirs["mu"], self.mu, self._mu_at)
         length = check_count("batches_per_epoch", theirs["batches_per_epoch"], at_least=1)
-        epoch = check_count("epoch", state["epoch"], at_least=0)
-        position = check_count("position", state["position"], at_least=0)
         if position > length:
             raise StateError(f"position {position} lies beyond the {length} batches of an epoch")
         if resharded:
+            ranks = check_count("num_replicas", theirs["num_replicas"], at_least=1)
             warnings.warn(
-                f"the state is of {theirs['num_replicas']} ranks with {length} batches an epoch, "
-                f"and now {self.num_replicas} have {len(self)}: their batches are others, and mu "
-                "is that of the new step. The next pass begins at the same part of the epoch.",
+                f"the state is of {ranks} ranks with {length} batches an epoch, and now "
+                f"{self.num_replicas} have {len(self)}: their batches are others, and mu is that "
+                "of the new step. The next pass begins at the same part of the epoch.",
                 stacklevel=2,
             )
             position = position * len(self) // length
         if position == len(self):
             epoch, position = epoch + 1, 0
-        self._move_to(epoch, position)
+        epoch = self._check_epoch(epoch)
+        self._note_followed()
+        self._progress.move_to(epoch, position)
 
     def _fingerprint(self) -> dict[str, Any]:
         """What must agree for two samplers to draw the same batches."""
-        self._settle_ranks()
-        mu = self.mu
-        groups = self._groups.astype("<i4").tobytes()
+        self._settle_replicas()
+        where = self._progress
         return {
             "store": self.store.digest,
-            "groups": hashlib.blake2b(groups, digest_size=8).hexdigest(),
-            # A function's own repr holds its address, which differs between processes.
-            "mu": getattr(mu, "__qualname__", None) or repr(mu),
+            "indices": None if self._indices is None else _digest(self._indices),
+            "groups": _digest(self._groups),
+            "mu": state.schedule_fingerprint(
+                self.mu, self._mu_at, where.epoch * len(self) + where.position
+            ),
             # How a batch is split over the ranks does not change it.
             "batch_size": self._global_batch,
             "num_replicas": self.num_replicas if self.shard == "batches" else None,
@@ -642,12 +666,13 @@ class ManiNegBatchSampler(BatchSampler):
 
     def __repr__(self) -> str:
         groups = f"{self._n_groups} labels" if self._n_groups else None
+        indices = None if self._indices is None else f"{len(self._indices)} instances"
         return (
             f"ManiNegBatchSampler({self.store!r}, batch_size={self.batch_size}, mu={self.mu!r}, "
             f"sigma={self.sigma}, low={self.low}, high={self.high}, empty={self.empty!r}, "
             f"draw={self.draw!r}, duplicates={self.duplicates!r}, groups={groups}, "
-            f"seed={self.seed}, batches_per_epoch={len(self)}, num_replicas={self.num_replicas}, "
-            f"rank={self.rank}, shard={self.shard!r})"
+            f"indices={indices}, seed={self.seed}, batches_per_epoch={len(self)}, "
+            f"num_replicas={self.num_replicas}, rank={self.rank}, shard={self.shard!r})"
         )
 
     # Ready-made readings of the paper, and the drop-in.
@@ -681,11 +706,16 @@ class ManiNegBatchSampler(BatchSampler):
 
     @classmethod
     def authors(cls, store: ManifestationStore, **options: Any) -> "ManiNegBatchSampler":
-        """Return what the authors' published code draws.
+        """Return the authors' way of drawing, with the numbers of the paper's Table III.
 
-        Distances move to the nearest one that the anchor has, patterns are drawn before instances,
-        only repeated instances are left out, an epoch has 30 batches, and mu changes once an epoch,
-        from 11 to 0 by the 150th.
+        From the published code come the rules: a distance moves to the nearest one that the anchor
+        has, a pattern is drawn before an instance, only repeated instances are left out, and mu
+        changes once an epoch. From Table III come the batch size of 64, sigma 3, and mu from 11 to
+        0; its 9,000 steps in 300 epochs make 30 batches an epoch, and its "150th step" is read as
+        the 150th epoch, step 4,500. The only public commit has other numbers: 100 for the length of
+        its sampler, 3 for the epoch of the smallest mu, and 18 for the largest distance:
+        `batches_per_epoch=100`, `mu=StepwiseAnnealing(LinearAnnealing(11, 0, steps=300),
+        every=100)` and `high=18`. Here the largest distance is that of the data.
 
         Parameters:
             options: replace any of these settings, or set any other option of the sampler.
@@ -711,56 +741,45 @@ class ManiNegBatchSampler(BatchSampler):
         """Return a loader like `loader` that draws its batches by ManiNeg.
 
         The dataset, batch size, batches per epoch, workers, collate_fn and every other setting of
-        `loader` are kept; of a DistributedSampler, also the ranks.
+        `loader` are kept, those of a subclass too. So is the choice of items: of a
+        SubsetRandomSampler only its indices are drawn. Of a DistributedSampler the ranks are kept,
+        and its `set_epoch` goes on to set the epoch.
 
         Parameters:
             loader: over a map-style dataset with as many items as the store has instances.
-            options: `mu` and any other option of the sampler.
+            options: `mu` and any other option of the sampler. With `indices=` the sampler of
+                `loader` may be of any kind, since they replace its choice.
 
         Raises:
-            InvalidTypeError: not a DataLoader, or one over an iterable dataset.
+            InvalidTypeError: not a DataLoader; one over an iterable dataset; one whose sampler
+                makes a choice that cannot be kept (weights, a class of your own); one of a
+                subclass whose settings cannot be read back.
             InvalidValueError: automatic batching is off, or the dataset and the store differ in
                 length.
 
         Example:
+            >>> from torch.utils.data import DataLoader
             >>> store = ManifestationStore.from_dense(np.eye(8, dtype=bool))
             >>> uniform = DataLoader(range(8), batch_size=4, shuffle=True)
             >>> hard = ManiNegBatchSampler.wrap(uniform, store, mu=2.0)
             >>> [len(batch) for batch in hard]
             [4, 4]
         """
-        if not isinstance(loader, DataLoader):
-            raise InvalidTypeError(f"loader must be a DataLoader; got {type(loader).__name__}")
-        if isinstance(loader.dataset, IterableDataset):
-            raise InvalidTypeError(
-                "an IterableDataset chooses its own order, so no batch sampler can act on it; wrap "
-                "a loader over a map-style dataset (one with __getitem__ and __len__). The README "
-                "says how, for webdataset and other streams."
-            )
-        if loader.batch_sampler is None:
-            raise InvalidValueError(
-                "loader has batch_size=None (automatic batching is off): it has no batches to draw"
-            )
-        check_store("store", store)
-        n_items = len(loader.dataset)  # type: ignore[arg-type]
-        if n_items != store.n_instances:
-            raise InvalidValueError(
-                f"the dataset has {n_items} items and the store {store.n_instances} instances; "
-                "instance i of the store must be item i of the dataset"
-            )
-        batch_size, length = getattr(loader.batch_sampler, "batch_size", None), len(loader)
-        settings: dict[str, Any] = {"batch_size": batch_size}
-        if not {"batch_size", "batches_per_epoch"} & set(options):
-            settings["batches_per_epoch"] = max(1, length)
-        if isinstance(loader.sampler, DistributedSampler):
-            if "distributed" not in options:
-                settings["num_replicas"] = loader.sampler.num_replicas
-                settings["rank"] = loader.sampler.rank
-        elif isinstance(batch_size, int) and "batches_per_epoch" in settings:
-            # Said in a way that holds for any number of ranks, should some start later.
-            ways = {-(-n_items // batch_size): "ceil", n_items // batch_size: None}
-            settings["batches_per_epoch"] = ways.get(length, settings["batches_per_epoch"])
-        kept = {name: getattr(loader, name) for name in _LOADER_SETTINGS if hasattr(loader, name)}
-        return type(loader)(
-            loader.dataset, batch_sampler=cls(store, **(settings | options)), **kept
+        return wrapping.wrap(cls, loader, store, options)
+
+
+def _digest(numbers: NDArray[Any]) -> str:
+    content = numbers.astype("<i8").tobytes()
+    return hashlib.blake2b(content, digest_size=8).hexdigest()
+
+
+def _distinct(indices: ArrayLike | torch.Tensor) -> NDArray[np.int64]:
+    """Return `indices` as int64, or raise if one appears twice."""
+    chosen = np.asarray(indices).astype(np.int64)
+    values, counts = np.unique(chosen, return_counts=True)
+    if len(values) < chosen.size:
+        raise InvalidValueError(
+            f"indices must not repeat an instance; {values[counts.argmax()]} appears "
+            f"{counts.max()} times"
         )
+    return chosen

@@ -130,7 +130,7 @@ def test_the_law_holds_with_mu_anywhere(empty, mu, sigma):
 
 
 @pytest.mark.parametrize("empty", EMPTY)
-@pytest.mark.parametrize(("low", "high"), [(2, 5), (1, 3), (3, 30), (6, 6)])
+@pytest.mark.parametrize(("low", "high"), [(2, 5), (1, 3), (3, 30), (6, 6), (2, 7)])
 def test_the_law_holds_between_low_and_high(empty, low, high):
     options = {"empty": empty, "draw": "instance", "duplicates": "refill", "low": low, "high": high}
     assert_follows_law(*drawn_and_law(options, mu=3.0, sigma=2.0))
@@ -214,7 +214,8 @@ def test_every_batch_keeps_its_contract(
         too_few_patterns = duplicates == "refill" and store.n_patterns < batch_size
         too_few_groups = n_groups and len(np.unique(groups)) < batch_size
         no_distance = empty == "nearest" and store.n_patterns == 1
-        assert too_few_patterns or too_few_groups or no_distance, error
+        too_few_instances = duplicates == "keep" and len(bits) < batch_size
+        assert too_few_patterns or too_few_groups or too_few_instances or no_distance, error
         return
     scanned = ManiNegBatchSampler(store, batches_per_epoch=5, memory_limit=0, **options)
     with warnings.catch_warnings():
@@ -386,12 +387,64 @@ def test_epochs_advance_differ_and_repeat():
     assert [batch[0] for batch in epochs[1]] == list(sampler.sampler)
 
 
-def test_a_pass_that_is_broken_off_starts_again():
+def test_a_pass_that_is_broken_off_is_followed_by_the_next_epoch():
+    sampler = ManiNegBatchSampler(random_store(64, 12), batch_size=4, mu=LinearAnnealing(9, 0, 40))
+    epochs = [batches_of(sampler, epoch) for epoch in range(4)]
+    sampler.set_epoch(0)
+    for epoch in range(3):
+        assert [batch for batch, _ in zip(sampler, range(4), strict=False)] == epochs[epoch][:4]
+        assert sampler.epoch == epoch + 1
+    assert next(iter(sampler)) == epochs[3][0]
+    sampler.set_epoch(1)
+    assert list(sampler) == epochs[1]
+
+
+def test_set_epoch_starts_the_epoch_of_a_broken_off_pass_again():
     sampler = ManiNegBatchSampler(random_store(64, 12), batch_size=4, mu=3.0)
     whole = batches_of(sampler, 0)
     sampler.set_epoch(0)
     assert list(itertools.islice(sampler, 5)) == whole[:5]
+    sampler.set_epoch(0)
     assert list(sampler) == whole
+
+
+def test_an_option_cannot_be_changed_afterwards():
+    sampler = ManiNegBatchSampler(random_store(64, 12), batch_size=4, mu=3.0)
+    for name in ("batch_size", "mu", "sigma", "low", "high", "seed", "store", "index", "rank",
+                 "num_replicas", "drop_last", "epoch", "sampler", "shard", "draw"):  # fmt: skip
+        with pytest.raises(AttributeError, match=f"{name} of a ManiNegBatchSampler cannot be"):
+            setattr(sampler, name, 8)
+    sampler.note = "of the caller's own"
+    assert [len(batch) for batch in sampler] == [4] * 16
+
+
+def test_a_schedule_of_ones_own_is_asked_only_for_steps_that_are_drawn():
+    """A table of 25 steps serves a training of 25 steps, whatever the epoch's length."""
+    table = np.linspace(9, 0, 25).astype(np.float32)
+    sampler = ManiNegBatchSampler(random_store(640, 12), batch_size=4, mu=lambda step: table[step])
+    assert len([batch for _, batch in zip(range(25), sampler, strict=False)]) == 25
+    ends_at_25 = iter(ManiNegBatchSampler(sampler.store, batch_size=4, mu=table.__getitem__))
+    for _ in range(25):
+        next(ends_at_25)
+    with pytest.raises(IndexError):
+        next(ends_at_25)
+
+
+def test_thousands_of_bits_and_a_far_bound_cost_no_more_memory():
+    """Shares of a chunk, not all of it: 4,096 bits took 0.7 GB, a bound of 10**7 80 MB a batch."""
+    import tracemalloc
+
+    store = random_store(300, 4096)
+    for options in ({"batch_size": 2}, {"batch_size": 64, "high": 10**7},
+                    {"batch_size": 64, "high": 10**7, "empty": "nearest"}):  # fmt: skip
+        sampler = ManiNegBatchSampler(store, mu=LinearAnnealing(2000, 0, 10**6), **options)
+        sampler.batch(0)
+        tracemalloc.start()
+        next(iter(sampler))
+        assert sampler.describe(0, 0).law.sum() == pytest.approx(1.0)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 50e6, (options, peak)
 
 
 def test_an_iterator_left_behind_does_not_move_the_sampler():
@@ -630,7 +683,7 @@ def test_ranks_that_start_before_anything_was_drawn(monkeypatch):
     short = ManiNegBatchSampler(STORE, batch_size=15, mu=2.0, distributed="auto", shard="within")
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "1")
-    assert sampler.state_dict()["made_with"]["num_replicas"] == 2
+    assert sampler.state_dict()["fingerprint"]["num_replicas"] == 2
     for _ in range(2):
         with pytest.raises(ManiNegError, match="too few for batches of 30"):
             iter(short)
@@ -692,6 +745,7 @@ def test_it_is_a_torch_batch_sampler():
 # Errors.
 
 STORE = random_store(20, 6)
+NARROW = ManifestationStore.from_dense(np.eye(4, dtype=bool))
 
 
 @pytest.mark.parametrize(
@@ -701,23 +755,40 @@ STORE = random_store(20, 6)
         ({"store": RandomSampler(range(4))}, "not a sampler; got RandomSampler"),
         ({"batch_size": 0}, "batch_size must be at least 1; got 0"),
         ({"batch_size": 2.0}, "batch_size must be a whole number; got 2.0"),
-        ({"batch_size": 21}, "16 distinct patterns, too few for batches of 21"),
+        ({"batch_size": 17}, "16 distinct patterns, too few for batches of 17"),
+        ({"batch_size": 21}, "there are 20 instances, too few for batches of 21; make batch_size"),
+        ({"batch_size": 21, "duplicates": "keep"}, "there are 20 instances, too few"),
         ({"batch_size": 11, "num_replicas": 2, "rank": 0, "shard": "within"}, "batches of 22"),
         ({"mu": "hard"}, "mu must be a number or a callable"),
         ({"mu": float("nan")}, "value must be finite"),
         ({"mu": lambda step: float("inf")}, "mu must be finite"),
+        ({"mu": lambda step: [1.0]}, r"mu must be a number at each step; at step 0 it is \[1.0\]"),
+        ({"mu": lambda step: None}, "at step 0 it is None"),
+        ({"mu": lambda step: "3"}, "at step 0 it is '3'"),
+        ({"mu": lambda step: np.ones(2)}, "mu must be a number at each step"),
         ({"sigma": 0.0}, "sigma must be positive"),
         ({"low": 0}, "low must be at least 1"),
         ({"low": 3, "high": 2}, "low must not exceed high; got low=3, high=2"),
-        ({"low": 7, "empty": "nearest"}, "low=7 exceeds the largest distance in the data"),
+        ({"low": 7}, "low=7 exceeds the 6 bits of the store"),
+        ({"low": 7, "high": 9, "empty": "nearest"}, "low=7 exceeds the 6 bits of the store"),
+        (
+            {"store": NARROW, "batch_size": 2, "low": 3, "empty": "nearest"},
+            "low=3 exceeds the largest distance in the data, 2",
+        ),
         ({"empty": "skip"}, "empty must be one of 'renormalize', 'nearest'; got 'skip'"),
         ({"draw": "any"}, "draw must be one of 'instance', 'pattern'"),
         ({"duplicates": "allow"}, "duplicates must be one of 'refill', 'drop', 'keep', 'shrink'"),
         ({"shard": "all"}, "shard must be one of 'batches', 'within'"),
-        ({"groups": [1, 2]}, "one label for each of the 20 instances; got shape"),
+        ({"groups": [1, 2]}, "one label for each of the 20 instances; got 2"),
+        ({"groups": "patients"}, "groups must hold a label for each instance; got 'patients'"),
+        ({"groups": np.zeros((20, 1))}, r"one label for each instance; groups\[0\] is \[0.0\]"),
+        ({"groups": ["a"] * 19 + [float("nan")]}, r"groups\[19\] is missing"),
         ({"groups": [0.0] * 19 + [float("nan")]}, r"groups\[19\] is missing"),
         ({"groups": [None] * 20}, r"groups\[0\] is missing"),
         ({"groups": [0, 1] * 10}, "groups has 2 distinct labels, too few for batches of 4"),
+        ({"indices": [0, 0, 1]}, "indices must not repeat an instance; 0 appears 2 times"),
+        ({"indices": [20]}, r"indices must lie in \[0, 20\)"),
+        ({"indices": [0, 1, 2]}, "there are 3 instances, too few for batches of 4"),
         ({"seed": -1}, "seed must be at least 0"),
         ({"batches_per_epoch": 0}, "batches_per_epoch must be at least 1"),
         ({"batches_per_epoch": "all"}, 'a number, "ceil" or "anchors"; got \'all\''),
@@ -753,12 +824,21 @@ def test_a_schedule_that_turns_bad_is_named_when_it_does():
         (lambda s: s.batch(0, epoch=-1), "epoch must be at least 0"),
         (lambda s: s.set_epoch(-1), "epoch must be at least 0"),
         (lambda s: s.set_epoch("1"), "epoch must be a whole number"),
+        (lambda s: s.set_epoch(2**62), f"epoch must be below {2**62 // 5}; got {2**62}"),
+        (lambda s: s.batch(0, epoch=2**62), "epoch must be below"),
+        (lambda s: s.describe(2**62, 0), "epoch must be below"),
+        (lambda s: s.load_state_dict({**s.state_dict(), "epoch": 2**62}), "epoch must be below"),
+        (lambda s: s.load_state_dict({**s.state_dict(), "epoch": np.arange(2)}), "epoch must be a"),
+        (lambda s: s.load_state_dict({**s.state_dict(), "version": np.ones(2)}), "has version"),
         (lambda s: s.load_state_dict({}), "a sampler state has the keys"),
         (lambda s: s.load_state_dict(None), "a sampler state has the keys"),
         (lambda s: s.load_state_dict({**s.state_dict(), "version": 9}), "the state has version 9"),
         (lambda s: s.load_state_dict({**s.state_dict(), "position": 6}), "lies beyond the 5"),
         (lambda s: s.load_state_dict({**s.state_dict(), "position": -1}), "position must be"),
-        (lambda s: s.load_state_dict({**s.state_dict(), "made_with": 3}), "made with; got 3"),
+        (
+            lambda s: s.load_state_dict({**s.state_dict(), "fingerprint": 3}),
+            "no fingerprint; got 3",
+        ),
     ],
 )
 def test_errors_of_calls(call, message):
@@ -772,7 +852,7 @@ def test_errors_of_calls(call, message):
         ({"seed": 1}, "seed=1; this sampler has seed=0"),
         ({"sigma": 2.0}, "sigma=2.0"),
         ({"mu": LinearAnnealing(4, 0, 3)}, "mu="),
-        ({"mu": lambda step: 2.0}, "mu="),
+        ({"mu": lambda step: 2.5}, "mu="),
         ({"batch_size": 5}, "batch_size=5"),
         ({"draw": "pattern"}, "draw='pattern'"),
         ({"duplicates": "keep"}, "duplicates='keep'"),

@@ -1,0 +1,62 @@
+"""Groups: instances, of one patient say, that may not meet in a batch."""
+
+from collections.abc import Hashable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from maninegs_sampling.errors import InvalidTypeError, InvalidValueError
+
+
+def group_numbers(groups: ArrayLike, n_instances: int) -> NDArray[np.int32]:
+    """Return (N,) int32, the number of each instance's group, in order of appearance.
+
+    Parameters:
+        groups: N labels: an array, a tensor, a data frame's column or a list.
+
+    Raises:
+        InvalidValueError: another number of labels, or a label that is missing.
+        InvalidTypeError: a label that is not a single value.
+    """
+    labels = _as_list(groups)
+    if len(labels) != n_instances:
+        raise InvalidValueError(
+            f"groups must hold one label for each of the {n_instances} instances; got {len(labels)}"
+        )
+    numbers: dict[Hashable, int] = {}
+    found = np.empty(n_instances, np.int32)
+    for i, label in enumerate(labels):
+        if isinstance(label, (list, tuple, dict, set, np.ndarray)):
+            raise InvalidTypeError(
+                f"groups must hold one label for each instance; groups[{i}] is {label!r}"
+            )
+        if _is_missing(label):
+            raise InvalidValueError(
+                f"groups[{i}] is missing; give an instance without a group a label of its own"
+            )
+        found[i] = numbers.setdefault(label, len(numbers))
+    return found
+
+
+def _as_list(groups: Any) -> list[Any]:
+    # Not np.asarray: of a list with texts and NaN it makes a text "nan", which would be a group.
+    if isinstance(groups, np.ndarray) and groups.dtype.kind in "mM":
+        return [None if missing else value for value, missing in zip(
+            groups.astype(np.int64).tolist(), np.isnat(groups).tolist(), strict=True
+        )]  # fmt: skip
+    if isinstance(groups, (str, bytes)) or not hasattr(groups, "__iter__"):
+        raise InvalidTypeError(f"groups must hold a label for each instance; got {groups!r}")
+    if np.ma.isMaskedArray(groups):
+        groups = groups.tolist(None)  # masked labels become None
+    labels = groups.tolist() if hasattr(groups, "tolist") else list(groups)
+    if not isinstance(labels, list):  # an array or a tensor of no dimensions
+        raise InvalidTypeError(f"groups must hold a label for each instance; got {groups!r}")
+    return labels
+
+
+def _is_missing(label: Any) -> bool:
+    try:
+        return label is None or bool(label != label)
+    except TypeError:  # pandas.NA is neither equal nor unequal to anything
+        return True
