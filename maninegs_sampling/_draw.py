@@ -34,6 +34,7 @@ class Population(NamedTuple):
     starts: NDArray[np.int32]  # (U,) first place of each pattern in `members`
     counts: NDArray[np.int32]  # (U,)
     group_of: NDArray[np.int32]  # (N,), or empty: no groups
+    group_of_member: NDArray[np.int32]  # the same in the order of `members`
 
 
 class Rules(NamedTuple):
@@ -251,12 +252,15 @@ def is_eligible(population, rules, scratch, now, instance):
 @kernel
 def count_eligible(population, rules, scratch, now, p):
     """How many instances of pattern p are eligible."""
+    eligible = np.int64(0)
     if rules.distinct_patterns:
         if scratch.key_taken[p] == now:
-            return 0
+            return eligible
         if population.group_of.shape[0] == 0:
             return np.int64(population.counts[p])
-    eligible = 0
+        for place in range(population.starts[p], population.starts[p] + population.counts[p]):
+            eligible += scratch.group_taken[population.group_of_member[place]] != now
+        return eligible
     for place in range(population.starts[p], population.starts[p] + population.counts[p]):
         if is_eligible(population, rules, scratch, now, population.members[place]):
             eligible += 1
@@ -303,41 +307,71 @@ def left_of_pattern(population, rules, scratch, now, p):
 
 
 @kernel
+def list_pattern(population, rules, scratch, now, p, end, total):
+    """Append pattern p to a list if it has any weight left; returns the list's end and total."""
+    weight = left_of_pattern(population, rules, scratch, now, p)
+    if weight > 0:
+        total += weight
+        scratch.patterns[end] = p
+        scratch.running[end] = total
+        end += 1
+    return end, total
+
+
+@kernel
+def list_row(buckets, population, rules, scratch, now, u, d, begin):
+    """List what is left at distance d from the precomputed row u; returns the end and the total."""
+    grouped = population.group_of.shape[0] > 0
+    end, total = begin, np.int64(0)
+    place, last = np.int64(buckets.offsets[u, d]), np.int64(buckets.offsets[u, d + 1])
+    while place < last:
+        p = np.int64(buckets.order[u, place])
+        if rules.per_instance:  # rows of instances, those of a pattern side by side
+            # One look dismisses each instance of a taken group, which may hold nearly all.
+            if grouped and scratch.group_taken[population.group_of[p]] == now:
+                place += 1
+                continue
+            p = np.int64(population.pattern_of[p])
+            if grouped:  # some of the pattern's instances may have been dismissed
+                while place + 1 < last and population.pattern_of[buckets.order[u, place + 1]] == p:
+                    place += 1
+            else:
+                place += population.counts[p] - 1
+        place += 1
+        end, total = list_pattern(population, rules, scratch, now, p, end, total)
+    return end, total
+
+
+@kernel
+def list_scanned(population, rules, scratch, now, d, begin):
+    """List what is left at distance d from the scanned distances; returns the end and the total."""
+    distances = scratch.distances
+    end, total = begin, np.int64(0)
+    for block in range(scratch.block_mass.shape[0]):
+        if scratch.block_mass[block, d] == 0:
+            continue
+        block_end = min((block + 1) * TILE, distances.shape[0])
+        for chunk in range(block * TILE, block_end, CHUNK):
+            chunk_end = min(chunk + CHUNK, block_end)
+            inside = 0
+            for p in range(chunk, chunk_end):
+                inside += distances[p] == d
+            if inside > 0:
+                for p in range(chunk, chunk_end):
+                    if distances[p] == d:
+                        end, total = list_pattern(population, rules, scratch, now, p, end, total)
+    return end, total
+
+
+@kernel
 def list_bucket(buckets, population, rules, scratch, now, u, d, begin):
     """Write distance d's bucket to `patterns` and `running` from `begin` on; returns its end."""
-    end = begin
     if buckets.order.shape[0] > 0:
-        place = np.int64(buckets.offsets[u, d])
-        while place < buckets.offsets[u, d + 1]:
-            p = np.int64(buckets.order[u, place])
-            if rules.per_instance:  # rows of instances, those of a pattern side by side
-                p = np.int64(population.pattern_of[p])
-                place += population.counts[p] - 1
-            place += 1
-            scratch.patterns[end] = p
-            end += 1
+        end, total = list_row(buckets, population, rules, scratch, now, u, d, begin)
     else:
-        distances = scratch.distances
-        for block in range(scratch.block_mass.shape[0]):
-            if scratch.block_mass[block, d] == 0:
-                continue
-            block_end = min((block + 1) * TILE, distances.shape[0])
-            for chunk in range(block * TILE, block_end, CHUNK):
-                chunk_end = min(chunk + CHUNK, block_end)
-                inside = 0
-                for p in range(chunk, chunk_end):
-                    inside += distances[p] == d
-                if inside > 0:
-                    for p in range(chunk, chunk_end):
-                        if distances[p] == d:
-                            scratch.patterns[end] = p
-                            end += 1
+        end, total = list_scanned(population, rules, scratch, now, d, begin)
     scratch.listed_begin[d] = begin
     scratch.listed_end[d] = end
-    total = 0
-    for place in range(begin, end):
-        total += left_of_pattern(population, rules, scratch, now, scratch.patterns[place])
-        scratch.running[place] = total
     scratch.left[d] = total
     while (end - begin) % LANES != 0:
         scratch.running[end] = np.iinfo(np.int64).max

@@ -12,6 +12,10 @@ import numpy as np
 from numba.core import types
 from numba.extending import intrinsic
 
+from maninegs_sampling.compiling import announce_compilation
+
+announce_compilation()
+
 
 def kernel(function: Callable[..., Any]) -> Any:
     """Compile with the one set of options that every kernel of the package shares.

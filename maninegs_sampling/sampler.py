@@ -239,6 +239,7 @@ class ManiNegBatchSampler(BatchSampler):
         self._law_end = min(self.high, self._drawn.n_bits)
         if empty == "renormalize":
             self._law_end = max(self.low, min(self.high, self.index.largest_distance))
+        self._group_of_member = self._groups[self.index.members] if self._n_groups else self._groups
         anchor_stream = randomness.generator_at(self.seed, randomness.ANCHOR_ORDER)
         self._anchor_order = anchor_stream.permutation(self._drawn.n_instances)
         self._progress = Progress()
@@ -443,6 +444,7 @@ class ManiNegBatchSampler(BatchSampler):
                 starts=self.index.starts,
                 counts=self._drawn.counts,
                 group_of=self._groups,
+                group_of_member=self._group_of_member,
             ),
             Rules(
                 low=self.low,
