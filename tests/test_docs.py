@@ -28,7 +28,8 @@ def test_snippets_run_in_order(page, tmp_path, monkeypatch):
     assert snippets
     for snippet in snippets:
         if "checkpoint" in snippet:
-            names["checkpoint"] = {"batches": names["hard"].batch_sampler.state_dict()}
+            state = names["hard"].batch_sampler.state_dict()
+            names["checkpoint"] = {"batches": state | {"epoch": 0, "position": 0}}
         exec(snippet, names)
     if page.name == "loaders.md":
         assert names["step"] == 100
