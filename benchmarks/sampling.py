@@ -75,6 +75,32 @@ def measure_sizes() -> None:
     print(text_table(("", "us/batch", "/ torch"), rows))
 
 
+def measure_groups() -> None:
+    """Print what groups cost: pairs, and one group with half or nearly all of the instances."""
+    rows = []
+    n = 20_000
+    store = ManifestationStore.from_dense(np.random.default_rng(0).random((n, 20)) < 0.3)
+    order = np.arange(n)
+    groupings = {
+        "none": None,
+        "pairs": order // 2,
+        "one group of 50%": np.where(order < n // 2, 0, order),
+        "one group of 95%": np.where(order < 0.95 * n, 0, order),
+    }
+    for how, memory_limit in (("precomputed", "2GiB"), ("scanned", 0)):
+        reference = None
+        for name, groups in groupings.items():
+            sampler = ManiNegBatchSampler(
+                store, batch_size=BATCH, mu=2.0, groups=groups, memory_limit=memory_limit,
+                batches_per_epoch=200,
+            )  # fmt: skip
+            us = microseconds(sampler, 5)
+            reference = reference or us
+            rows.append((f"{how}, {name}", f"{us:.1f}", f"{us / reference:.1f}"))
+    print(f"\ngroups: {store}, batches of {BATCH}")
+    print(text_table(("", "us/batch", "/ none"), rows))
+
+
 _IMPORT = """
 import time
 begin = time.perf_counter(); import torch; import torch.utils.data
@@ -119,4 +145,5 @@ if __name__ == "__main__":
     else:
         print("\nNo CSV files of CBIS-DDSM were given; their table is left out.")
     measure_sizes()
+    measure_groups()
     measure_start()
