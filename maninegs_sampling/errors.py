@@ -1,5 +1,9 @@
 """The errors this package raises: each a `ManiNegError` and also the fitting builtin error."""
 
+import math
+import numbers
+import operator
+
 
 class ManiNegError(Exception):
     """Base of every error raised on purpose by this package."""
@@ -40,11 +44,46 @@ def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
         raise InvalidValueError(f"{name} must be one of {listed}; got {value!r}")
 
 
-def check_count(name: str, value: object, *, at_least: int) -> int:
-    """Return `value` as an int, or raise if it is not a whole number of at least `at_least`."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise InvalidTypeError(f"{name} must be a whole number; got {value!r}")
-    number = int(value.__index__())
+def _plain(value: object) -> object:
+    """Return the Python number of a numpy scalar, or of an array or a tensor of one number."""
+    if math.prod(getattr(value, "shape", (2,))) != 1:
+        return value
+    try:
+        return value.item()  # type: ignore[attr-defined]
+    except (AttributeError, RuntimeError):  # a tensor on the meta device has a shape and no number
+        return value
+
+
+def check_whole(name: str, value: object) -> int:
+    """Return `value` as an int, or raise `InvalidTypeError` if it is not a whole number."""
+    plain = _plain(value)
+    try:
+        if isinstance(plain, bool):
+            raise TypeError
+        return operator.index(plain)  # type: ignore[arg-type]
+    except (TypeError, RuntimeError):
+        raise InvalidTypeError(f"{name} must be a whole number; got {value!r}") from None
+
+
+def check_count(name: str, value: object, *, at_least: int, at_most: int | None = None) -> int:
+    """Return `value` as an int, or raise if it is not a whole number within the bounds."""
+    number = check_whole(name, value)
     if number < at_least:
         raise InvalidValueError(f"{name} must be at least {at_least}; got {number}")
+    if at_most is not None and number > at_most:
+        raise InvalidValueError(f"{name} must be at most {at_most}; got {number}")
+    return number
+
+
+def check_number(name: str, value: object) -> float:
+    """Return `value` as a float, or raise if it is not a finite real number."""
+    plain = _plain(value)
+    if isinstance(plain, bool) or not isinstance(plain, numbers.Real):
+        raise InvalidTypeError(f"{name} must be a number; got {value!r}")
+    try:
+        number = float(plain)
+    except OverflowError:  # a Python int beyond the floats
+        number = math.inf
+    if not math.isfinite(number):
+        raise InvalidValueError(f"{name} must be finite; got {value!r}")
     return number
