@@ -39,7 +39,7 @@ class MissingExtraError(ManiNegError, ImportError):
 
 def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
     """Raise `InvalidValueError` unless `value` is one of `choices`."""
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         listed = ", ".join(repr(choice) for choice in choices)
         raise InvalidValueError(f"{name} must be one of {listed}; got {value!r}")
 

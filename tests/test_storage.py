@@ -13,6 +13,10 @@ from maninegs_sampling import CBIS_DDSM, ManifestationStore, storage
 from maninegs_sampling.errors import InvalidValueError, StorageError
 from tests.conftest import random_store, signed
 
+posix = pytest.mark.skipif(
+    sys.platform == "win32", reason="pipes, links and permissions are POSIX's"
+)
+
 
 @pytest.mark.parametrize("mmap", [False, True])
 @pytest.mark.parametrize("n_bits", [1, 63, 64, 65, 312])
@@ -138,6 +142,7 @@ def test_a_file_is_not_read_before_its_sizes_are_checked(tmp_path):
         ManifestationStore.load(path)
 
 
+@posix
 @pytest.mark.parametrize("mmap", [False, True])
 def test_only_regular_files_are_loaded(tmp_path, mmap):
     os.mkfifo(tmp_path / "pipe")
@@ -197,6 +202,7 @@ def test_an_interrupted_save_leaves_the_old_file_and_nothing_else(tmp_path, monk
         assert path.read_bytes() == b"old"
 
 
+@posix
 def test_writing_goes_through_links_and_leaves_them(tmp_path):
     """A link, a chain of two over folders, and one whose target is not there yet."""
     (tmp_path / "data").mkdir()
@@ -213,6 +219,7 @@ def test_writing_goes_through_links_and_leaves_them(tmp_path):
     assert os.listdir(tmp_path / "data") == ["target"]
 
 
+@posix
 def test_links_that_lead_nowhere(tmp_path):
     (tmp_path / "circle").symlink_to("circle")
     (tmp_path / "dangling").symlink_to("none/target")
@@ -223,6 +230,7 @@ def test_links_that_lead_nowhere(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["circle", "dangling"]
 
 
+@posix
 @pytest.mark.parametrize("save", [lambda p: random_store(3, 3).save(p), CBIS_DDSM.save])
 def test_only_regular_files_are_replaced(tmp_path, save):
     os.mkfifo(tmp_path / "pipe")
@@ -244,6 +252,7 @@ def test_a_missing_folder_is_named(tmp_path):
         random_store(3, 3).save(tmp_path / "file" / "a")
 
 
+@posix
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o666, 0o444])
 def test_a_replaced_file_keeps_its_mode(tmp_path, mode):
     path = tmp_path / "a"
@@ -254,6 +263,7 @@ def test_a_replaced_file_keeps_its_mode(tmp_path, mode):
     assert stat.S_IMODE(path.stat().st_mode) == mode
 
 
+@posix
 def test_a_new_file_has_the_mode_that_the_umask_says(tmp_path, monkeypatch):
     for mask in (0o022, 0o077, 0o002):
         before = os.umask(mask)
