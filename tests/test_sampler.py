@@ -704,7 +704,7 @@ STORE = random_store(20, 6)
         ({"batch_size": 21}, "16 distinct patterns, too few for batches of 21"),
         ({"batch_size": 11, "num_replicas": 2, "rank": 0, "shard": "within"}, "batches of 22"),
         ({"mu": "hard"}, "mu must be a number or a callable"),
-        ({"mu": float("nan")}, "value must be finite"),
+        ({"mu": float("nan")}, "mu must be finite"),
         ({"mu": lambda step: float("inf")}, "mu must be finite"),
         ({"sigma": 0.0}, "sigma must be positive"),
         ({"low": 0}, "low must be at least 1"),
