@@ -1,4 +1,4 @@
-"""Dense matrices of traits as they come: nested lists, numpy, torch, scipy, data frames."""
+"""Reading matrices of traits: nested lists, numpy, torch, scipy and data frames."""
 
 import numbers
 from typing import Any
@@ -12,9 +12,9 @@ from maninegs_sampling.errors import InvalidTypeError, InvalidValueError
 
 
 def as_array(name: str, values: Any) -> NDArray[Any]:
-    """Return `values` as a numpy array of the same numbers, whatever holds them.
+    """Return `values` as a numpy array of the same numbers.
 
-    The array may be the caller's own, and stays a map of a file if it is one.
+    The array may share memory with `values`. A map of a file stays a map.
 
     Raises:
         InvalidTypeError: values that numpy cannot read.
@@ -25,6 +25,8 @@ def as_array(name: str, values: Any) -> NDArray[Any]:
     if scipy.sparse.issparse(values):
         dense: NDArray[Any] = values.toarray()
         return dense
+    if isinstance(values, (list, tuple)) and any(isinstance(v, np.ma.MaskedArray) for v in values):
+        values = np.ma.asarray(values)  # np.asarray would ignore the masks
     if np.ma.is_masked(values):
         place = ", column ".join(str(i) for i in np.argwhere(np.ma.getmaskarray(values))[0])
         raise InvalidValueError(f"{name} must be complete; row {place} is missing (masked)")
@@ -52,8 +54,8 @@ def _from_tensor(name: str, tensor: torch.Tensor) -> NDArray[Any]:
         array: NDArray[Any] = plain.numpy()
     except (TypeError, RuntimeError) as error:
         raise InvalidTypeError(
-            f"{name} is a tensor of {tensor.dtype} that cannot be read as an array: {error}. "
-            "Convert it to float32 or bool."
+            f"{name} is a tensor that cannot be read as an array: {error}. "
+            "A dense tensor of bool, integers or float32 can."
         ) from None
     return array
 
@@ -99,7 +101,7 @@ def _check_numbers(objects: NDArray[np.object_]) -> None:
         row, column = wrong[0].tolist()
         value = objects[row, column]
         where = f"bits must be 0 or 1; row {row}, column {column} is"
-        # pandas' own sign for a missing value is known by its text: pandas is no dependency.
+        # pandas' missing value is recognised by its text, because pandas is not a dependency.
         if value is None or str(value) == "<NA>":
             raise InvalidValueError(f"{where} missing ({value})")
         raise InvalidTypeError(

@@ -39,7 +39,7 @@ def check_mean(name: str, value: object) -> float:
 def check_mu(mu: ArrayLike) -> NDArray[np.float64]:
     """Return `mu`, a number or (M,) numbers, as float64, or raise unless all are in [-1e6, 1e6]."""
     values = as_array("mu", mu)
-    # Empty lists come as floats; None, texts and bool would become floats without a word.
+    # Converting to float first would accept None, text and bool.
     if values.dtype.kind not in "iuf":
         raise InvalidTypeError(f"mu must be numbers; got {mu!r}")
     if values.ndim > 1:
@@ -95,12 +95,12 @@ class TruncatedGaussian:
         low: smallest distance, at least 1: the anchor's own pattern is never a negative.
         high: largest distance, at most 1,000,000. Both defaults are the paper's.
 
-    Any kind of number is taken, and kept as a float (mu, sigma) or an int (low, high).
+    Numbers of any kind are accepted and stored as float (mu, sigma) and int (low, high).
 
     Raises:
         InvalidValueError: sigma outside [1e-6, 1e6], mu outside [-1e6, 1e6], low below 1, high
             above 1,000,000, low above high.
-        InvalidTypeError: no number, or for low and high no whole number.
+        InvalidTypeError: mu or sigma is not a number; low or high is not a whole number.
 
     Example:
         >>> gauss = TruncatedGaussian(mu=0, sigma=3)

@@ -4,6 +4,8 @@ import math
 import numbers
 import operator
 
+import numpy as np
+
 
 class ManiNegError(Exception):
     """Base of every error raised on purpose by this package."""
@@ -46,11 +48,12 @@ def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
 
 def _plain(value: object) -> object:
     """Return the Python number of a numpy scalar, or of an array or a tensor of one number."""
-    if math.prod(getattr(value, "shape", (2,))) != 1:
+    # The number under a mask is not a value.
+    if math.prod(getattr(value, "shape", (2,))) != 1 or np.ma.is_masked(value):
         return value
     try:
         return value.item()  # type: ignore[attr-defined]
-    except (AttributeError, RuntimeError):  # a tensor on the meta device has a shape and no number
+    except (AttributeError, RuntimeError):  # a tensor on the meta device has no value
         return value
 
 

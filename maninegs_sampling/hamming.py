@@ -23,7 +23,8 @@ def distance_dtype(n_bits: int) -> np.dtype[Any]:
 def transposed(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Return (U, W) words as contiguous (W, U), the layout of the kernels, not writable.
 
-    It may share the memory of `words`. Always read-only, so that each kernel is compiled once.
+    The result may share memory with `words`. It is always read-only, because numba compiles a
+    kernel once more for writable arrays.
     """
     return frozen(np.ascontiguousarray(words.T))
 

@@ -134,7 +134,7 @@ class DistanceBucketIndex:
         self.buckets = Buckets(words, frozen(order), frozen(offsets))
 
     def __getstate__(self) -> dict[str, Any]:
-        # Of the arrays only those that took long to make. The words are the store's.
+        # Without what is quick to compute again. The words come from the store.
         made = self.buckets.order, self.buckets.offsets
         left_out = {"members", "starts"}
         return {k: v for k, v in vars(self).items() if k not in left_out} | {"buckets": made}

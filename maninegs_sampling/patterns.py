@@ -40,7 +40,7 @@ def frozen(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def check_bits(n_bits: object) -> int:
-    """Return the number of bits as an int, or raise unless distances over so many fit."""
+    """Return `n_bits` as an int, or raise unless it is a whole number in [1, 65535]."""
     number = check_count("n_bits", n_bits, at_least=1)
     if number > LARGEST_BITS:
         raise InvalidValueError(f"a store has at most {LARGEST_BITS} bits (traits); got {number}")
@@ -48,15 +48,15 @@ def check_bits(n_bits: object) -> int:
 
 
 def check_instances(n: int) -> None:
-    """Raise if there are more instances than an int32 can number."""
+    """Raise if there are more instances than int32 can number."""
     if n > LARGEST_STORE:
         raise InvalidValueError(f"a store has at most {LARGEST_STORE} instances; got {n}")
 
 
 def check_names(names: object, n_bits: int) -> tuple[str, ...] | None:
-    """Return the names of bits as texts, or raise unless there is one for each.
+    """Return the names of the bits as text, or raise unless there is one for each bit.
 
-    Whole numbers become texts: they name the columns of a data frame made without names.
+    Whole numbers become text: they label the columns of a data frame made without names.
     """
     if names is None:
         return None

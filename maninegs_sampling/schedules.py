@@ -3,8 +3,8 @@
 The step is the global batch number, epoch * batches_per_epoch + k. Any callable from an int to a
 finite float is a schedule too, as long as it always answers the same step with the same value.
 
-A schedule's numbers may be of any kind, also of numpy's or torch's, and are kept as Python's own:
-two schedules with equal numbers are equal, and have one repr.
+A schedule accepts Python, numpy and torch numbers and stores them as float and int, so that two
+schedules with equal numbers are equal and have the same repr.
 """
 
 import math

@@ -9,10 +9,10 @@
                   each as {"name", "dtype", "shape"}
     ...           the arrays in C order, each at the next multiple of 64 bytes, zeros between
 
-All numbers are little-endian. The header may hold lone surrogates, encoded as UTF-8 would encode
-them. A file is written beside its destination, flushed to disk and renamed over it. Loading
-executes nothing. It reads the prefix and the header first, and the rest when the sizes that they
-state are those of the file: it never allocates more than the file has.
+All numbers are little-endian. Lone surrogates in the header are encoded like other characters. A
+file is written beside its destination, flushed to disk and renamed over it. Loading executes
+nothing. It reads the prefix and the header first, compares the sizes that they state with the size
+of the file, and only then reads the arrays.
 """
 
 import errno
@@ -30,7 +30,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from maninegs_sampling.errors import InvalidValueError, StorageError
+from maninegs_sampling.errors import InvalidTypeError, InvalidValueError, StorageError
 
 MAGIC = b"MANINEGS"
 VERSION = 1
@@ -44,6 +44,16 @@ def damaged(path: str | Path, problem: str) -> StorageError:
     return StorageError(f"{path} is damaged: {problem}")
 
 
+def _as_path(path: str | Path) -> Path:
+    try:
+        made = Path(path)
+    except TypeError:
+        raise InvalidTypeError(f"path must be a text or a Path; got {path!r}") from None
+    if "\0" in str(made):
+        raise InvalidValueError(f"path must not contain a null character; got {path!r}")
+    return made
+
+
 def _padding(offset: int) -> int:
     return -offset % _ALIGNMENT
 
@@ -51,15 +61,16 @@ def _padding(offset: int) -> int:
 def write_atomically(path: str | Path, chunks: list[bytes]) -> None:
     """Write `chunks` to a temporary file, flush it and rename it over the file at `path`.
 
-    Symbolic links stay, and the file that they lead to is replaced. A replaced file keeps its
-    permissions; a new one has those that the process gives to new files.
+    A symbolic link stays, and its target is replaced. A replaced file keeps its permissions; a new
+    file gets the permissions that the umask allows.
 
     Raises:
-        InvalidValueError: there is something at `path` that is not a regular file.
+        InvalidValueError: `path` exists and is not a regular file.
         OSError: the folder does not exist, or the file cannot be written.
     """
+    path = _as_path(path)
     mode = _mode_to_keep(path)
-    # Beside the file itself, not beside a link to it: only there can it be renamed over the file.
+    # The temporary file must be in the folder of the target: a link may lead to another disk.
     target = Path(os.path.realpath(path))
     if not os.path.lexists(target.parent):
         raise FileNotFoundError(errno.ENOENT, "There is no such folder", str(target.parent))
@@ -74,25 +85,25 @@ def write_atomically(path: str | Path, chunks: list[bytes]) -> None:
             file.flush()
             os.fsync(file.fileno())
         if mode is not None:
-            os.chmod(temporary, mode)  # what the umask took away when it was created
+            os.chmod(temporary, mode)  # restores what the umask removed
         os.replace(temporary, target)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
 
 
-def _mode_to_keep(path: str | Path) -> int | None:
+def _mode_to_keep(path: Path) -> int | None:
     """Return the permissions of the regular file at `path`, or None if there is nothing."""
     try:
         mode = os.stat(path).st_mode
     except FileNotFoundError:
         return None
     if not stat.S_ISREG(mode):
-        raise InvalidValueError(f"{path} is not a regular file, and will not be replaced by one")
+        raise InvalidValueError(f"{path} is not a regular file; only regular files are replaced")
     return stat.S_IMODE(mode)
 
 
-def save(path: Path, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
+def save(path: str | Path, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
     """Write `arrays` and the JSON values of `header` to `path`."""
     little = {
         name: np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
@@ -102,7 +113,7 @@ def save(path: Path, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any
         {"name": name, "dtype": array.dtype.name, "shape": list(array.shape)}
         for name, array in little.items()
     ]
-    # Not escaped: two escaped surrogates that stand side by side would be read as one character.
+    # Not escaped: JSON reads two escaped surrogates in a row as one character.
     text = json.dumps({**header, "arrays": listing}, ensure_ascii=False)
     header_bytes = text.encode("utf-8", "surrogatepass")
     chunks = [header_bytes]
@@ -182,7 +193,7 @@ def _find_arrays(
 
 
 def load(
-    path: Path, expected: Mapping[str, tuple[DTypeLike, int]], *, mmap: bool
+    path: str | Path, expected: Mapping[str, tuple[DTypeLike, int]], *, mmap: bool
 ) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """Return the header and the arrays saved at `path`.
 
@@ -194,6 +205,7 @@ def load(
         StorageError: the file is not what `save` writes, or its arrays are not the expected ones.
         OSError: it cannot be opened.
     """
+    path = _as_path(path)
     if not stat.S_ISREG(path.stat().st_mode):
         raise StorageError(f"{path} is not a regular file")
     with path.open("rb") as file:

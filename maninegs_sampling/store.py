@@ -1,7 +1,7 @@
 """ManifestationStore: manifestations packed into 64-bit words, one row per distinct pattern."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,13 +60,13 @@ class ManifestationStore:
             words: (U, W) uint64, distinct, with every bit from `n_bits` on zero.
             pattern_of: (N,) integers in [0, U); every pattern has an instance.
             n_bits: B, from 1 to 65,535.
-            bit_names: B texts; whole numbers become texts.
+            bit_names: B texts or whole numbers, which become text.
 
-        The arrays are copied, except maps of a file that are read-only.
+        The arrays are copied, except read-only maps of a file.
 
         Raises:
             InvalidValueError: arrays that contradict each other or `n_bits`.
-            InvalidTypeError: arrays of another dtype, or names that are no texts.
+            InvalidTypeError: arrays of another dtype, or names that are not text.
         """
         n_bits = check_bits(n_bits)
         words, pattern_of = as_array("words", words), as_array("pattern_of", pattern_of)
@@ -100,8 +100,8 @@ class ManifestationStore:
         return store
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Not the attributes: unpickled arrays are writable, and what is computed is computed again.
-        # A map of a file becomes an array, for the file may be gone where the pickle is read.
+        # Through `_of`, because unpickled arrays are writable, and without the cached values. A map
+        # of a file becomes an array, because the file may not exist where the pickle is read.
         words, pattern_of = self.words.view(np.ndarray), self.pattern_of.view(np.ndarray)
         return type(self)._of, (words, pattern_of, self.n_bits, self.bit_names)
 
@@ -115,13 +115,13 @@ class ManifestationStore:
             bits: (N, B), bool, or integers or floats that are exactly 0 or 1; an array, a nested
                 list, a torch tensor (dense or sparse, of any dtype and device), a scipy sparse
                 matrix or a data frame of numbers. B is at most 65,535.
-            bit_names: B texts, used in reports only. Whole numbers, such as the columns of a data
-                frame without names, become texts.
+            bit_names: B texts, used in reports only. Whole numbers, such as the column labels of a
+                data frame made without names, become text.
 
         Raises:
             InvalidValueError: not a matrix, empty, too large, or a value other than 0 and 1 (also
                 a missing one); the message names its row and column.
-            InvalidTypeError: values that are neither bool nor numbers, or names that are no texts.
+            InvalidTypeError: values that are neither bool nor numbers, or names that are not text.
         """
         binary = as_binary(bits)
         check_instances(len(binary))
@@ -215,7 +215,7 @@ class ManifestationStore:
     def save(self, path: str | Path) -> None:
         """Write the store to `path`; an older file there stays good until the new one is whole."""
         header = {"n_bits": self.n_bits, "bit_names": self.bit_names}
-        storage.save(Path(path), header, {"words": self.words, "pattern_of": self.pattern_of})
+        storage.save(path, header, {"words": self.words, "pattern_of": self.pattern_of})
 
     @classmethod
     def load(cls, path: str | Path, *, mmap: bool = False) -> "ManifestationStore":
@@ -230,11 +230,11 @@ class ManifestationStore:
                 written, or holding arrays that no store has. Nothing in the file is executed.
         """
         header, arrays = storage.load(
-            Path(path), {"words": (np.uint64, 2), "pattern_of": (np.int32, 1)}, mmap=mmap
+            path, {"words": (np.uint64, 2), "pattern_of": (np.int32, 1)}, mmap=mmap
         )
         words, pattern_of = arrays["words"], arrays["pattern_of"]
         names = header.get("bit_names")
-        # `save` writes texts; the numbers that a store takes for texts would not be what it wrote.
+        # `save` writes text only, although a store accepts whole numbers as names.
         if names is not None and not (
             isinstance(names, list) and all(isinstance(name, str) for name in names)
         ):
@@ -269,6 +269,8 @@ def concat(stores: Sequence[ManifestationStore]) -> ManifestationStore:
         >>> concat([first, first.subset([0])])
         ManifestationStore(3 instances, 2 bits, 2 patterns)
     """
+    if not isinstance(stores, Iterable):
+        raise InvalidTypeError(f"stores must be a sequence of stores; got {stores!r}")
     stores = list(stores)
     if not stores:
         raise InvalidValueError("concat needs at least one store")
@@ -297,7 +299,7 @@ def concat(stores: Sequence[ManifestationStore]) -> ManifestationStore:
 
 
 def _own(array: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
-    """Return a copy of `array` that only the store holds, or itself if it is a read-only map."""
+    """Return a copy of `array`, or a view of it if it is a read-only map."""
     is_map = isinstance(array, np.memmap) and array.mode == "r"
     if is_map and array.dtype == dtype and array.flags.c_contiguous:
         return array.view()

@@ -119,6 +119,7 @@ def test_every_kind_of_matrix(convert):
         ([[torch.zeros(1, requires_grad=True)]], InvalidTypeError, "torch.stack"),
         (list(torch.zeros(2, 2, dtype=torch.bfloat16)), InvalidTypeError, "torch.stack"),
         (np.ma.array([[0, 1], [1, 0]], mask=[[0, 0], [0, 1]]), InvalidValueError, r"row 1, column 1 is missing \(masked\)"),
+        ([[1, 1], np.ma.array([0, 1], mask=[0, 1])], InvalidValueError, r"row 1, column 1 is missing \(masked\)"),
         (np.array([[0, None]]), InvalidValueError, r"row 0, column 1 is missing \(None\)"),
         (np.array([[0, "1"]], object), InvalidTypeError, "row 0, column 1 is '1'"),
         (np.array([[0, 1j]], object), InvalidTypeError, "row 0, column 1 is 1j"),

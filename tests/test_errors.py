@@ -19,6 +19,7 @@ NOT_A_NUMBER = [
     None, True, "3", b"3", 1j, [3], {3}, object(), np.True_, np.str_("3"), np.array("3"),
     np.array(True), np.array([1, 2]), np.array([]), torch.tensor(True), torch.tensor([1, 2]),
     torch.tensor(1j), torch.zeros((), device="meta"), np.datetime64("2020"),
+    np.ma.masked, np.ma.array(3, mask=True),
 ]  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from maninegs_sampling import CBIS_DDSM, ManifestationStore, storage
-from maninegs_sampling.errors import InvalidValueError, StorageError
+from maninegs_sampling.errors import InvalidTypeError, InvalidValueError, StorageError
 from tests.conftest import random_store, signed
 
 posix = pytest.mark.skipif(
@@ -281,3 +281,18 @@ def test_names_as_long_as_a_folder_takes(tmp_path):
     path = tmp_path / ("n" * 255)
     storage.write_atomically(path, [b"new"])
     assert path.read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("path", [3, None, b"a", ["a"]])
+def test_what_is_no_path(path):
+    for use in (random_store(3, 3).save, ManifestationStore.load):
+        with pytest.raises(InvalidTypeError, match="path must be a text or a Path; got "):
+            use(path)
+
+
+def test_a_path_that_no_system_takes():
+    for use in (random_store(3, 3).save, ManifestationStore.load):
+        with pytest.raises(
+            InvalidValueError, match=r"path must not contain a null character; got 'a\\x00b'"
+        ):
+            use("a\0b")

@@ -292,6 +292,10 @@ def test_stores_follow_torchs_own_wrappers():
         ([0, 9], InvalidValueError, r"in \[0, 9\); indices\[1\] is 9"),
         ([0, -1], InvalidValueError, r"indices\[1\] is -1"),
         ([0.0], InvalidTypeError, "whole numbers; got float64"),
+        ([[0], [0, 1]], InvalidValueError, "indices must be a rectangular array"),
+        (torch.zeros(2, dtype=torch.bfloat16), InvalidTypeError, "whole numbers; got float32"),
+        (torch.zeros(2, device="meta"), InvalidTypeError, "meta device"),
+        (np.ma.array([0, 1], mask=[0, 1]), InvalidValueError, r"row 1 is missing \(masked\)"),
         ([True] * 9, InvalidTypeError, "whole numbers; got bool"),
     ],
 )
@@ -304,6 +308,8 @@ def test_indices_that_name_no_subset(indices, error, message):
     ("stores", "error", "message"),
     [
         ([], InvalidValueError, "at least one store"),
+        (None, InvalidTypeError, "stores must be a sequence of stores; got None"),
+        (random_store(3, 4), InvalidTypeError, r"sequence of stores; got ManifestationStore\(3"),
         ([random_store(3, 4), random_store(3, 5)], InvalidValueError, r"stores\[1\] 5"),
         ([random_store(3, 4), [[1, 0]]], InvalidTypeError, r"stores\[1\] must be"),
         (
