@@ -47,14 +47,18 @@ def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
 
 
 def _plain(value: object) -> object:
-    """Return the Python number of a numpy scalar, or of an array or a tensor of one number."""
-    # The number under a mask is not a value.
-    if math.prod(getattr(value, "shape", (2,))) != 1 or np.ma.is_masked(value):
+    """Return the Python number of a numpy scalar, or of an array or a tensor of one number.
+
+    None stands for a number that is missing: masked, or on the meta device.
+    """
+    if math.prod(getattr(value, "shape", (2,))) != 1:
         return value
+    if np.ma.is_masked(value):
+        return None
     try:
         return value.item()  # type: ignore[attr-defined]
-    except (AttributeError, RuntimeError):  # a tensor on the meta device has no value
-        return value
+    except (AttributeError, RuntimeError):
+        return None
 
 
 def check_whole(name: str, value: object) -> int:
@@ -64,7 +68,7 @@ def check_whole(name: str, value: object) -> int:
         if isinstance(plain, bool):
             raise TypeError
         return operator.index(plain)  # type: ignore[arg-type]
-    except (TypeError, RuntimeError):
+    except TypeError:
         raise InvalidTypeError(f"{name} must be a whole number; got {value!r}") from None
 
 
