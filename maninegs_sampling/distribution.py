@@ -12,28 +12,31 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import log_ndtr
 
-from maninegs_sampling.errors import InvalidTypeError, InvalidValueError, check_count
+from maninegs_sampling.errors import (
+    InvalidValueError,
+    check_count,
+    check_number,
+)
 
 # Within these the log-differences below keep at least nine digits. Outside them the law is a
 # single distance (small sigma) or uniform (large sigma) anyway.
 SMALLEST_SIGMA, LARGEST_SIGMA = 1e-6, 1e6
 LARGEST_MU = 1e6
+# No store has distances beyond 65,535; a law takes 8 bytes for each distance.
+LARGEST_HIGH = 1_000_000
 
 
-def check_mu(mu: ArrayLike) -> NDArray[np.float64]:
-    """Return `mu` as float64, or raise unless every value lies in [-1e6, 1e6]."""
-    values = np.asarray(mu, dtype=np.float64)
-    if not np.all(np.abs(values) <= LARGEST_MU):
-        wrong = values[~(np.abs(values) <= LARGEST_MU)].flat[0]
-        raise InvalidValueError(f"mu must be finite and within +-{LARGEST_MU:g}; got {wrong!r}")
-    return values
+def check_mean(name: str, value: object) -> float:
+    """Return `value` as a float, or raise unless it is a number in [-1e6, 1e6]."""
+    number = check_number(name, value)
+    if abs(number) > LARGEST_MU:
+        raise InvalidValueError(f"{name} must be finite and within +-{LARGEST_MU:g}; got {value!r}")
+    return number
 
 
 def check_sigma(sigma: object) -> float:
-    """Return `sigma` as a float, or raise unless it lies in [1e-6, 1e6]."""
-    if isinstance(sigma, bool) or not isinstance(sigma, (int, float, np.number)):
-        raise InvalidTypeError(f"sigma must be a number; got {sigma!r}")
-    value = float(sigma)
+    """Return `sigma` as a float, or raise unless it is a number in [1e-6, 1e6]."""
+    value = check_number("sigma", sigma)
     if not (SMALLEST_SIGMA <= value <= LARGEST_SIGMA):
         raise InvalidValueError(
             f"sigma must be positive, between {SMALLEST_SIGMA:g} and {LARGEST_SIGMA:g}; "
@@ -86,10 +89,14 @@ class TruncatedGaussian:
         mu: mean before truncation, in units of Hamming distance; may lie far outside the support.
         sigma: standard deviation before truncation, positive.
         low: smallest distance, at least 1: the anchor's own pattern is never a negative.
-        high: largest distance. Both defaults are the paper's.
+        high: largest distance, at most 1,000,000. Both defaults are the paper's.
+
+    Numbers of any kind are accepted and stored as float (mu, sigma) and int (low, high).
 
     Raises:
-        InvalidValueError: sigma not positive, low below 1, low above high, mu not finite.
+        InvalidValueError: sigma outside [1e-6, 1e6], mu outside [-1e6, 1e6], low below 1, high
+            above 1,000,000, low above high.
+        InvalidTypeError: mu or sigma is not a number; low or high is not a whole number.
 
     Example:
         >>> gauss = TruncatedGaussian(mu=0, sigma=3)
@@ -105,10 +112,14 @@ class TruncatedGaussian:
     high: int = 18
 
     def __post_init__(self) -> None:
-        check_mu(self.mu)
-        check_sigma(self.sigma)
-        check_count("low", self.low, at_least=1)
-        check_count("high", self.high, at_least=1)
+        checked = {
+            "mu": check_mean("mu", self.mu),
+            "sigma": check_sigma(self.sigma),
+            "low": check_count("low", self.low, at_least=1, at_most=LARGEST_HIGH),
+            "high": check_count("high", self.high, at_least=1, at_most=LARGEST_HIGH),
+        }
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
         if self.low > self.high:
             raise InvalidValueError(
                 f"low must not exceed high; got low={self.low}, high={self.high}"
@@ -125,11 +136,22 @@ class TruncatedGaussian:
     def sample(self, size: int | tuple[int, ...], rng: np.random.Generator) -> NDArray[np.int64]:
         """Return int64 distances of shape `size`, drawn with `rng`.
 
+        Raises:
+            InvalidValueError: a negative size.
+            InvalidTypeError: a size that is not a whole number, or `rng` not numpy's Generator.
+
         Example:
             >>> gauss = TruncatedGaussian(mu=4, sigma=0.01)
             >>> gauss.sample(3, np.random.default_rng(0)).tolist()
             [4, 4, 4]
         """
+        sizes = size if isinstance(size, (tuple, list)) else (size,)
+        shape = tuple(check_count("size", n, at_least=0) for n in sizes)
+        if not isinstance(rng, np.random.Generator):
+            raise InvalidTypeError(
+                "rng must be a numpy.random.Generator, such as numpy.random.default_rng(seed); "
+                f"got {rng!r}"
+            )
         cumulative = np.cumsum(self.pmf())
-        uniform = rng.random(size) * cumulative[-1]
+        uniform = rng.random(shape) * cumulative[-1]
         return np.asarray(np.searchsorted(cumulative, uniform, side="right"), dtype=np.int64)

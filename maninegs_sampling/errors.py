@@ -1,6 +1,10 @@
 """The errors this package raises: each a `ManiNegError` and also the fitting builtin error."""
 
+import math
+import numbers
 import operator
+
+import numpy as np
 
 
 class ManiNegError(Exception):
@@ -41,19 +45,56 @@ class MissingExtraError(ManiNegError, ImportError):
 
 def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
     """Raise `InvalidValueError` unless `value` is one of `choices`."""
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         listed = ", ".join(repr(choice) for choice in choices)
         raise InvalidValueError(f"{name} must be one of {listed}; got {value!r}")
 
 
-def check_count(name: str, value: object, *, at_least: int) -> int:
-    """Return `value` as an int, or raise if it is not a whole number of at least `at_least`."""
+def _plain(value: object) -> object:
+    """Return the Python number of a numpy scalar, or of an array or a tensor of one number.
+
+    None stands for a number that is missing: masked, or on the meta device.
+    """
+    if math.prod(getattr(value, "shape", (2,))) != 1:
+        return value
+    if np.ma.is_masked(value):
+        return None
     try:
-        number = operator.index(value)  # type: ignore[arg-type]
+        return value.item()  # type: ignore[attr-defined]
+    except (AttributeError, RuntimeError):
+        return None
+
+
+def check_whole(name: str, value: object) -> int:
+    """Return `value` as an int, or raise `InvalidTypeError` if it is not a whole number."""
+    plain = _plain(value)
+    try:
+        if isinstance(plain, bool):
+            raise TypeError
+        return operator.index(plain)  # type: ignore[arg-type]
     except TypeError:
-        number = None
-    if number is None or isinstance(value, bool):
-        raise InvalidTypeError(f"{name} must be a whole number; got {value!r:.200}")
+        raise InvalidTypeError(f"{name} must be a whole number; got {value!r:.200}") from None
+
+
+def check_count(name: str, value: object, *, at_least: int, at_most: int | None = None) -> int:
+    """Return `value` as an int, or raise if it is not a whole number within the bounds."""
+    number = check_whole(name, value)
     if number < at_least:
         raise InvalidValueError(f"{name} must be at least {at_least}; got {number}")
+    if at_most is not None and number > at_most:
+        raise InvalidValueError(f"{name} must be at most {at_most}; got {number}")
+    return number
+
+
+def check_number(name: str, value: object) -> float:
+    """Return `value` as a float, or raise if it is not a finite real number."""
+    plain = _plain(value)
+    if isinstance(plain, bool) or not isinstance(plain, numbers.Real):
+        raise InvalidTypeError(f"{name} must be a number; got {value!r:.200}")
+    try:
+        number = float(plain)
+    except OverflowError:  # a Python int beyond the floats
+        number = math.inf
+    if not math.isfinite(number):
+        raise InvalidValueError(f"{name} must be finite; got {value!r:.200}")
     return number

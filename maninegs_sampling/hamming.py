@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from maninegs_sampling import _kernels
 from maninegs_sampling.errors import InvalidTypeError, InvalidValueError
+from maninegs_sampling.patterns import frozen
 from maninegs_sampling.store import ManifestationStore, check_store
 
 
@@ -20,8 +21,12 @@ def distance_dtype(n_bits: int) -> np.dtype[Any]:
 
 
 def transposed(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Return (U, W) words as contiguous (W, U), the layout of the kernels."""
-    return np.ascontiguousarray(words.T)
+    """Return (U, W) words as contiguous (W, U), the layout of the kernels, not writable.
+
+    The result may share memory with `words`. It is always read-only, because numba compiles a
+    kernel once more for writable arrays.
+    """
+    return frozen(np.ascontiguousarray(words.T))
 
 
 def _threads() -> int:

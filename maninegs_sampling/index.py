@@ -8,19 +8,21 @@ buckets in the same order, and so the same batches.
 
 import re
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from maninegs_sampling import _kernels
 from maninegs_sampling._draw import Buckets
-from maninegs_sampling.errors import InvalidTypeError, InvalidValueError, check_choice
+from maninegs_sampling.errors import InvalidTypeError, InvalidValueError, check_choice, check_whole
 from maninegs_sampling.hamming import (
     distance_dtype,
     pattern_distances,
     run_on_threads,
     transposed,
 )
+from maninegs_sampling.patterns import frozen
 from maninegs_sampling.store import ManifestationStore, check_store
 
 _UNITS = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3, "T": 1000**4}
@@ -33,6 +35,10 @@ _SLAB_ROWS = 64
 def parse_size(limit: int | str) -> int:
     """Return a number of bytes from an int or a text such as "512MiB" or "2GB".
 
+    Raises:
+        InvalidValueError: another text, a negative number, or 2**63 bytes and more.
+        InvalidTypeError: neither a whole number nor a text.
+
     Example:
         >>> parse_size("1GiB"), parse_size("1.5 kB"), parse_size(0)
         (1073741824, 1500, 0)
@@ -44,12 +50,19 @@ def parse_size(limit: int | str) -> int:
             raise InvalidValueError(
                 f'memory_limit must be bytes or a size such as "512MiB" or "2GB"; got {limit!r}'
             )
-        return int(float(match[1]) * _UNITS[unit])
-    if isinstance(limit, bool) or not isinstance(limit, (int, np.integer)):
-        raise InvalidTypeError(f"memory_limit must be an int or a text; got {limit!r}")
-    if limit < 0:
+        number = float(match[1]) * _UNITS[unit]
+    else:
+        try:
+            number = check_whole("memory_limit", limit)
+        except InvalidTypeError:
+            raise InvalidTypeError(
+                f"memory_limit must be a whole number or a text; got {limit!r}"
+            ) from None
+    if number < 0:
         raise InvalidValueError(f"memory_limit must not be negative; got {limit}")
-    return int(limit)
+    if number >= 2**63:
+        raise InvalidValueError(f"memory_limit must be below 2**63 bytes; got {limit!r}")
+    return int(number)
 
 
 class DistanceBucketIndex:
@@ -94,20 +107,18 @@ class DistanceBucketIndex:
         self.nbytes = nbytes if self.precomputed else 0
 
         n_rows = patterns if self.precomputed else 0
-        self.buckets = Buckets(
-            words=transposed(store.words),
-            order=np.empty((n_rows, length), id_dtype),
-            offsets=np.empty((n_rows, distances + 1), np.int32),
-        )
+        words = transposed(store.words)
+        order = np.empty((n_rows, length), id_dtype)
+        offsets = np.empty((n_rows, distances + 1), np.int32)
         if rows == "instances":
             members, starts, counts = self.members, self.starts, store.counts
         else:
-            members = starts = np.arange(patterns, dtype=np.int32)
-            counts = np.ones(patterns, np.int32)
+            members = starts = frozen(np.arange(patterns, dtype=np.int32))
+            counts = frozen(np.ones(patterns, np.int32))
 
         def sort(begin: int, end: int) -> None:
             _kernels.sort_rows(
-                self.buckets.words,
+                words,
                 members,
                 starts,
                 counts,
@@ -115,21 +126,34 @@ class DistanceBucketIndex:
                 end,
                 np.empty(patterns, distance_dtype(store.n_bits)),
                 np.empty((4, distances), np.int64),
-                self.buckets.order,
-                self.buckets.offsets,
+                order,
+                offsets,
             )
 
         run_on_threads(sort, [*range(0, n_rows, _SLAB_ROWS), n_rows])
+        self.buckets = Buckets(words, frozen(order), frozen(offsets))
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Without what is quick to compute again. The words come from the store.
+        made = self.buckets.order, self.buckets.offsets
+        left_out = {"members", "starts"}
+        return {k: v for k, v in vars(self).items() if k not in left_out} | {"buckets": made}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        order, offsets = state["buckets"]
+        # Unpickled arrays are writable.
+        self.buckets = Buckets(transposed(self.store.words), frozen(order), frozen(offsets))
 
     @cached_property
     def members(self) -> NDArray[np.int32]:
         """(N,) the instances grouped by pattern, ascending within one."""
-        return np.argsort(self.store.pattern_of, kind="stable").astype(np.int32)
+        return frozen(np.argsort(self.store.pattern_of, kind="stable").astype(np.int32))
 
     @cached_property
     def starts(self) -> NDArray[np.int32]:
         """(U,) the first place of each pattern in `members`."""
-        return (np.cumsum(self.store.counts) - self.store.counts).astype(np.int32)
+        return frozen((np.cumsum(self.store.counts) - self.store.counts).astype(np.int32))
 
     @property
     def largest_distance(self) -> int:
@@ -143,8 +167,10 @@ class DistanceBucketIndex:
 
         Raises:
             InvalidValueError: no such instance.
+            InvalidTypeError: not a whole number.
         """
-        distances = pattern_distances(self.store, self._pattern(instance))
+        pattern = self.store.pattern_of[self._check_instance(instance)]
+        distances = pattern_distances(self.store, int(pattern))
         weights = np.bincount(distances, self.store.counts, minlength=self.store.n_bits + 1)
         weights[0] -= 1
         return weights.astype(np.int64)
@@ -154,12 +180,13 @@ class DistanceBucketIndex:
 
         Raises:
             InvalidValueError: no such instance, or a distance outside [0, B].
+            InvalidTypeError: not whole numbers.
         """
-        pattern = self._pattern(instance)
+        instance = self._check_instance(instance)
+        pattern = int(self.store.pattern_of[instance])
+        distance = check_whole("distance", distance)
         if not 0 <= distance <= self.store.n_bits:
-            raise InvalidValueError(
-                f"distance must be in [0, {self.store.n_bits}]; got {distance!r}"
-            )
+            raise InvalidValueError(f"distance must be in [0, {self.store.n_bits}]; got {distance}")
         if self.precomputed:
             begin, end = self.buckets.offsets[pattern, distance : distance + 2]
             items = self.buckets.order[pattern, begin:end]
@@ -174,12 +201,13 @@ class DistanceBucketIndex:
         others: NDArray[np.int64] = instances[instances != instance]
         return others
 
-    def _pattern(self, instance: int) -> int:
-        if not 0 <= instance < self.store.n_instances:
+    def _check_instance(self, instance: object) -> int:
+        number = check_whole("instance", instance)
+        if not 0 <= number < self.store.n_instances:
             raise InvalidValueError(
-                f"instance must be in [0, {self.store.n_instances}); got {instance!r}"
+                f"instance must be in [0, {self.store.n_instances}); got {number}"
             )
-        return int(self.store.pattern_of[instance])
+        return number
 
     def __repr__(self) -> str:
         how = f"precomputed, {self.nbytes:,} bytes" if self.precomputed else "scanned"

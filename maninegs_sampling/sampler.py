@@ -14,7 +14,7 @@ from torch.utils.data.distributed import DistributedSampler
 
 from maninegs_sampling import randomness, state, wrapping
 from maninegs_sampling._draw import Population, Rules, Scratch, draw_batches, new_scratch
-from maninegs_sampling.distribution import check_mu, check_sigma, log_masses
+from maninegs_sampling.distribution import check_mean, check_sigma, log_masses
 from maninegs_sampling.errors import (
     ImmutableError,
     InvalidTypeError,
@@ -407,14 +407,7 @@ class ManiNegBatchSampler(BatchSampler):
 
     def _mu_at(self, step: int) -> float:
         """Return mu at a step, or raise if the schedule returns no number that can be used."""
-        value = self.mu(step)
-        if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
-            value = value.item()  # numpy's and torch's numbers
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise InvalidTypeError(
-                f"mu must be a number at each step; at step {step} it is {value!r:.200}"
-            )
-        return float(check_mu(value))
+        return check_mean(f"mu at step {step}", self.mu(step))
 
     def _edges(self, end: int) -> NDArray[np.float64]:
         """Return the edges between the distances `low` to `end`, the last up to `high` included.

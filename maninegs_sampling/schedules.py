@@ -2,20 +2,24 @@
 
 The step is the global batch number, epoch * batches_per_epoch + k. Any callable from an int to a
 finite float is a schedule too, as long as it always answers the same step with the same value.
+
+A schedule accepts Python, numpy and torch numbers and stores them as float and int, so that two
+schedules with equal numbers are equal and have the same repr.
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from maninegs_sampling.errors import InvalidTypeError, InvalidValueError, check_count
+from maninegs_sampling.distribution import check_mean
+from maninegs_sampling.errors import (
+    InvalidTypeError,
+    InvalidValueError,
+    check_count,
+    check_number,
+)
 
 Schedule = Callable[[int], float]
-
-
-def _check_finite(name: str, value: float) -> None:
-    if not math.isfinite(value):
-        raise InvalidValueError(f"{name} must be finite; got {value!r}")
 
 
 @dataclass(frozen=True)
@@ -30,11 +34,11 @@ class Constant:
     value: float
 
     def __post_init__(self) -> None:
-        _check_finite("value", self.value)
+        object.__setattr__(self, "value", check_mean("value", self.value))
 
     def __call__(self, step: int) -> float:
         """Return mu at `step`."""
-        return float(self.value)
+        return self.value
 
 
 @dataclass(frozen=True)
@@ -46,9 +50,9 @@ class _Annealing:
     steps: int
 
     def __post_init__(self) -> None:
-        _check_finite("start", self.start)
-        _check_finite("end", self.end)
-        check_count("steps", self.steps, at_least=1)
+        object.__setattr__(self, "start", check_mean("start", self.start))
+        object.__setattr__(self, "end", check_mean("end", self.end))
+        object.__setattr__(self, "steps", check_count("steps", self.steps, at_least=1))
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ class LinearAnnealing(_Annealing):
 
     def __call__(self, step: int) -> float:
         """Return mu at `step`."""
-        done = min(step / self.steps, 1.0)
+        done = min(int(step) / self.steps, 1.0)
         return self.start + (self.end - self.start) * done
 
 
@@ -81,7 +85,7 @@ class CosineAnnealing(_Annealing):
 
     def __call__(self, step: int) -> float:
         """Return mu at `step`."""
-        done = min(step / self.steps, 1.0)
+        done = min(int(step) / self.steps, 1.0)
         return self.end + (self.start - self.end) * (1.0 + math.cos(math.pi * done)) / 2.0
 
 
@@ -100,14 +104,16 @@ class ExponentialAnnealing:
     half_life: float
 
     def __post_init__(self) -> None:
-        _check_finite("start", self.start)
-        _check_finite("end", self.end)
-        if not (math.isfinite(self.half_life) and self.half_life > 0):
+        object.__setattr__(self, "start", check_mean("start", self.start))
+        object.__setattr__(self, "end", check_mean("end", self.end))
+        half_life = check_number("half_life", self.half_life)
+        if half_life <= 0:
             raise InvalidValueError(f"half_life must be positive; got {self.half_life!r}")
+        object.__setattr__(self, "half_life", half_life)
 
     def __call__(self, step: int) -> float:
         """Return mu at `step`."""
-        gap: float = 0.5 ** (step / self.half_life)
+        gap: float = 0.5 ** (int(step) / self.half_life)
         return self.end + (self.start - self.end) * gap
 
 
@@ -129,19 +135,20 @@ class StepwiseAnnealing:
     def __post_init__(self) -> None:
         if not callable(self.schedule):
             raise InvalidTypeError(f"schedule must be callable; got {self.schedule!r}")
-        check_count("every", self.every, at_least=1)
+        object.__setattr__(self, "every", check_count("every", self.every, at_least=1))
 
     def __call__(self, step: int) -> float:
         """Return mu at `step`."""
-        return float(self.schedule(step // self.every * self.every))
+        return float(self.schedule(int(step) // self.every * self.every))
 
 
 def as_schedule(mu: float | Schedule) -> Schedule:
     """Return `mu` itself if it is a schedule, or the constant schedule of a number."""
     if callable(mu):
         return mu
-    if isinstance(mu, bool) or not isinstance(mu, (int, float)):
+    try:
+        return Constant(check_mean("mu", mu))
+    except InvalidTypeError:
         raise InvalidTypeError(
             f"mu must be a number or a callable from the step to a number; got {mu!r}"
-        )
-    return Constant(float(mu))
+        ) from None

@@ -1,85 +1,30 @@
 """ManifestationStore: manifestations packed into 64-bit words, one row per distinct pattern."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from maninegs_sampling import storage
+from maninegs_sampling.dense import as_array, as_binary
 from maninegs_sampling.errors import InvalidTypeError, InvalidValueError
+from maninegs_sampling.patterns import (
+    check_arrays,
+    check_bits,
+    check_instances,
+    check_names,
+    deduplicate,
+    frozen,
+    pack,
+)
 
 if TYPE_CHECKING:
     from maninegs_sampling.schema import Schema
-
-# Instances and patterns are numbered with int32.
-LARGEST_STORE = 2**31 - 1
-
-
-def _as_binary(bits: ArrayLike | torch.Tensor) -> NDArray[np.bool_]:
-    """Check a dense matrix of traits and return it as bool."""
-    if isinstance(bits, torch.Tensor):
-        bits = bits.detach().cpu().numpy()
-    try:
-        array = np.asarray(bits)
-    except ValueError as error:
-        raise InvalidValueError(f"bits must be a rectangular matrix: {error}") from None
-    if array.ndim != 2:
-        raise InvalidValueError(
-            f"bits must be a matrix of shape (instances, traits); got {array.ndim} dimensions, "
-            f"shape {array.shape}"
-        )
-    if array.shape[0] == 0 or array.shape[1] == 0:
-        raise InvalidValueError(
-            f"a store needs at least one instance and one trait; got shape {array.shape}"
-        )
-    if array.shape[0] > LARGEST_STORE:
-        raise InvalidValueError(f"at most {LARGEST_STORE} instances fit; got {array.shape[0]}")
-    if array.dtype == np.bool_:
-        return array
-    if array.dtype.kind not in "iuf":
-        raise InvalidTypeError(
-            f"bits must be bool, integers or floats that are 0 or 1; got dtype {array.dtype}"
-        )
-    binary: NDArray[np.bool_] = array == 1
-    wrong = np.flatnonzero(~(binary | (array == 0)).all(axis=1))
-    if len(wrong) > 0:
-        row = int(wrong[0])
-        column = int(np.flatnonzero((array[row] != 0) & (array[row] != 1))[0])
-        value = array[row, column]
-        problem = "is missing (NaN)" if np.isnan(value) else f"is {value}"
-        raise InvalidValueError(
-            f"bits must be 0 or 1; row {row}, column {column} {problem} ({len(wrong)} such rows)"
-        )
-    return binary
-
-
-def _pack(bits: NDArray[np.bool_]) -> NDArray[np.uint64]:
-    """Pack (N, B) bool into (N, ceil(B / 64)) words: bit b is bit b % 64 of word b // 64."""
-    n, n_bits = bits.shape
-    words = np.zeros((n, -(-n_bits // 64) * 8), dtype=np.uint8)
-    words[:, : -(-n_bits // 8)] = np.packbits(bits, axis=1, bitorder="little")
-    return words.view("<u8").astype(np.uint64, copy=False)
-
-
-def _deduplicate(words: NDArray[np.uint64]) -> tuple[NDArray[np.uint64], NDArray[np.int32]]:
-    """Return the distinct rows, sorted with the last word first, and each row's place in them."""
-    order = np.lexsort(words.T)
-    ordered = words[order]
-    is_new = np.ones(len(words), dtype=np.bool_)
-    is_new[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
-    pattern_of = np.empty(len(words), dtype=np.int32)
-    pattern_of[order] = np.cumsum(is_new) - 1
-    return ordered[is_new], pattern_of
-
-
-def _frozen(array: NDArray[Any]) -> NDArray[Any]:
-    array.flags.writeable = False
-    return array
 
 
 class ManifestationStore:
@@ -105,17 +50,60 @@ class ManifestationStore:
     def __init__(
         self,
         words: NDArray[np.uint64],
-        pattern_of: NDArray[np.int32],
+        pattern_of: NDArray[np.integer[Any]],
         n_bits: int,
         bit_names: Sequence[str] | None = None,
     ) -> None:
-        """Take arrays that already keep this class's contract; `from_dense` makes them."""
-        if bit_names is not None and len(bit_names) != n_bits:
-            raise InvalidValueError(f"{len(bit_names)} bit_names were given for {n_bits} bits")
-        self.words = _frozen(words)
-        self.pattern_of = _frozen(pattern_of)
+        """Make a store of packed patterns; `from_dense` packs them.
+
+        Parameters:
+            words: (U, W) uint64, distinct, with every bit from `n_bits` on zero.
+            pattern_of: (N,) integers in [0, U); every pattern has an instance.
+            n_bits: B, from 1 to 65,535.
+            bit_names: B texts or whole numbers, which become text.
+
+        The arrays are copied, except read-only maps of a file.
+
+        Raises:
+            InvalidValueError: arrays that contradict each other or `n_bits`.
+            InvalidTypeError: arrays of another dtype, or names that are not text.
+        """
+        n_bits = check_bits(n_bits)
+        words, pattern_of = as_array("words", words), as_array("pattern_of", pattern_of)
+        check_arrays(words, pattern_of, n_bits)
+        own = _own(words, np.uint64), _own(pattern_of, np.int32)
+        self._take(*own, n_bits, check_names(bit_names, n_bits))
+
+    def _take(
+        self,
+        words: NDArray[np.uint64],
+        pattern_of: NDArray[np.int32],
+        n_bits: int,
+        bit_names: tuple[str, ...] | None,
+    ) -> None:
+        self.words = frozen(words)
+        self.pattern_of = frozen(pattern_of)
         self.n_bits = n_bits
-        self.bit_names = None if bit_names is None else tuple(bit_names)
+        self.bit_names = bit_names
+
+    @classmethod
+    def _of(
+        cls,
+        words: NDArray[np.uint64],
+        pattern_of: NDArray[np.int32],
+        n_bits: int,
+        bit_names: tuple[str, ...] | None,
+    ) -> "ManifestationStore":
+        """Return the store of arrays that keep the contract and that nobody else holds."""
+        store = cls.__new__(cls)
+        store._take(words, pattern_of, n_bits, bit_names)
+        return store
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Through `_of`, because unpickled arrays are writable, and without the cached values. A map
+        # of a file becomes an array, because the file may not exist where the pickle is read.
+        words, pattern_of = self.words.view(np.ndarray), self.pattern_of.view(np.ndarray)
+        return type(self)._of, (words, pattern_of, self.n_bits, self.bit_names)
 
     @classmethod
     def from_dense(
@@ -125,17 +113,21 @@ class ManifestationStore:
 
         Parameters:
             bits: (N, B), bool, or integers or floats that are exactly 0 or 1; an array, a nested
-                list or a torch tensor.
-            bit_names: B names, used in reports only.
+                list, a torch tensor (dense or sparse, of any dtype and device), a scipy sparse
+                matrix or a data frame of numbers. B is at most 65,535.
+            bit_names: B texts, used in reports only. Whole numbers, such as the column labels of a
+                data frame made without names, become text.
 
         Raises:
-            InvalidValueError: not a matrix, empty, or a value other than 0 and 1 (also NaN); the
-                message names its row and column.
-            InvalidTypeError: a dtype that is neither bool nor a number.
+            InvalidValueError: not a matrix, empty, too large, or a value other than 0 and 1 (also
+                a missing one); the message names its row and column.
+            InvalidTypeError: values that are neither bool nor numbers, or names that are not text.
         """
-        binary = _as_binary(bits)
-        words, pattern_of = _deduplicate(_pack(binary))
-        return cls(words, pattern_of, binary.shape[1], bit_names)
+        binary = as_binary(bits)
+        check_instances(len(binary))
+        n_bits = check_bits(binary.shape[1])
+        names = check_names(bit_names, n_bits)
+        return cls._of(*deduplicate(pack(binary)), n_bits, names)
 
     @classmethod
     def from_table(cls, table: Any, schema: "Schema") -> "ManifestationStore":
@@ -151,6 +143,9 @@ class ManifestationStore:
         """
         return cls.from_dense(schema.encode(table), schema.bit_names)
 
+    def __len__(self) -> int:
+        return self.n_instances
+
     @property
     def n_instances(self) -> int:
         """N, the number of instances."""
@@ -165,7 +160,7 @@ class ManifestationStore:
     def counts(self) -> NDArray[np.int32]:
         """(U,) int32, how many instances share each pattern."""
         counts = np.bincount(self.pattern_of, minlength=self.n_patterns).astype(np.int32)
-        return _frozen(counts)
+        return frozen(counts)
 
     @cached_property
     def digest(self) -> str:
@@ -199,7 +194,7 @@ class ManifestationStore:
             >>> store.subset([2, 0]).to_dense().tolist()
             [[True, True], [True, False]]
         """
-        chosen = np.asarray(indices)
+        chosen = as_array("indices", indices)
         if chosen.ndim != 1 or len(chosen) == 0:
             raise InvalidValueError(
                 f"indices must be a vector of at least one instance; got shape {chosen.shape}"
@@ -213,14 +208,14 @@ class ManifestationStore:
                 f"{chosen[outside.argmax()]}"
             )
         used, pattern_of = np.unique(self.pattern_of[chosen], return_inverse=True)
-        return ManifestationStore(
+        return ManifestationStore._of(
             self.words[used], pattern_of.astype(np.int32), self.n_bits, self.bit_names
         )
 
     def save(self, path: str | Path) -> None:
         """Write the store to `path`; an older file there stays good until the new one is whole."""
         header = {"n_bits": self.n_bits, "bit_names": self.bit_names}
-        storage.save(Path(path), header, {"words": self.words, "pattern_of": self.pattern_of})
+        storage.save(path, header, {"words": self.words, "pattern_of": self.pattern_of})
 
     @classmethod
     def load(cls, path: str | Path, *, mmap: bool = False) -> "ManifestationStore":
@@ -235,28 +230,22 @@ class ManifestationStore:
                 written, or holding arrays that no store has. Nothing in the file is executed.
         """
         header, arrays = storage.load(
-            Path(path), {"words": (np.uint64, 2), "pattern_of": (np.int32, 1)}, mmap=mmap
+            path, {"words": (np.uint64, 2), "pattern_of": (np.int32, 1)}, mmap=mmap
         )
         words, pattern_of = arrays["words"], arrays["pattern_of"]
-        n_bits, names = header.get("n_bits"), header.get("bit_names")
-        if type(n_bits) is not int or n_bits < 1 or words.shape[1] != -(-n_bits // 64):
-            raise storage.damaged(path, f"{n_bits!r} bits do not fit words of shape {words.shape}")
+        names = header.get("bit_names")
+        # `save` writes text only, although a store accepts whole numbers as names.
         if names is not None and not (
-            isinstance(names, list)
-            and len(names) == n_bits
-            and all(isinstance(name, str) for name in names)
+            isinstance(names, list) and all(isinstance(name, str) for name in names)
         ):
-            raise storage.damaged(path, f"bit_names are not {n_bits} names")
-        if len(words) == 0 or len(pattern_of) == 0:
-            raise storage.damaged(path, "the store is empty")
-        used = np.bincount(np.clip(pattern_of, 0, len(words)), minlength=len(words))
-        if pattern_of.min() < 0 or len(used) > len(words) or not used.all():
-            raise storage.damaged(path, "pattern_of does not cover the patterns")
-        if n_bits % 64 != 0 and (words[:, -1] >> np.uint64(n_bits % 64)).any():
-            raise storage.damaged(path, f"bits beyond the {n_bits} of a pattern are set")
-        if len(_deduplicate(words)[0]) != len(words):
-            raise storage.damaged(path, "a pattern appears twice")
-        return cls(words, pattern_of, n_bits, names)
+            raise storage.damaged(path, "bit_names are not a list of texts")
+        try:
+            n_bits = check_bits(header.get("n_bits"))
+            check_arrays(words, pattern_of, n_bits)
+            checked_names = check_names(names, n_bits)
+        except (InvalidValueError, InvalidTypeError) as error:
+            raise storage.damaged(path, str(error)) from None
+        return cls._of(words, pattern_of, n_bits, checked_names)
 
     def __repr__(self) -> str:
         return (
@@ -280,6 +269,8 @@ def concat(stores: Sequence[ManifestationStore]) -> ManifestationStore:
         >>> concat([first, first.subset([0])])
         ManifestationStore(3 instances, 2 bits, 2 patterns)
     """
+    if not isinstance(stores, Iterable):
+        raise InvalidTypeError(f"stores must be a sequence of stores; got {stores!r}")
     stores = list(stores)
     if not stores:
         raise InvalidValueError("concat needs at least one store")
@@ -297,12 +288,22 @@ def concat(stores: Sequence[ManifestationStore]) -> ManifestationStore:
                 f"stores must have the same bits; stores[{named[0][0]}] and stores[{i}] name "
                 "theirs differently"
             )
-    words, row_of = _deduplicate(np.concatenate([store.words for store in stores]))
+    check_instances(sum(store.n_instances for store in stores))
+    words, row_of = deduplicate(np.concatenate([store.words for store in stores]))
     first_row = np.cumsum([0, *(store.n_patterns for store in stores)])
     pattern_of = np.concatenate(
         [row_of[first + store.pattern_of] for first, store in zip(first_row, stores, strict=False)]
     )
-    return ManifestationStore(words, pattern_of, stores[0].n_bits, named[0][1] if named else None)
+    bit_names = named[0][1] if named else None
+    return ManifestationStore._of(words, pattern_of, stores[0].n_bits, bit_names)
+
+
+def _own(array: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
+    """Return a copy of `array`, or a view of it if it is a read-only map."""
+    is_map = isinstance(array, np.memmap) and array.mode == "r"
+    if is_map and array.dtype == dtype and array.flags.c_contiguous:
+        return array.view()
+    return np.array(array, dtype, order="C")
 
 
 def check_store(name: str, store: object) -> ManifestationStore:

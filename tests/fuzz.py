@@ -12,14 +12,23 @@ from pathlib import Path
 
 import atheris
 
-from maninegs_sampling import ManifestationStore, ManiNegBatchSampler, schema, storage
+from maninegs_sampling import (
+    ManifestationStore,
+    ManiNegBatchSampler,
+    patterns,
+    schema,
+    storage,
+    tables,
+)
 from tests.untrusted import TARGETS
 
 # Not whole modules: Numba compiles kernels from their bytecode, and must find it as it is.
 WATCHED = (
-    storage.load, storage._read_header, ManifestationStore.load.__func__,
+    storage.load, storage._read_header, storage._find_arrays, ManifestationStore.load.__func__,
+    patterns.check_bits, patterns.check_arrays, patterns.check_names,
     schema.Schema.load.__func__, schema.Schema.__post_init__, schema.Trait.__post_init__,
-    schema._from_json, ManiNegBatchSampler.load_state_dict,
+    schema._from_json, schema.Schema.infer.__func__, schema.Schema.encode, tables.read_tables,
+    ManiNegBatchSampler.load_state_dict,
 )  # fmt: skip
 
 

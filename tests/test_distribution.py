@@ -1,5 +1,8 @@
+from fractions import Fraction
+
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -52,15 +55,83 @@ def test_samples_keep_the_shape_and_the_generator():
     [
         ({"mu": 1, "sigma": 0}, "sigma must be positive"),
         ({"mu": 1, "sigma": -1}, "sigma must be positive"),
-        ({"mu": 1, "sigma": float("nan")}, "sigma must be positive"),
+        ({"mu": 1, "sigma": float("nan")}, "sigma must be finite; got nan"),
         ({"mu": 1, "sigma": "3"}, "sigma must be a number; got '3'"),
         ({"mu": float("nan"), "sigma": 1}, "mu must be finite"),
         ({"mu": float("inf"), "sigma": 1}, "mu must be finite"),
         ({"mu": 1, "sigma": 1, "low": 0}, "low must be at least 1; got 0"),
         ({"mu": 1, "sigma": 1, "low": 5, "high": 4}, "low must not exceed high; got low=5, high=4"),
         ({"mu": 1, "sigma": 1, "low": 1.5}, "low must be a whole number; got 1.5"),
+        ({"mu": 1, "sigma": 2, "low": 1.5}, "low must be a whole number; got 1.5"),
+        ({"mu": 1, "sigma": 2, "high": "9"}, "high must be a whole number; got '9'"),
+        ({"mu": 1, "sigma": 2, "low": True}, "low must be a whole number; got True"),
+        ({"mu": 1, "sigma": 2, "high": 10**6 + 1}, "high must be at most 1000000; got 1000001"),
+        ({"mu": 1, "sigma": 2, "high": 10**400}, "high must be at most 1000000; got 1000"),
+        ({"mu": "a", "sigma": 1}, "mu must be a number; got 'a'"),
+        ({"mu": "3", "sigma": 1}, "mu must be a number; got '3'"),
+        ({"mu": None, "sigma": 1}, "mu must be a number; got None"),
+        ({"mu": True, "sigma": 1}, "mu must be a number; got True"),
+        ({"mu": 1j, "sigma": 1}, "mu must be a number; got 1j"),
+        ({"mu": [1, 2], "sigma": 1}, r"mu must be a number; got \[1, 2\]"),
+        ({"mu": np.ones(2), "sigma": 1}, "mu must be a number; got array"),
+        ({"mu": torch.ones((), device="meta"), "sigma": 1}, "mu must be a number; got tensor"),
+        ({"mu": 10**400, "sigma": 1}, "mu must be finite"),
+        ({"mu": 1, "sigma": None}, "sigma must be a number; got None"),
+        ({"mu": 1, "sigma": np.ones(2)}, "sigma must be a number; got array"),
+        ({"mu": 1, "sigma": 1j}, "sigma must be a number; got 1j"),
+        ({"mu": 1, "sigma": np.complex64(1)}, "sigma must be a number; got"),
+        ({"mu": 1, "sigma": np.datetime64("2020")}, "sigma must be a number; got"),
+        ({"mu": 1, "sigma": 10**400}, "sigma must be finite; got 1000"),
     ],
-)
+)  # fmt: skip
 def test_errors(options, message):
     with pytest.raises(ManiNegError, match=message):
         TruncatedGaussian(**options)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        float, np.float32, np.float64, np.int64, np.float16, np.array, Fraction,
+        torch.tensor, lambda x: torch.tensor([float(x)], requires_grad=True),
+    ],
+)  # fmt: skip
+def test_numbers_of_any_kind_are_kept_as_pythons_own(kind):
+    gauss = TruncatedGaussian(kind(3), kind(2), low=np.int64(1), high=np.uint8(9))
+    assert repr(gauss) == "TruncatedGaussian(mu=3.0, sigma=2.0, low=1, high=9)"
+    assert gauss == TruncatedGaussian(3.0, 2.0, low=1, high=9)
+    assert hash(gauss) == hash(TruncatedGaussian(3, 2, low=1, high=9))
+    assert {type(v) for v in (gauss.mu, gauss.sigma)} == {float}
+    assert {type(v) for v in (gauss.low, gauss.high)} == {int}
+
+
+def test_the_widest_support():
+    pmf = TruncatedGaussian(5e5, 1e6, high=10**6).pmf()
+    assert pmf.shape == (10**6 + 1,)
+    assert pmf.sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("size", [0, (), (0, 3), np.int64(4), (np.int32(2), 3), [2, 3]])
+def test_sizes_of_samples(size):
+    drawn = TruncatedGaussian(5, 2).sample(size, np.random.default_rng(0))
+    assert drawn.shape == np.empty(size).shape
+    assert drawn.dtype == np.int64
+
+
+@pytest.mark.parametrize(
+    ("size", "rng", "message"),
+    [
+        (-1, np.random.default_rng(0), "size must be at least 0; got -1"),
+        ((3, -1), np.random.default_rng(0), "size must be at least 0; got -1"),
+        (1.5, np.random.default_rng(0), "size must be a whole number; got 1.5"),
+        ("3", np.random.default_rng(0), "size must be a whole number; got '3'"),
+        (None, np.random.default_rng(0), "size must be a whole number; got None"),
+        ((3, None), np.random.default_rng(0), "size must be a whole number; got None"),
+        (3, None, r"rng must be a numpy.random.Generator, .*default_rng\(seed\); got None"),
+        (3, 0, r"rng must be a numpy.random.Generator, .*default_rng\(seed\); got 0"),
+        (3, torch.Generator(), "rng must be a numpy.random.Generator, .* got <torch"),
+    ],
+)
+def test_samples_that_cannot_be_drawn(size, rng, message):
+    with pytest.raises(ManiNegError, match=message):
+        TruncatedGaussian(5, 2).sample(size, rng)

@@ -1,5 +1,9 @@
+import copy
+import pickle
+
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 
 from maninegs_sampling import DistanceBucketIndex, ManifestationStore, ManiNegError, max_distance
@@ -71,6 +75,21 @@ def test_sizes(text, size):
         (lambda s: DistanceBucketIndex(s, memory_limit="1iB"), "got '1iB'"),
         (lambda s: DistanceBucketIndex(s, memory_limit=-1), "must not be negative"),
         (lambda s: DistanceBucketIndex(s, memory_limit=None), "got None"),
+        (lambda s: DistanceBucketIndex(s, memory_limit=True), "got True"),
+        (lambda s: DistanceBucketIndex(s, memory_limit=1e9), "got 1000000000.0"),
+        (lambda s: DistanceBucketIndex(s, memory_limit=2**63), r"below 2\*\*63 bytes; got 9223"),
+        (lambda s: DistanceBucketIndex(s, memory_limit="1e3GB"), "got '1e3GB'"),
+        (lambda s: DistanceBucketIndex(s, memory_limit="-1GB"), "got '-1GB'"),
+        (lambda s: DistanceBucketIndex(s, memory_limit="9999999999TB"), r"below 2\*\*63 bytes; got '9{10}TB'"),
+        (lambda s: DistanceBucketIndex(s, memory_limit="9" * 5000 + "B"), r"below 2\*\*63 bytes"),
+        (lambda s: DistanceBucketIndex(s).counts(1.5), "instance must be a whole number; got 1.5"),
+        (lambda s: DistanceBucketIndex(s).counts("a"), "instance must be a whole number; got 'a'"),
+        (lambda s: DistanceBucketIndex(s).counts(None), "instance must be a whole number; got None"),
+        (lambda s: DistanceBucketIndex(s).counts(True), "instance must be a whole number; got True"),
+        (lambda s: DistanceBucketIndex(s).counts(np.array([0, 1])), "instance must be a whole number"),
+        (lambda s: DistanceBucketIndex(s).bucket(1.0, 1), "instance must be a whole number; got 1.0"),
+        (lambda s: DistanceBucketIndex(s).bucket(0, 1.5), "distance must be a whole number; got 1.5"),
+        (lambda s: DistanceBucketIndex(s).bucket(0, "1"), "distance must be a whole number; got '1'"),
         (lambda s: DistanceBucketIndex(s, rows="both"), "rows must be one of 'instances'"),
         (lambda s: DistanceBucketIndex([[0]]), "store must be a ManifestationStore; got list"),
         (lambda s: DistanceBucketIndex(s).counts(5), r"instance must be in \[0, 5\); got 5"),
@@ -78,7 +97,45 @@ def test_sizes(text, size):
         (lambda s: DistanceBucketIndex(s).bucket(0, 5), r"distance must be in \[0, 4\]; got 5"),
         (lambda s: DistanceBucketIndex(s).bucket(0, -1), r"distance must be in \[0, 4\]; got -1"),
     ],
-)
+)  # fmt: skip
 def test_errors(call, message):
     with pytest.raises(ManiNegError, match=message):
         call(random_store(5, 4))
+
+
+@pytest.mark.parametrize("kind", [int, np.int64, np.uint8, np.array, torch.tensor])
+def test_instances_and_distances_of_any_integer_kind(kind):
+    index = DistanceBucketIndex(random_store(9, 4))
+    assert index.counts(kind(2)).tolist() == index.counts(2).tolist()
+    for distance in range(5):
+        assert index.bucket(kind(2), kind(distance)).tolist() == index.bucket(2, distance).tolist()
+    assert parse_size(kind(7)) == 7
+
+
+@pytest.mark.parametrize("n_bits", [9, 70])
+@pytest.mark.parametrize("rows", ["instances", "patterns"])
+@pytest.mark.parametrize("memory_limit", ["1GiB", 0])
+@pytest.mark.parametrize(
+    "again", [lambda i: i, lambda i: pickle.loads(pickle.dumps(i)), copy.copy, copy.deepcopy]
+)
+def test_an_index_is_immutable_and_so_are_its_copies(again, memory_limit, rows, n_bits):
+    index = DistanceBucketIndex(random_store(30, n_bits), memory_limit=memory_limit, rows=rows)
+    twin = again(index)
+    assert (twin.precomputed, twin.nbytes, twin.rows) == (index.precomputed, index.nbytes, rows)
+    assert repr(twin) == repr(index)
+    for mine, other in zip(index.buckets, twin.buckets, strict=True):
+        assert (mine == other).all()
+    assert (twin.members == index.members).all()
+    assert (twin.starts == index.starts).all()
+    for array in (*twin.buckets, twin.members, twin.starts, twin.store.words):
+        assert not array.flags.writeable
+    for array in (twin.counts(3), twin.bucket(3, 2)):  # the caller's own
+        assert array.flags.writeable
+
+
+@pytest.mark.parametrize("n_bits", [9, 70])
+def test_a_pickled_index_holds_its_store_once_and_nothing_that_can_be_computed(n_bits):
+    index = DistanceBucketIndex(random_store(5000, n_bits), memory_limit=0)
+    assert len(index.members) > 0
+    assert len(index.starts) > 0
+    assert len(pickle.dumps(index)) < len(pickle.dumps(index.store)) + 1000

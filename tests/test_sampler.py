@@ -760,12 +760,12 @@ NARROW = ManifestationStore.from_dense(np.eye(4, dtype=bool))
         ({"batch_size": 21, "duplicates": "keep"}, "there are 20 instances, too few"),
         ({"batch_size": 11, "num_replicas": 2, "rank": 0, "shard": "within"}, "batches of 22"),
         ({"mu": "hard"}, "mu must be a number or a callable"),
-        ({"mu": float("nan")}, "value must be finite"),
-        ({"mu": lambda step: float("inf")}, "mu must be finite"),
-        ({"mu": lambda step: [1.0]}, r"mu must be a number at each step; at step 0 it is \[1.0\]"),
-        ({"mu": lambda step: None}, "at step 0 it is None"),
-        ({"mu": lambda step: "3"}, "at step 0 it is '3'"),
-        ({"mu": lambda step: np.ones(2)}, "mu must be a number at each step"),
+        ({"mu": float("nan")}, "mu must be finite"),
+        ({"mu": lambda step: float("inf")}, "mu at step 0 must be finite"),
+        ({"mu": lambda step: [1.0]}, r"mu at step 0 must be a number; got \[1.0\]"),
+        ({"mu": lambda step: None}, "mu at step 0 must be a number; got None"),
+        ({"mu": lambda step: "3"}, "mu at step 0 must be a number; got '3'"),
+        ({"mu": lambda step: np.ones(2)}, "mu at step 0 must be a number"),
         ({"sigma": 0.0}, "sigma must be positive"),
         ({"low": 0}, "low must be at least 1"),
         ({"low": 3, "high": 2}, "low must not exceed high; got low=3, high=2"),
@@ -812,7 +812,7 @@ def test_a_rebuilding_trainer_is_told_what_to_change():
 
 def test_a_schedule_that_turns_bad_is_named_when_it_does():
     sampler = ManiNegBatchSampler(STORE, batch_size=4, mu=lambda step: 1.0 if step < 3 else np.nan)
-    with pytest.raises(ManiNegError, match="mu must be finite"):
+    with pytest.raises(ManiNegError, match="mu at step 3 must be finite"):
         list(sampler)
 
 

@@ -15,6 +15,7 @@ from maninegs_sampling import (
     ManiNegError,
     Schema,
 )
+from maninegs_sampling.tables import read_tables
 from tests.conftest import random_store, signed
 
 STORE = random_store(20, 14)
@@ -62,6 +63,18 @@ def load_schema(content: bytes) -> Schema | None:
     return schema
 
 
+def load_table(content: bytes) -> ManifestationStore | None:
+    """Make a schema and a store of a CSV file; None if it is refused."""
+    path = _FOLDER / "table.csv"
+    path.write_bytes(content)
+    try:
+        store = ManifestationStore.from_table(path, Schema.infer(path))
+    except ManiNegError:
+        return None
+    assert len(store) == sum(table.n_rows for table in read_tables(path))
+    return store
+
+
 def load_state(content: bytes) -> ManiNegBatchSampler | None:
     """Load a sampler state that came as JSON; None if it is refused."""
     sampler = make_sampler()
@@ -98,10 +111,18 @@ def _unsigned(content: bytes) -> bytes:
     return content[12:14] + content[48:]
 
 
+# Flags, options, words, numbers, missing values, quotes, a column to leave out, and Windows' ends.
+_TABLES = [
+    b"shape,halo\nround,yes\noval,no\nround,\n",
+    b'a,b,signs,id\n1,0.5,"x,y",p1\n0,2.5,x,p2\n1,-3e2,,p3\n0,7,"y ""z""",p4\n',
+    "\ufeffgröße,ränder\r\n≤2cm,scharf\r\n>5cm,N/A\r\n".encode(),
+]
+
 # For each target what it loads with, and valid inputs to start from.
 TARGETS = {
     "store": (load_store, _valid_stores()),
     "signed": (load_signed_store, [_unsigned(content) for content in _valid_stores()]),
     "schema": (load_schema, [_saved(CBIS_DDSM)]),
+    "table": (load_table, _TABLES),
     "state": (load_state, [json.dumps(make_sampler().state_dict()).encode()]),
 }
