@@ -1,5 +1,7 @@
 """The errors this package raises: each a `ManiNegError` and also the fitting builtin error."""
 
+from maninegs_sampling.quoting import quoted
+
 
 class ManiNegError(Exception):
     """Base of every error raised on purpose by this package."""
@@ -37,7 +39,7 @@ def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
     """Raise `InvalidValueError` unless `value` is one of `choices`."""
     if value not in choices:
         listed = ", ".join(repr(choice) for choice in choices)
-        raise InvalidValueError(f"{name} must be one of {listed}; got {value!r}")
+        raise InvalidValueError(f"{name} must be one of {listed}; got {quoted(value)}")
 
 
 def check_count(name: str, value: object, *, at_least: int) -> int:
