@@ -173,6 +173,8 @@ def _changed(schema: Schema, options: argparse.Namespace) -> Schema:
         "groups": options.groups or schema.groups,
         "missing_values": (*schema.missing_values, *options.missing_values),
     }
+    if options.label not in (None, schema.label):
+        changes["positive"] = ()  # values of the other label
     kept = list(schema.traits)
     excluded = dict.fromkeys(options.exclude, "to exclude")
     for column, role in {options.label: "label", options.groups: "groups", **excluded}.items():

@@ -11,9 +11,9 @@ _LAST = {
 }  # fmt: skip
 # As the last word too, unless the column holds fractions: a body mass index of 24.3 is measured.
 _LAST_OF_WHOLE = {"index", "idx", "time"}
-_NUMBER = {"number", "no", "nr", "num"}
-_JOINED = re.compile(
-    r"(patient|case|study|series|subject|image|exam|record|sample|lesion|accession|file|acquisition)"
+# As the last word or two: "CaseNumber", "file name", "patientid".
+_LAST_TWO = re.compile(
+    r"(patient|participant|case|study|series|subject|image|exam|record|sample|lesion|accession|file)"
     r"(id|ids|uid|number|no|nr|num|date|time|path|name|key)"
 )
 _OUTCOME = {
@@ -53,8 +53,7 @@ def identifies(name: str, *, fractions: bool = False) -> bool:
         not _ALWAYS.isdisjoint(words)
         or last in _LAST
         or (last in _LAST_OF_WHOLE and not fractions)
-        or (last in _NUMBER and len(words) > 1 and words[-2] in _LAST)
-        or _JOINED.fullmatch(last) is not None
+        or any(map(_LAST_TWO.fullmatch, (last, "".join(words[-2:]))))
     )
 
 

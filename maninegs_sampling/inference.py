@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection
+from decimal import Decimal
 from typing import NamedTuple
 
 import numpy as np
@@ -123,12 +124,12 @@ def _infer_trait(name: str, texts: list[str], rules: Rules) -> tuple[Trait | Non
     if set(first_spelling) in _YES_NO:
         return Trait(name, "flag"), "yes or no: one bit" + _missing_off("no", texts, rules)
     if len(distinct) == 2:
-        off, on = sorted(distinct, key=float if values else normal_form)
+        off, on = sorted(distinct, key=Decimal if values else normal_form)
         note = f"two values: one bit, set for {quoted(on)}"
         trait = Trait(name, "flag", (off, on))
         return trait, note + _missing_off(quoted(off), texts, rules)
     if few:
-        options = sorted(distinct, key=float) if values else sorted(distinct)
+        options = sorted(distinct, key=Decimal) if values else sorted(distinct)
         return Trait(name, "one_of", tuple(options)), f"{len(options)} options"
     if values is not None:
         return _infer_bins(name, values, rules)

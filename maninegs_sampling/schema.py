@@ -330,8 +330,8 @@ class Schema:
         # What counts as missing does not depend on the traits.
         blank = cls(name, (Trait("", "flag"),), **settings)
         columns, notes = _columns_to_infer(table, blank)
-        roles = {label: "label", groups: "groups"} | dict.fromkeys(exclude, "excluded")
-        roles.pop(None, None)
+        roles = dict.fromkeys(exclude, "excluded")
+        roles |= {c: what for c, what in ((label, "label"), (groups, "groups")) if c is not None}
         for column in (*roles, *include):
             if column not in columns and column not in notes:
                 raise TableError(
@@ -387,7 +387,9 @@ _PURPOSES = {
 
 def _texts(name: str, values: Collection[str]) -> tuple[str, ...]:
     """A tuple of texts, which one text is not."""
-    if isinstance(values, str) or not all(isinstance(value, str) for value in values):
+    if isinstance(values, str) or not (
+        isinstance(values, Collection) and all(isinstance(value, str) for value in values)
+    ):
         raise InvalidTypeError(f"{name} must be a list of texts; got {quoted(values)}")
     return tuple(values)
 

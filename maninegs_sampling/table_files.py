@@ -135,7 +135,7 @@ def _check_options(separator: object, header: object, encoding: object, decimal:
         raise InvalidValueError(f"decimal must be ',' or '.'; got {quoted(decimal)}")
     if encoding is not None:
         try:
-            b"".decode(encoding)  # type: ignore[arg-type]
+            b"ab".decode(encoding, "ignore")  # type: ignore[arg-type]
         except (LookupError, TypeError, ValueError):
             raise InvalidValueError(
                 f"encoding must be one that Python knows, such as 'utf-8' or 'cp1252'; "

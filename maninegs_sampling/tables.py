@@ -68,9 +68,12 @@ def _with_text_names(native: Any, source: str) -> Any:
 def _make(native: Any, source: str) -> Table:
     import narwhals
 
+    names: list[str] = []
     if narwhals.dependencies.is_pandas_dataframe(native):
         native = _with_text_names(native, source)
-    names = _column_names(native)
+        names = list(native.columns)
+    elif narwhals.dependencies.is_pyarrow_table(native):
+        names = list(native.column_names)
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise TableError(f"{source} has several columns of one name: {listed(twice)}")
@@ -86,12 +89,6 @@ def _make(native: Any, source: str) -> Table:
     if len(frame) == 0:
         raise TableError(f"{source} has no rows")
     return Table(source, tuple(frame.columns), len(frame), frame)
-
-
-def _column_names(native: Any) -> list[str]:
-    """The names of a pandas or pyarrow table, which may have one twice."""
-    names = getattr(native, "column_names", None) or getattr(native, "columns", ())
-    return [name for name in names if isinstance(name, str)]
 
 
 def read_tables(table: Any) -> Iterator[Table]:
