@@ -142,29 +142,24 @@ class Schema:
             missing[0, -1] = self.missing == "option"
             return missing.repeat(table.n_rows, axis=0)
 
-        patterns: dict[str, int] = {}
-        encoded: list[NDArray[np.bool_]] = []
-        codes = np.empty(table.n_rows, np.int64)
-        for row, text in enumerate(table.texts(column)):
-            code = patterns.get(text)
-            if code is None:
-                code = patterns[text] = len(encoded)
-                bits = np.zeros(n_bits, np.bool_)
-                try:
-                    if not self.is_missing(text):
-                        bits[trait.encode_text(text)] = True
-                    elif self.missing == "option":
-                        bits[-1] = True
-                    elif self.missing == "error":
-                        raise ValueError('is missing, and missing="error" forbids that')
-                except ValueError as error:
-                    raise TableError(
-                        f"{table.source}, row {row} (the first is 0), column {quoted(column)}: "
-                        f"{error}"
-                    ) from None
-                encoded.append(bits)
-            codes[row] = code
-        return np.stack(encoded)[codes]
+        texts = table.texts(column)
+        places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
+        patterns = np.zeros((len(places), n_bits), np.bool_)
+        for text, place in places.items():
+            try:
+                if not self.is_missing(text):
+                    patterns[place, trait.encode_text(text)] = True
+                elif self.missing == "option":
+                    patterns[place, -1] = True
+                elif self.missing == "error":
+                    raise ValueError('is missing, and missing="error" forbids that')
+            except ValueError as error:
+                raise TableError(
+                    f"{table.source}, row {texts.index(text)} (the first is 0), "
+                    f"column {quoted(column)}: {error}"
+                ) from None
+        codes = np.fromiter(map(places.__getitem__, texts), np.int64, len(texts))
+        return patterns[codes]
 
     def _encode_spread(self, trait: Trait, table: Table) -> NDArray[np.bool_]:
         """Encode a trait that is spread over 0/1 columns, one for each of its bits."""

@@ -50,6 +50,9 @@ class Table:
                 f"{self.source}, row {row} (the first is 0), column {quoted(name)}: a cell of type "
                 f"{kind.__name__}, {quoted(cells[row])}, is neither a text, a number nor a date"
             )
+        if {*map(type, cells)} <= {str, type(None)}:
+            texts = {cell: cell_text(cell) for cell in set(cells)}  # far fewer than there are rows
+            return [texts[cell] for cell in cells]
         return [cell_text(cell) for cell in cells]
 
 

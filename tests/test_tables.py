@@ -289,7 +289,7 @@ def test_other_encodings_are_asked_for(tmp_path):
         ("", "is empty"),
         ("\n \n", "is empty"),
         ("a,b\n", "has no rows"),
-        (f"a,b\n1,{'x' * 200_000}\n", "line 2.*field larger than field limit"),
+        (f"a,b\nu,{'x' * 200_000}\nv\n", "line 2.*field larger than field limit"),
     ],
 )  # fmt: skip
 def test_texts_that_are_no_table(tmp_path, content, message):
