@@ -105,13 +105,15 @@ def _words(distinct: list[str], most: int) -> tuple[str, list[str]] | None:
 def _infer_trait(name: str, texts: list[str], rules: Rules) -> tuple[Trait | None, str]:
     """The trait that a column becomes, or None, and the reason."""
     present = [text for text in texts if text]
-    first_spelling = {normal_form(text): text for text in reversed(present)}
+    spellings = dict.fromkeys(present)
+    first_spelling = {normal_form(text): text for text in reversed(spellings)}
     distinct = list(first_spelling.values())
     if len(distinct) == 0:
         return None, "left out, every cell is missing"
     if len(distinct) == 1:
         return None, f"left out, constant ({quoted(distinct[0])})"
-    numbers = [float(text) for text in present if number_text(text)]
+    number_of = {text: float(text) for text in spellings if number_text(text)}
+    numbers = [number_of[text] for text in present if text in number_of]
     values = numbers if len(numbers) == len(present) else None
     dates = sum(_DATE_OR_TIME.fullmatch(text) is not None for text in distinct)
     are_dates = dates >= 0.9 * len(distinct)
