@@ -176,6 +176,10 @@ def _decoded(content: bytes, name: str, encoding: str | None) -> str:
         )
     if not text.strip():
         raise TableError(f"{name} is empty")
+    if re.match(r"sep=.?[\r\n]", text):
+        raise TableError(
+            f"{name}, line 1: {text[:5]!r} is for Excel and names no columns; remove this line"
+        )
     return text
 
 
@@ -197,7 +201,7 @@ def _is_regular(text: str, separator: str) -> bool:
     return (
         len(cuts) == 1
         and cuts != {0}
-        and ("\r" not in plain or plain.count("\r") == plain.count("\r\n"))
+        and not ("\r" in plain and any(p.count("\r") > p.count("\r\n") for p in outside))
         and text[: text.find("\n")].count('"') % 2 == 0
     )
 

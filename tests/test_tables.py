@@ -12,8 +12,10 @@ import polars
 import pyarrow
 import pyarrow.csv
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
-from maninegs_sampling import Schema, Trait, read_table
+from maninegs_sampling import Schema, Trait, read_table, table_files
 from maninegs_sampling.errors import InvalidTypeError, InvalidValueError, TableError
 
 HALO = Schema("test", (Trait("halo", "flag"),))
@@ -287,6 +289,7 @@ def test_other_encodings_are_asked_for(tmp_path):
         ('a,b\n"1"2,3\n', "begins in line 2"),
         ("a,b\n1,\x002\n", "line 2: a NUL character"),
         ("", "is empty"),
+        ("sep=;\na;b\nx;1\n", "line 1: 'sep=;' is for Excel"),
         ("\n \n", "is empty"),
         ("a,b\n", "has no rows"),
         (f"a,b\nu,{'x' * 200_000}\nv\n", "line 2.*field larger than field limit"),
@@ -357,3 +360,21 @@ def test_parquet_takes_no_options_and_keeps_types(tmp_path):
         read_table(tmp_path / "a.parquet", separator=";")
     with pytest.raises(InvalidTypeError, match="a path is a text"):
         read_table(3)
+
+
+# Most files are regular and read fast; what is not is read by rules of its own.
+
+pieces = st.text(alphabet='x,"\n\r1 ', min_size=1, max_size=25).filter(str.strip)
+
+
+@given(text=pieces, one_line_end=st.booleans())
+@settings(max_examples=1000)
+@example(text=',\r"x\n,\n"\n",",\n  ,', one_line_end=False)
+@example(text='"x, ""y""",1\r\n"",2\r\n', one_line_end=False)
+def test_regular_files_are_read_as_others_are(tmp_path_factory, text, one_line_end):
+    text = "a,b\n" + (text.replace("\r", "\n") if one_line_end else text)
+    if table_files._is_regular(text, ","):
+        path = write(tmp_path_factory.getbasetemp(), text)
+        slow = table_files._rows(text, "text", ",", True)
+        fast = read_table(path, separator=",", header=True).rows()
+        assert [[cell or "" for cell in row] for row in fast] == slow[1:]
