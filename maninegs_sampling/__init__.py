@@ -1,6 +1,7 @@
 """Hard-negative minibatches for contrastive learning, drawn by Hamming distance (ManiNeg)."""
 
 from maninegs_sampling.advice import suggest, suitability
+from maninegs_sampling.built_in_schemas import CBIS_DDSM, MVKL
 from maninegs_sampling.diagnostics import coverage, hardness, lower_bound
 from maninegs_sampling.distribution import TruncatedGaussian
 from maninegs_sampling.errors import ManiNegError
@@ -30,8 +31,9 @@ from maninegs_sampling.schedules import (
     LinearAnnealing,
     StepwiseAnnealing,
 )
-from maninegs_sampling.schema import CBIS_DDSM, MVKL, Schema
+from maninegs_sampling.schema import Schema
 from maninegs_sampling.store import ManifestationStore, concat
+from maninegs_sampling.table_files import read_table
 from maninegs_sampling.traits import Trait
 
 __version__ = "0.1.0"
@@ -71,6 +73,7 @@ __all__ = [
     "multimodal_nt_xent",
     "nt_xent",
     "pairwise_hamming",
+    "read_table",
     "soft_label_contrastive",
     "suggest",
     "suitability",

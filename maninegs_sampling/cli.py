@@ -13,13 +13,20 @@ import numpy as np
 
 from maninegs_sampling import comparison
 from maninegs_sampling.advice import suitability
+from maninegs_sampling.built_in_schemas import find_schema
 from maninegs_sampling.datasets import wisconsin
 from maninegs_sampling.diagnostics import histogram_mean
-from maninegs_sampling.errors import ManiNegError, MissingExtraError
+from maninegs_sampling.errors import (
+    InvalidValueError,
+    ManiNegError,
+    MissingExtraError,
+    TableError,
+)
 from maninegs_sampling.hamming import distance_histogram
 from maninegs_sampling.report import save_report
-from maninegs_sampling.schema import Schema, find_schema
+from maninegs_sampling.schema import Schema
 from maninegs_sampling.store import ManifestationStore
+from maninegs_sampling.table_files import read_table
 
 
 def _add_table_options(parser: argparse.ArgumentParser) -> None:
@@ -31,6 +38,55 @@ def _add_table_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--label", help="column of the outcome, which never becomes bits")
     parser.add_argument("--groups", help="column that names groups, such as a patient id")
     parser.add_argument("--save-schema", metavar="FILE", help="write the schema used as JSON")
+    parser.add_argument(
+        "--missing-values",
+        nargs="+",
+        default=[],
+        metavar="VALUE",
+        help="cells that mean missing too, such as -9 or unknown",
+    )
+    parser.add_argument(
+        "--include",
+        nargs="+",
+        default=[],
+        metavar="COLUMN",
+        help="columns that become traits although their names or numbers speak against it",
+    )
+    parser.add_argument(
+        "--exclude", nargs="+", default=[], metavar="COLUMN", help="columns to leave out"
+    )
+    parser.add_argument("--separator", metavar="SIGN", help="between cells; found by default")
+    parser.add_argument("--decimal", choices=(",", "."), help="sign before the decimals")
+    parser.add_argument("--encoding", metavar="NAME", help="such as cp1252; by default UTF-8")
+    parser.add_argument(
+        "--header",
+        action=argparse.BooleanOptionalAction,
+        help="whether the first line names the columns; with --no-header they are column_1, ...",
+    )
+
+
+def _read_tables(options: argparse.Namespace) -> list[Any]:
+    """The tables that the options name, read as these say."""
+    names = ("separator", "header", "encoding", "decimal")
+    settings = {name: getattr(options, name) for name in names}
+    if not any(value is not None for value in settings.values()):
+        return list(options.tables)
+    return [read_table(path, **settings) for path in options.tables]
+
+
+def _repeated_options(options: argparse.Namespace) -> list[str]:
+    """The table options that were given, as the words of a command line."""
+    words = []
+    for name in ("schema", "label", "groups", "separator", "decimal", "encoding"):
+        value = getattr(options, name)
+        if value:
+            words += [f"--{name}", value]
+    if options.header is not None:
+        words.append("--header" if options.header else "--no-header")
+    for name in ("missing_values", "include", "exclude"):
+        if getattr(options, name):
+            words += [f"--{name.replace('_', '-')}", *getattr(options, name)]
+    return words
 
 
 def _add_advice_options(parser: argparse.ArgumentParser) -> None:
@@ -91,16 +147,44 @@ def _parser() -> argparse.ArgumentParser:
 def _find_schema(options: argparse.Namespace) -> Schema:
     """The schema that the options name or, inferred and printed, the table's own."""
     if options.schema is None:
-        schema = Schema.infer(options.tables, label=options.label, groups=options.groups)
+        schema = Schema.infer(
+            _read_tables(options),
+            label=options.label,
+            groups=options.groups,
+            missing_values=options.missing_values,
+            include=options.include,
+            exclude=options.exclude,
+        )
         print("The schema was inferred; --save-schema FILE writes it, to be read and edited:")
         print("\n".join(f"  {note}" for note in schema.notes) + "\n")
     else:
-        schema = find_schema(options.schema)
-        changes = {"label": options.label, "groups": options.groups}
-        schema = replace(schema, **{k: v for k, v in changes.items() if v is not None})
+        schema = _changed(find_schema(options.schema), options)
     if options.save_schema:
         schema.save(options.save_schema)
     return schema
+
+
+def _changed(schema: Schema, options: argparse.Namespace) -> Schema:
+    """The schema as the options change it: what names a row or its outcome makes no bits."""
+    if options.include:
+        raise InvalidValueError("--include decides what is inferred, which --schema replaces")
+    changes: dict[str, Any] = {
+        "label": options.label or schema.label,
+        "groups": options.groups or schema.groups,
+        "missing_values": (*schema.missing_values, *options.missing_values),
+    }
+    if options.label not in (None, schema.label):
+        changes["positive"] = ()  # values of the other label
+    kept = list(schema.traits)
+    excluded = dict.fromkeys(options.exclude, "to exclude")
+    for column, role in {options.label: "label", options.groups: "groups", **excluded}.items():
+        dropped = [trait for trait in kept if column is not None and trait.may_read(column)]
+        if role == "to exclude" and not dropped:
+            raise TableError(f"no trait of schema {schema.name!r} reads {column!r}, to be excluded")
+        kept = [trait for trait in kept if trait not in dropped]
+        for trait in dropped:
+            print(f"{trait.name}: left out of schema {schema.name!r}, it reads {column!r} ({role})")
+    return replace(schema, traits=tuple(kept), **changes)
 
 
 def _with_progress(entries: Iterable[comparison.Entry]) -> Iterable[comparison.Entry]:
@@ -121,7 +205,7 @@ def run_compare(options: argparse.Namespace) -> None:
     """Print the table of samplers as they are measured; write the picture and the JSON."""
     if options.tables:
         schema = _find_schema(options)
-        store = ManifestationStore.from_table(options.tables, schema)
+        store = ManifestationStore.from_table(_read_tables(options), schema)
         source = f"{', '.join(options.tables)} ({schema.name})"
     else:
         store, _ = wisconsin()
@@ -169,7 +253,7 @@ def _twins(bits: np.ndarray[Any, np.dtype[np.bool_]], names: Sequence[str]) -> l
 def run_inspect(options: argparse.Namespace) -> None:
     """Print rows, bits, patterns, frequencies, missing cells and distances of a table."""
     schema = _find_schema(options)
-    store = ManifestationStore.from_table(options.tables, schema)
+    store = ManifestationStore.from_table(_read_tables(options), schema)
     bits, names = store.to_dense(), schema.bit_names
     print(f"{store.n_instances} rows, {store.n_bits} bits, {store.n_patterns} distinct patterns")
     print(f"the most common pattern is shared by {store.counts.max()} rows\n")
@@ -181,7 +265,7 @@ def run_inspect(options: argparse.Namespace) -> None:
     ]
     print(comparison.text_table(("bit", "rows", "share"), rows))
 
-    missing = {name: n for name, n in schema.count_missing(options.tables).items() if n}
+    missing = {name: n for name, n in schema.count_missing(_read_tables(options)).items() if n}
     print("\nmissing cells: " + (", ".join(f"{k} {n}" for k, n in missing.items()) or "none"))
     constant = [
         f"{name} (always {int(f)})"
@@ -203,11 +287,11 @@ def run_inspect(options: argparse.Namespace) -> None:
 def run_suggest(options: argparse.Namespace) -> None:
     """Print the verdict with its figures, the settings with their reasons, and how to use them."""
     schema = _find_schema(options)
-    store = ManifestationStore.from_table(options.tables, schema)
+    store = ManifestationStore.from_table(_read_tables(options), schema)
     found = suitability(
         store,
         batch_size=options.batch_size,
-        labels=schema.labels(options.tables) if schema.label else None,
+        labels=schema.labels(_read_tables(options)) if schema.label else None,
         bit_names=schema.bit_names,
         steps=options.steps,
     )
@@ -225,10 +309,7 @@ def run_suggest(options: argparse.Namespace) -> None:
     schedule = found.settings["mu"]
     mus = f"{schedule.start:g} {schedule.end:g}"
     print(f"\nmn.ManiNegBatchSampler.wrap(loader, store, {found.settings.call()})")
-    table = [*options.tables]
-    for name in ("schema", "label", "groups"):
-        if getattr(options, name):
-            table += [f"--{name}", getattr(options, name)]
+    table = [*options.tables, *_repeated_options(options)]
     print(
         f"maninegs compare {shlex.join(table)} --batch-size {options.batch_size} "
         f"--mu {mus} --sigma {found.settings['sigma']:g}"
@@ -238,13 +319,13 @@ def run_suggest(options: argparse.Namespace) -> None:
 def run_report(options: argparse.Namespace) -> None:
     """Write the report and print the verdict."""
     schema = _find_schema(options)
-    store = ManifestationStore.from_table(options.tables, schema)
+    store = ManifestationStore.from_table(_read_tables(options), schema)
     found = save_report(
         options.out,
         store,
         schema,
         source=Path(options.tables[0]).name if len(options.tables) == 1 else schema.name,
-        labels=schema.labels(options.tables) if schema.label else None,
+        labels=schema.labels(_read_tables(options)) if schema.label else None,
         batch_size=options.batch_size,
         steps=options.steps,
     )

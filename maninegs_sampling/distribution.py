@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import log_ndtr
 
 from maninegs_sampling.errors import (
+    InvalidTypeError,
     InvalidValueError,
     check_count,
     check_number,

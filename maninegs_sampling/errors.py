@@ -6,6 +6,8 @@ import operator
 
 import numpy as np
 
+from maninegs_sampling.quoting import quoted
+
 
 class ManiNegError(Exception):
     """Base of every error raised on purpose by this package."""
@@ -47,7 +49,7 @@ def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
     """Raise `InvalidValueError` unless `value` is one of `choices`."""
     if not isinstance(value, str) or value not in choices:
         listed = ", ".join(repr(choice) for choice in choices)
-        raise InvalidValueError(f"{name} must be one of {listed}; got {value!r}")
+        raise InvalidValueError(f"{name} must be one of {listed}; got {quoted(value)}")
 
 
 def _plain(value: object) -> object:
@@ -73,7 +75,7 @@ def check_whole(name: str, value: object) -> int:
             raise TypeError
         return operator.index(plain)  # type: ignore[arg-type]
     except TypeError:
-        raise InvalidTypeError(f"{name} must be a whole number; got {value!r:.200}") from None
+        raise InvalidTypeError(f"{name} must be a whole number; got {quoted(value)}") from None
 
 
 def check_count(name: str, value: object, *, at_least: int, at_most: int | None = None) -> int:
@@ -90,11 +92,11 @@ def check_number(name: str, value: object) -> float:
     """Return `value` as a float, or raise if it is not a finite real number."""
     plain = _plain(value)
     if isinstance(plain, bool) or not isinstance(plain, numbers.Real):
-        raise InvalidTypeError(f"{name} must be a number; got {value!r:.200}")
+        raise InvalidTypeError(f"{name} must be a number; got {quoted(value)}")
     try:
         number = float(plain)
     except OverflowError:  # a Python int beyond the floats
         number = math.inf
     if not math.isfinite(number):
-        raise InvalidValueError(f"{name} must be finite; got {value!r:.200}")
+        raise InvalidValueError(f"{name} must be finite; got {quoted(value)}")
     return number

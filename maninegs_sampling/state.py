@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from maninegs_sampling.errors import StateError, check_count
+from maninegs_sampling.quoting import quoted
 from maninegs_sampling.schedules import (
     Constant,
     CosineAnnealing,
@@ -56,7 +57,7 @@ def check_schedule(theirs: Any, schedule: Schedule, mu_at: Callable[[int], float
         StateError: it does something else, or `theirs` is no fingerprint of a schedule.
     """
     if not _is_schedule_fingerprint(theirs):
-        raise StateError(f"the state does not say what mu was; got {theirs!r:.200}")
+        raise StateError(f"the state does not say what mu was; got {quoted(theirs)}")
     name = theirs["name"]
     if name is not None and is_built_in(schedule) and name != repr(schedule):
         raise StateError(f"the state was made with mu={name}; this sampler has mu={schedule!r}")
@@ -110,11 +111,11 @@ def read_state(state: Any) -> tuple[int, int, dict[str, Any]]:
     version = state["version"]
     if type(version) is not int or version != STATE_VERSION:
         raise StateError(
-            f"the state has version {version!r:.50}; this release reads {STATE_VERSION}"
+            f"the state has version {quoted(version)}; this release reads {STATE_VERSION}"
         )
     fingerprint = state["fingerprint"]
     if not isinstance(fingerprint, dict):
-        raise StateError(f"the state has no fingerprint; got {fingerprint!r:.200}")
+        raise StateError(f"the state has no fingerprint; got {quoted(fingerprint)}")
     epoch = check_count("epoch", state["epoch"], at_least=0)
     position = check_count("position", state["position"], at_least=0)
     return epoch, position, fingerprint
@@ -131,7 +132,7 @@ def check_fingerprint(
         StateError: they differ; the message names the first difference.
     """
     if set(theirs) != set(mine):
-        raise StateError(f"the state does not say what it was made with; got {theirs!r:.200}")
+        raise StateError(f"the state does not say what it was made with; got {quoted(theirs)}")
     for name, value in mine.items():
         if name == "mu" or name in may_differ:
             continue
@@ -140,5 +141,5 @@ def check_fingerprint(
         plain = other is None or isinstance(other, (str, int, float))
         if not plain or other != value:
             raise StateError(
-                f"the state was made with {name}={other!r:.200}; this sampler has {name}={value!r}"
+                f"the state was made with {name}={quoted(other)}; this sampler has {name}={value!r}"
             )

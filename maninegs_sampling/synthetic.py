@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maninegs_sampling import randomness
+from maninegs_sampling.built_in_schemas import MVKL
 from maninegs_sampling.errors import check_count
-from maninegs_sampling.schema import MVKL
 from maninegs_sampling.store import ManifestationStore
 
 # Table II, all partitions: 881 benign and 1,883 malignant lumps.

@@ -150,3 +150,62 @@ def test_importing_the_package_needs_core_dependencies_only():
     )
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert run.stdout.strip() in ("[0, 1]", "[1, 0]"), run.stderr
+
+
+# How tables are read, and what is inferred.
+
+
+def test_inspect_reads_as_it_is_told(tmp_path, capsys):
+    path = tmp_path / "cases.csv"
+    path.write_bytes("ovál;1,5\nround;2,5\nround;1,5\n".encode("cp1252"))
+    assert main(["inspect", str(path)]) == 2
+    assert "give the file's encoding=" in capsys.readouterr().err
+    options = ["--encoding", "cp1252", "--separator", ";", "--decimal", ",", "--no-header"]
+    assert main(["inspect", str(path), *options]) == 0
+    printed = capsys.readouterr().out
+    assert "column_1: two values: one bit, set for 'round'" in printed
+    assert "column_2=2.5" in printed
+
+
+def test_inspect_includes_and_excludes(tmp_path, capsys):
+    path = tmp_path / "cases.csv"
+    path.write_text("patient,grade,size\na,1,3\nb,2,4\nc,-9,5\na,1,3\n")
+    assert main(["inspect", str(path), "--exclude", "size", "--include", "patient"]) == 0
+    printed = capsys.readouterr().out
+    assert "patient: 3 options" in printed
+    assert "size: left out, it is excluded" in printed
+    assert "do ['-9'] mean missing?" in printed
+    assert main(["inspect", str(path), "--missing-values", "-9", "-99"]) == 0
+    assert "grade: yes" not in capsys.readouterr().out
+    assert main(["inspect", str(path), "--include", "nothing"]) == 2
+    assert "no column 'nothing' to include" in capsys.readouterr().err
+
+
+def test_a_label_is_not_among_the_bits_of_a_schema(tmp_path, capsys):
+    path, schema = tmp_path / "cases.csv", tmp_path / "schema.json"
+    path.write_text("shape,outcome,size\nround,a,1\noval,b,2\nlobed,a,3\nround,b,2\n")
+    assert main(["inspect", str(path), "--save-schema", str(schema)]) == 0
+    assert "label='outcome' keeps it out of the bits" in capsys.readouterr().out
+    arguments = ["inspect", str(path), "--schema", str(schema)]
+    assert main([*arguments, "--label", "outcome", "--exclude", "size"]) == 0
+    printed = capsys.readouterr().out
+    assert "outcome: left out of schema 'inferred', it reads 'outcome' (label)" in printed
+    assert "size: left out of schema 'inferred', it reads 'size' (to exclude)" in printed
+    assert "4 rows, 3 bits" in printed
+    assert main([*arguments, "--include", "size"]) == 2
+    assert "--include decides what is inferred" in capsys.readouterr().err
+    assert main([*arguments, "--exclude", "nothing"]) == 2
+    assert "no trait of schema 'inferred' reads 'nothing'" in capsys.readouterr().err
+
+
+def test_suggest_repeats_how_the_table_is_read(tmp_path, capsys):
+    path = tmp_path / "cases.csv"
+    rows = [
+        f"{'abcd'[i % 4]};{'efgh'[i // 4 % 4]};{'ijkl'[i // 16 % 4]};{i % 3}" for i in range(200)
+    ]
+    path.write_text("\n".join(["a;b;c;grade", *rows]))
+    assert (
+        main(["suggest", str(path), "--separator", ";", "--exclude", "grade", "--batch-size", "8"])
+        == 0
+    )
+    assert "--separator ';' --exclude grade --batch-size 8" in capsys.readouterr().out

@@ -272,7 +272,7 @@ def test_distances_follow_the_law_on_real_data(cbis, mu, empty, draw):
 
 
 def test_groups_on_real_data(cbis, cbis_files):
-    from maninegs_sampling.schema import CBIS_DDSM
+    from maninegs_sampling.built_in_schemas import CBIS_DDSM
 
     patients = CBIS_DDSM.group_ids(cbis_files)
     sampler = ManiNegBatchSampler(cbis, batch_size=64, mu=0.0, groups=patients)

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maninegs_sampling import CBIS_DDSM, MVKL, ManifestationStore, ManiNegError, Schema, Trait
+from maninegs_sampling.built_in_schemas import find_schema
 from maninegs_sampling.errors import SchemaError, TableError
-from maninegs_sampling.schema import find_schema
 
 SHAPE = Trait("shape", "one_of", ("round", "oval"))
 SIGNS = Trait("signs", "any_of", ("A_B", "C", "D_E"), separator="-")
@@ -170,7 +170,7 @@ def test_errors(call, message):
 
 @pytest.mark.parametrize("name", ["a.csv", "a.parquet"])
 def test_a_file_that_is_no_table(tmp_path, name):
-    (tmp_path / name).write_bytes(b'"a\n\xff\xfe,,"\n1,2,3,4' if name == "a.csv" else b"PAR1")
+    (tmp_path / name).write_bytes(b'a,b\n"1",2\n"3,4\n' if name == "a.csv" else b"PAR1")
     with pytest.raises(TableError, match="cannot be read as a table"):
         SCHEMA.encode(tmp_path / name)
 
@@ -362,3 +362,107 @@ def test_any_json_is_a_schema_or_a_schema_error(tmp_path_factory, key, trait_key
         path.write_text(json.dumps(content))
         with contextlib.suppress(ManiNegError):
             Schema.load(path)
+
+
+# What the label, the groups and sizes may be.
+
+
+def test_positive_labels_are_compared_as_options_are():
+    schema = Schema("s", (HALO,), label="y", positive=("MALIGNANT", "3"))
+    table = polars_table({"y": ["Malignant", " malignant ", "benign", "3.0"]})
+    assert schema.labels(table).tolist() == [1, 1, 0, 1]
+    texts = dataclasses.replace(schema, positive=())
+    assert texts.labels(table).tolist() == ["Malignant", "Malignant", "benign", "3"]
+
+
+def test_a_positive_value_that_never_occurs_is_an_error():
+    schema = Schema("s", (HALO,), label="y", positive=("malignat",))
+    with pytest.raises(
+        TableError,
+        match=r"no label in 'y' is positive, which is 'malignat'; the labels are \['malignant', 'benign'\]",
+    ):
+        schema.labels(polars_table({"y": ["malignant", "benign"]}))
+
+
+def test_rows_without_a_group_meet_no_group_of_their_name():
+    schema = Schema("s", (HALO,), groups="g")
+    for named in ("row 1", " row 1", "row 0", "_row 1"):
+        ids = schema.group_ids(polars_table({"g": [named, None, "a", "?"]})).tolist()
+        assert len(set(ids)) == 4
+
+
+@pytest.mark.parametrize("role", ["label", "groups"])
+@pytest.mark.parametrize("column", ["shape", "shape=round", "form", "halo"])
+def test_a_trait_may_not_read_the_label(role, column):
+    traits = (dataclasses.replace(SHAPE, columns=("form",)) if column == "form" else SHAPE, HALO)
+    with pytest.raises(SchemaError, match=f"{role} column '{column}' is also read by trait"):
+        Schema("s", traits, **{role: column})
+    assert Schema("s", traits, **{role: "other"})
+
+
+def test_no_schema_has_too_many_bits():
+    options = tuple(map(str, range(65_535)))
+    schema = Schema("s", (Trait("a", "one_of", options),))
+    assert len(schema.bit_names) == 65_535
+    with pytest.raises(SchemaError, match="has 65536 bits; it may have 65535 at most"):
+        dataclasses.replace(schema, missing="option")
+    with pytest.raises(SchemaError, match="has 65536 bits"):
+        Schema("s", (*schema.traits, HALO))
+
+
+LONG = "x" * 1_000_000
+MANY = tuple(f"option {i}" for i in range(50_000))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: encode(Schema("s", (Trait("a", "one_of", MANY),)), {"a": ["optio 3"]}),
+        lambda: encode(Schema("s", (SHAPE,)), {"shape": [LONG]}),
+        lambda: encode(Schema("s", (SHAPE,)), {"shape": [f"round;{LONG}"]}),
+        lambda: encode(Schema("s", (HALO,)), {"halo": [LONG]}),
+        lambda: encode(Schema("s", (AGE,)), {"age": [LONG]}),
+        lambda: encode(Schema("s", (HALO,)), {name: ["1"] for name in MANY[:3000]}),
+        lambda: encode(Schema("s", (HALO,)), {LONG: ["1"]}),
+        lambda: Schema("s", (HALO,), label="y").labels(polars_table({"y": [LONG]})),
+        lambda: Schema("s", (HALO,), groups="y").group_ids(polars_table({"y": [LONG]})),
+        lambda: Trait(LONG, "one_of"),
+        lambda: Trait("a", LONG),
+        lambda: Trait("a", "flag", MANY),
+        lambda: Trait("a", "one_of", (*MANY, "option 1")),
+        lambda: Trait("a", "bins", edges=(*range(50_000), 0)),
+        lambda: Trait("a", "one_of", ("b",), synonyms=tuple((o, o) for o in MANY)),
+        lambda: Schema("s", (HALO,) * 50_000),
+        lambda: Schema(LONG, ()),
+        lambda: Schema.infer(polars_table({name: ["1", "2"] for name in MANY[:3000]}), label="z"),
+        lambda: find_schema(LONG[:200]),
+    ],
+)  # fmt: skip
+def test_messages_are_short(call):
+    with pytest.raises(ManiNegError) as caught:
+        call()
+    assert len(str(caught.value)) < 2000
+
+
+@pytest.mark.parametrize("key", ["name", "kind", "options", "edges"])
+def test_messages_on_long_schema_files_are_short(tmp_path, key):
+    trait = {"name": "a", "kind": "one_of", "options": ["b"], key: {"x": LONG}}
+    with pytest.raises(SchemaError) as caught:
+        Schema.load(saved(tmp_path, traits=[trait]))
+    assert len(str(caught.value)) < 2000
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: Trait("t", "flag", ("a",)), r"is a flag, whose options are off and on; got \['a'\]"),
+        (lambda: Trait("t", "flag", ("a", "A")), "lists an option twice"),
+        (lambda: Trait("t", "one_of", ("1", "01")), "lists an option twice"),
+        (lambda: Trait("t", "bins", ("a",), (1,)), "have edges and no options"),
+        (lambda: Trait("t", "flag", edges=(1,)), "has edges, which are of bins"),
+        (lambda: encode(Schema("s", (Trait("t", "flag", ("F", "M")),)), {"t": ["X"]}), r"'X' is not an option of 't', which are \['F', 'M'\]"),
+    ],
+)  # fmt: skip
+def test_what_traits_cannot_be(call, message):
+    with pytest.raises(ManiNegError, match=message):
+        call()

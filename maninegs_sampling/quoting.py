@@ -1,0 +1,29 @@
+"""Values in messages: quoted in full where they are short, cut where they are not."""
+
+from collections.abc import Iterable
+
+_CHARACTERS, _ITEMS = 80, 10
+
+
+def quoted(value: object) -> str:
+    """Return `repr(value)`, cut to 80 characters.
+
+    Example:
+        >>> quoted("oval"), len(quoted("a" * 1_000_000))
+        ("'oval'", 80)
+    """
+    text = repr(value)
+    return text if len(text) <= _CHARACTERS else f"{text[: _CHARACTERS - 3]}..."
+
+
+def listed(values: Iterable[object]) -> str:
+    """Return the values as a list with at most ten items, each cut as `quoted` does.
+
+    Example:
+        >>> listed(["a", "b"]), listed(range(100))
+        ("['a', 'b']", '[0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 90 more]')
+    """
+    values = list(values)
+    items = ", ".join(map(quoted, values[:_ITEMS]))
+    more = f" and {len(values) - _ITEMS} more" if len(values) > _ITEMS else ""
+    return f"[{items}{more}]"
