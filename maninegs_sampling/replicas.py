@@ -68,6 +68,12 @@ class Replicas:
             raise InvalidValueError(f"rank must be below num_replicas={count}; got {number}")
         return cls(count, number, "told")
 
+    def as_options(self) -> dict[str, Any]:
+        """Return the options of a batch sampler that give these replicas."""
+        if self.source == "told":
+            return {"num_replicas": self.count, "rank": self.rank}
+        return {} if self.source == "default" else {"distributed": "auto"}
+
     def settled(self) -> "Replicas":
         """Return these replicas, or those that torch.distributed runs by now if "auto" asks for it.
 

@@ -51,7 +51,7 @@ _SHARD = ("batches", "within")
 # A sampler that changed would leave its length, its index and its states behind.
 _FIXED = {
     "store", "batch_size", "mu", "sigma", "low", "high", "empty", "draw", "duplicates", "shard",
-    "seed", "index", "num_replicas", "rank", "drop_last", "sampler", "epoch",
+    "seed", "indices", "index", "replicas", "num_replicas", "rank", "drop_last", "sampler", "epoch",
 }  # fmt: skip
 
 
@@ -222,11 +222,11 @@ class ManiNegBatchSampler(BatchSampler):
         self._replicas = Replicas.from_options(num_replicas, rank, distributed, sampler)
         # The instances that may be drawn. Everything below numbers them from 0.
         self._drawn = store if indices is None else store.subset(indices)
-        self._indices = None if indices is None else _distinct(indices)
+        self.indices = None if indices is None else _distinct(indices)
         self._groups = np.empty(0, np.int32)
         if groups is not None:
             numbers = group_numbers(groups, store.n_instances)
-            chosen = numbers if self._indices is None else numbers[self._indices]
+            chosen = numbers if self.indices is None else numbers[self.indices]
             self._groups = np.unique(chosen, return_inverse=True)[1].astype(np.int32)
         self._n_groups = int(self._groups.max()) + 1 if len(self._groups) else 0
         self._check_supply()
@@ -275,6 +275,11 @@ class ManiNegBatchSampler(BatchSampler):
 
     # What torch and the frameworks built on it read.
     drop_last = True  # every epoch holds whole batches only
+
+    @property
+    def replicas(self) -> Replicas:
+        """The ranks, this one's number, and where both come from."""
+        return self._replicas
 
     @property
     def num_replicas(self) -> int:
@@ -396,7 +401,7 @@ class ManiNegBatchSampler(BatchSampler):
     def anchors(self, epoch: int, first: int, count: int) -> NDArray[np.int64]:
         """Return (count,) the anchors of batches `first`, `first` + 1, ... of `epoch`."""
         anchors = self._anchors(self._check_epoch(epoch), first, count)
-        return anchors if self._indices is None else self._indices[anchors]
+        return anchors if self.indices is None else self.indices[anchors]
 
     def _anchors(self, epoch: int, first: int, count: int) -> NDArray[np.int64]:
         before = epoch * self._batches_per_epoch + first
@@ -458,8 +463,8 @@ class ManiNegBatchSampler(BatchSampler):
         full = lengths.min() == self._global_batch
         if not full:
             self._warn_if_short(batches, lengths)
-        if self._indices is not None:
-            batches = self._indices[batches] if full else self._mapped(batches, lengths)
+        if self.indices is not None:
+            batches = self.indices[batches] if full else self._mapped(batches, lengths)
         rows: list[list[int]] = batches.tolist()
         if not full:
             rows = [row[:length] for row, length in zip(rows, lengths.tolist(), strict=True)]
@@ -469,9 +474,9 @@ class ManiNegBatchSampler(BatchSampler):
 
     def _mapped(self, batches: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return short batches as instances of the store; what lies beyond a length is 0."""
-        assert self._indices is not None
+        assert self.indices is not None
         inside = np.arange(batches.shape[1]) < lengths[:, None]
-        return np.where(inside, self._indices[np.where(inside, batches, 0)], 0)
+        return np.where(inside, self.indices[np.where(inside, batches, 0)], 0)
 
     def _new_scratch(self) -> Scratch:
         drawn = self._drawn
@@ -501,7 +506,7 @@ class ManiNegBatchSampler(BatchSampler):
         self._warned = True
         shortest = int(lengths.argmin())
         anchor = (
-            batches[shortest, 0] if self._indices is None else self._indices[batches[shortest, 0]]
+            batches[shortest, 0] if self.indices is None else self.indices[batches[shortest, 0]]
         )
         warnings.warn(
             f"a batch holds {lengths[shortest]} instead of {self._global_batch} instances: anchor "
@@ -644,7 +649,7 @@ class ManiNegBatchSampler(BatchSampler):
         where = self._progress
         return {
             "store": self.store.digest,
-            "indices": None if self._indices is None else _digest(self._indices),
+            "indices": None if self.indices is None else _digest(self.indices),
             "groups": _digest(self._groups),
             "mu": state.schedule_fingerprint(
                 self.mu, self._mu_at, where.epoch * len(self) + where.position
@@ -661,7 +666,7 @@ class ManiNegBatchSampler(BatchSampler):
 
     def __repr__(self) -> str:
         groups = f"{self._n_groups} labels" if self._n_groups else None
-        indices = None if self._indices is None else f"{len(self._indices)} instances"
+        indices = None if self.indices is None else f"{len(self.indices)} instances"
         return (
             f"ManiNegBatchSampler({self.store!r}, batch_size={self.batch_size}, mu={self.mu!r}, "
             f"sigma={self.sigma}, low={self.low}, high={self.high}, empty={self.empty!r}, "

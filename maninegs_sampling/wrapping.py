@@ -53,11 +53,22 @@ def wrap(
         )
     settings = loader_settings(loader)  # refuses a loader before anything is built for it
     replaced = _sampler_of(loader)
-    indices = options["indices"] if "indices" in options else drawn_indices(replaced, n_items)
+    if "indices" in options:
+        indices = options["indices"]
+    else:
+        indices = (
+            replaced.indices if isinstance(replaced, cls) else drawn_indices(replaced, n_items)
+        )
     n_drawn = n_items if indices is None else len(np.atleast_1d(np.asarray(indices)))
     distributed = replaced if isinstance(replaced, DistributedSampler) else None
-    batches = _batch_options(loader, distributed, n_drawn, options)
-    settled: dict[str, Any] = {"indices": indices} | batches | options
+    ranks: dict[str, Any] = {}
+    if not {"distributed", "num_replicas", "rank"} & set(options):
+        if isinstance(replaced, cls):
+            ranks = replaced.replicas.as_options()
+        elif distributed is not None:
+            ranks = {"num_replicas": distributed.num_replicas, "rank": distributed.rank}
+    batches = _batch_options(loader, n_drawn, options, sharded=distributed is not None)
+    settled: dict[str, Any] = {"indices": indices} | batches | ranks | options
     batch_sampler = cls(store, **settled)
     if distributed is not None:
         batch_sampler.follow_epochs(distributed)
@@ -96,27 +107,22 @@ def _count_items(loader: Any) -> int:
 
 
 def _batch_options(
-    loader: "DataLoader[Any]",
-    distributed: "DistributedSampler[Any] | None",
-    n_drawn: int,
-    options: dict[str, Any],
+    loader: "DataLoader[Any]", n_drawn: int, options: dict[str, Any], *, sharded: bool
 ) -> dict[str, Any]:
-    """Return the loader's batch size, ranks and epoch length as options of the sampler."""
+    """Return the loader's batch size and epoch length as options of the sampler."""
     batch_size = getattr(loader.batch_sampler, "batch_size", None)
     if batch_size is None and "batch_size" not in options:
         raise InvalidValueError(
             f"{type(loader.batch_sampler).__name__} has no batch_size; give wrap batch_size="
         )
     found: dict[str, Any] = {"batch_size": batch_size}
-    if distributed is not None and not {"distributed", "num_replicas", "rank"} & set(options):
-        found |= {"num_replicas": distributed.num_replicas, "rank": distributed.rank}
     if {"batch_size", "batches_per_epoch"} & set(options) or not hasattr(
         loader.batch_sampler, "__len__"
     ):
         return found
     length = len(loader)
     found["batches_per_epoch"] = max(1, length)
-    if distributed is None and isinstance(batch_size, int):
+    if not sharded and isinstance(batch_size, int):
         # Put in a way that holds for any number of ranks, should some start later.
         ways = {-(-n_drawn // batch_size): "ceil", n_drawn // batch_size: None}
         found["batches_per_epoch"] = ways.get(length, found["batches_per_epoch"])

@@ -52,4 +52,4 @@ def test_every_error_is_also_a_builtin_one():
 
     for name, value in vars(errors).items():
         if inspect.isclass(value) and issubclass(value, ManiNegError) and value is not ManiNegError:
-            assert issubclass(value, (ValueError, TypeError, ImportError)), name
+            assert issubclass(value, (ValueError, TypeError, AttributeError, ImportError)), name

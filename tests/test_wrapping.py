@@ -124,7 +124,6 @@ class Batches(Sampler):
         (lambda: DataLoader(DATA, batch_sampler=BatchSampler(Mine(DATA), 10, False)), "Mine"),
         (lambda: DataLoader(DATA, batch_sampler=Batches()), "Batches"),
         (lambda: DataLoader(DATA, 10, sampler=iter(range(300))), "range_iterator"),
-        (lambda: wrap(DataLoader(DATA, 10)), "ManiNegBatchSampler"),
     ],
 )
 def test_a_choice_that_cannot_be_kept_is_refused(loader, named):
@@ -132,6 +131,21 @@ def test_a_choice_that_cannot_be_kept_is_refused(loader, named):
         wrap(loader())
     told = wrap(loader(), indices=range(100), batch_size=10)
     assert max(drawn(told)) == 99
+
+
+def test_a_loader_may_be_wrapped_again():
+    """As when a notebook's cell runs twice."""
+    part = SubsetRandomSampler(range(200))
+    once = wrap(DataLoader(DATA, 10, sampler=part, num_workers=0))
+    twice = wrap(once, seed=7)
+    assert list(twice.batch_sampler.indices) == list(range(200))
+    assert len(twice) == len(once) == 20
+    expected = ManiNegBatchSampler(
+        STORE, batch_size=10, mu=3.0, seed=7, indices=range(200), batches_per_epoch=20
+    )
+    assert list(twice.batch_sampler) == list(expected)
+    ranked = wrap(DataLoader(DATA, 10, sampler=DistributedSampler(DATA, 3, 2)))
+    assert wrap(ranked).batch_sampler.replicas == ranked.batch_sampler.replicas
 
 
 def test_a_subclass_that_iterates_as_torchs_does_is_taken():
