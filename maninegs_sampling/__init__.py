@@ -1,6 +1,6 @@
 """Hard-negative minibatches for contrastive learning, drawn by Hamming distance (ManiNeg)."""
 
-from maninegs_sampling.advice import suggest, suitability
+from maninegs_sampling.advice import suggest
 from maninegs_sampling.diagnostics import coverage, hardness, lower_bound
 from maninegs_sampling.distribution import TruncatedGaussian
 from maninegs_sampling.errors import ManiNegError
@@ -33,6 +33,7 @@ from maninegs_sampling.schedules import (
 from maninegs_sampling.schema import CBIS_DDSM, MVKL, Schema
 from maninegs_sampling.store import ManifestationStore, concat
 from maninegs_sampling.traits import Trait
+from maninegs_sampling.verdict import suitability
 
 __version__ = "0.1.0"
 

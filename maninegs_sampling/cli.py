@@ -1,7 +1,7 @@
 """The command `maninegs`: samplers compared, and tables inspected, advised on, reported."""
 
 import argparse
-import shlex
+import os
 import sys
 import webbrowser
 from collections.abc import Iterable, Sequence
@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from maninegs_sampling import comparison
-from maninegs_sampling.advice import suitability
+from maninegs_sampling import __version__, comparison
 from maninegs_sampling.datasets import wisconsin
 from maninegs_sampling.diagnostics import histogram_mean
 from maninegs_sampling.errors import ManiNegError, MissingExtraError
@@ -20,6 +20,11 @@ from maninegs_sampling.hamming import distance_histogram
 from maninegs_sampling.report import save_report
 from maninegs_sampling.schema import Schema, find_schema
 from maninegs_sampling.store import ManifestationStore
+from maninegs_sampling.terminal import escape_controls, escaped_output, shell_word
+from maninegs_sampling.verdict import suitability
+
+# Exit statuses of a command that an interrupt or a closed pipe ended: 128 + the signal's number.
+INTERRUPTED, CLOSED_PIPE = 130, 141
 
 
 def _add_table_options(parser: argparse.ArgumentParser) -> None:
@@ -44,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="maninegs", description="Hard-negative batches by Hamming distance (ManiNeg)."
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
 
     compare = commands.add_parser("compare", help="measure uniform, mined and ManiNeg batches")
@@ -73,7 +79,8 @@ def _parser() -> argparse.ArgumentParser:
     inspect.set_defaults(run=run_inspect)
 
     suggest = commands.add_parser(
-        "suggest", help="say whether ManiNeg helps on a table, and with which settings"
+        "suggest",
+        help="say whether ManiNeg makes harder batches of a table, and with which settings",
     )
     _add_advice_options(suggest)
     suggest.set_defaults(run=run_suggest)
@@ -112,16 +119,32 @@ def _with_progress(entries: Iterable[comparison.Entry]) -> Iterable[comparison.E
             "the progress bar needs tqdm: pip install 'maninegs-sampling[table]'"
         ) from None
     progress: Iterable[comparison.Entry] = tqdm(
-        entries, desc="measuring", unit=" samplers", leave=False, disable=not sys.stderr.isatty()
+        entries,
+        desc="measuring",
+        unit=" samplers",
+        leave=False,
+        file=sys.__stderr__,  # sys.stderr would escape what moves the cursor
+        disable=None,  # where that is no terminal
     )
     return progress
 
 
+def _group_ids(schema: Schema, tables: Sequence[str]) -> NDArray[np.str_] | None:
+    return schema.group_ids(tables) if schema.groups else None
+
+
+def _group_ids_source(tables: Sequence[str]) -> str:
+    """Return the Python that gives the same groups as `_group_ids`."""
+    return f"schema.group_ids({(tables[0] if len(tables) == 1 else [*tables])!r})"
+
+
 def run_compare(options: argparse.Namespace) -> None:
-    """Print the table of samplers as they are measured; write the picture and the JSON."""
+    """Measure the samplers and print their table; write the picture and the JSON."""
+    groups = None
     if options.tables:
         schema = _find_schema(options)
         store = ManifestationStore.from_table(options.tables, schema)
+        groups = _group_ids(schema, options.tables)
         source = f"{', '.join(options.tables)} ({schema.name})"
     else:
         store, _ = wisconsin()
@@ -134,15 +157,17 @@ def run_compare(options: argparse.Namespace) -> None:
         "epochs": options.epochs,
         "seed": options.seed,
     }
-    entries = list(_with_progress(comparison.compare(store, **settings)))
+    entries = list(_with_progress(comparison.compare(store, groups=groups, **settings)))
     print(
-        f"{source}\n{store.n_instances} instances, {store.n_patterns} distinct patterns, ", end=""
+        f"{escape_controls(source)}\n"
+        f"{store.n_instances} instances, {store.n_patterns} distinct patterns, "
+        f"{store.n_bits} bits; batches of {options.batch_size}, {options.epochs} epochs\n"
     )
-    print(f"{store.n_bits} bits; batches of {options.batch_size}, {options.epochs} epochs\n")
     print(comparison.text_table(comparison.COLUMNS, [entry.row() for entry in entries]))
     print("\n" + comparison.LEGEND.format(n=store.n_instances) + "\n")
     json_path = options.out / "comparison.json"
-    comparison.save_json(json_path, store, entries, {"source": source, **settings})
+    used = {"source": source, "grouped": groups is not None, **settings}
+    comparison.save_json(json_path, store, entries, used)
     print(f"wrote {json_path}")
     picture_path = options.out / "comparison.png"
     comparison.save_picture(picture_path, store, entries)
@@ -209,12 +234,16 @@ def run_suggest(options: argparse.Namespace) -> None:
         batch_size=options.batch_size,
         labels=schema.labels(options.tables) if schema.label else None,
         bit_names=schema.bit_names,
+        groups=_group_ids(schema, options.tables),
         steps=options.steps,
     )
     print(f"{store.n_instances} instances, {store.n_patterns} distinct patterns\n\n{found}\n")
     if found.mus:
         print("mean distance between the manifestations of")
-        rows = [("uniform batches", "", f"{found.uniform_mean:.2f}")]
+        rows = [
+            ("uniform batches", "", f"{found.uniform_mean:.2f}"),
+            ("uniform batches of distinct patterns", "", f"{found.uniform_distinct_mean:.2f}"),
+        ]
         for mu, anchor, pair in zip(found.mus, found.anchor_means, found.pair_means, strict=True):
             rows.append((f"mu = {mu:g}", f"{anchor:.2f}", f"{pair:.2f}"))
         print(comparison.text_table(("", "anchor, negatives", "all pairs"), rows) + "\n")
@@ -224,13 +253,14 @@ def run_suggest(options: argparse.Namespace) -> None:
         print(f"{name}: {reason}")
     schedule = found.settings["mu"]
     mus = f"{schedule.start:g} {schedule.end:g}"
-    print(f"\nmn.ManiNegBatchSampler.wrap(loader, store, {found.settings.call()})")
+    call = found.settings.call(groups=_group_ids_source(options.tables))
+    print(f"\nmn.ManiNegBatchSampler.wrap(loader, store, {call})")
     table = [*options.tables]
     for name in ("schema", "label", "groups"):
         if getattr(options, name):
             table += [f"--{name}", getattr(options, name)]
     print(
-        f"maninegs compare {shlex.join(table)} --batch-size {options.batch_size} "
+        f"maninegs compare {' '.join(map(shell_word, table))} --batch-size {options.batch_size} "
         f"--mu {mus} --sigma {found.settings['sigma']:g}"
     )
 
@@ -245,6 +275,8 @@ def run_report(options: argparse.Namespace) -> None:
         schema,
         source=Path(options.tables[0]).name if len(options.tables) == 1 else schema.name,
         labels=schema.labels(options.tables) if schema.label else None,
+        groups=_group_ids(schema, options.tables),
+        groups_source=_group_ids_source(options.tables),
         batch_size=options.batch_size,
         steps=options.steps,
     )
@@ -255,15 +287,26 @@ def run_report(options: argparse.Namespace) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    options = _parser().parse_args(arguments)
-    try:
-        options.run(options)
-    except MissingExtraError as error:
-        print(f"maninegs: {error}", file=sys.stderr)
-        return 3
-    except (ManiNegError, OSError) as error:
-        print(f"maninegs: {error}", file=sys.stderr)
-        return 2
+    with escaped_output():
+        try:
+            try:
+                options = _parser().parse_args(arguments)
+                options.run(options)
+            finally:
+                print(end="", flush=True)  # here a closed pipe can still be answered
+        except BrokenPipeError:
+            # Whoever read has gone. What is left is flushed at exit, to nowhere.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return CLOSED_PIPE
+        except KeyboardInterrupt:
+            print("maninegs: interrupted", file=sys.stderr)
+            return INTERRUPTED
+        except MissingExtraError as error:
+            print(f"maninegs: {error}", file=sys.stderr)
+            return 3
+        except (ManiNegError, OSError) as error:
+            print(f"maninegs: {error}", file=sys.stderr)
+            return 2
     return 0
 
 

@@ -50,7 +50,13 @@ STORE = ManifestationStore.from_dense(
 
 
 @pytest.mark.parametrize(
-    "make", [baselines.uniform, baselines.nearest_only, baselines.graph_blocks]
+    "make",
+    [
+        baselines.uniform,
+        baselines.uniform_distinct,
+        baselines.nearest_only,
+        baselines.graph_blocks,
+    ],
 )
 def test_baselines_are_whole_repeatable_epochs(make):
     epochs = make(STORE, 10, 0)
@@ -94,7 +100,7 @@ def test_comparison_has_every_sampler_and_ours_is_full():
     mean, half, zero = comparison.default_mus(STORE)
     assert (half, zero) == (round(mean / 2, 1), 0.0)
     assert [entry.name for entry in entries] == [
-        "uniform", "nearest only", "graph blocks",
+        "uniform", "uniform of distinct patterns", "nearest only", "graph blocks",
         *(f"{reading}, mu={mu:g}" for reading in ("authors", "ManiNeg") for mu in (mean, half, 0)),
     ]  # fmt: skip
     ours = {entry.name: entry.hardness for entry in entries if "ManiNeg" in entry.name}
@@ -134,7 +140,7 @@ def test_the_picture_is_a_png(tmp_path):
     ("options", "message"),
     [
         ({"epochs": 0}, "epochs must be at least 1"),
-        ({"batch_size": 64}, "too few for batches of 64"),
+        ({"batch_size": 64}, "the data has 33: take a batch size of at most 33"),
     ],
 )
 def test_errors(options, message):
