@@ -68,26 +68,22 @@ def uniform_distinct(
         batch: list[int] = []
         patterns: set[int] = set()
         taken: set[int] = set()
-        some = rng.integers(n, size=4 * batch_size)
-        ids = zip(
-            some.tolist(), store.pattern_of[some].tolist(), group_of[some].tolist(), strict=True
-        )
-        for i, pattern, group in ids:
-            if pattern not in patterns and group not in taken:
-                batch.append(i)
-                patterns.add(pattern)
-                taken.add(group)
+
+        def offer(candidates: NDArray[np.int64]) -> None:
+            of = (candidates, store.pattern_of[candidates], group_of[candidates])
+            for i, pattern, group in zip(*(ids.tolist() for ids in of), strict=True):
                 if len(batch) == batch_size:
-                    return batch
-        # Most draws are skipped by now: draw from the instances that would not be.
-        while len(batch) < batch_size:
+                    break
+                if pattern not in patterns and group not in taken:
+                    batch.append(i)
+                    patterns.add(pattern)
+                    taken.add(group)
+
+        offer(rng.integers(n, size=4 * batch_size))
+        if len(batch) < batch_size:
+            # Most draws are skipped by now: go through the instances that would not be.
             free = ~np.isin(store.pattern_of, list(patterns)) & ~np.isin(group_of, list(taken))
-            if not free.any():
-                break
-            i = int(rng.choice(np.flatnonzero(free)))
-            batch.append(i)
-            patterns.add(int(store.pattern_of[i]))
-            taken.add(int(group_of[i]))
+            offer(rng.permutation(np.flatnonzero(free)))
         return batch
 
     def epoch_batches(epoch: int) -> Iterator[list[int]]:

@@ -230,3 +230,13 @@ def test_the_example_is_written_out_right(tmp_path):
     for _, distance, row, words in found:
         assert distances[int(row.replace(",", ""))] == int(distance)
         assert len(words.split("; ")) == int(distance)
+
+
+def test_a_figure_has_no_more_shapes_for_more_distances():
+    shapes = []
+    for n_bits in (10, 200):
+        store = random_store(60, n_bits)
+        hard = figures.hardness_by_mu(store, [3, 1], sigma=2.0, batch_size=8, batches=3)
+        figure = figures.draw_hardness(hard, figures.largest_distance(store))
+        shapes.append([len(axis.get_children()) for axis in figure.axes])
+    assert shapes[0] == shapes[1]
