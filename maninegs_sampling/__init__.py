@@ -1,6 +1,6 @@
 """Hard-negative minibatches for contrastive learning, drawn by Hamming distance (ManiNeg)."""
 
-from maninegs_sampling.advice import suggest, suitability
+from maninegs_sampling.advice import suggest
 from maninegs_sampling.built_in_schemas import CBIS_DDSM, MVKL
 from maninegs_sampling.diagnostics import coverage, hardness, lower_bound
 from maninegs_sampling.distribution import TruncatedGaussian
@@ -35,6 +35,7 @@ from maninegs_sampling.schema import Schema
 from maninegs_sampling.store import ManifestationStore, concat
 from maninegs_sampling.table_files import read_table
 from maninegs_sampling.traits import Trait
+from maninegs_sampling.verdict import suitability
 
 __version__ = "0.1.0"
 

@@ -1,97 +1,35 @@
 """The command `maninegs`: samplers compared, and tables inspected, advised on, reported."""
 
 import argparse
-import shlex
+import os
 import sys
 import webbrowser
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from maninegs_sampling import comparison
-from maninegs_sampling.advice import suitability
-from maninegs_sampling.built_in_schemas import find_schema
+from maninegs_sampling import __version__, comparison
+from maninegs_sampling.cli_tables import add_table_options, read_rows, repeated_options
 from maninegs_sampling.datasets import wisconsin
 from maninegs_sampling.diagnostics import histogram_mean
 from maninegs_sampling.errors import (
-    InvalidValueError,
     ManiNegError,
     MissingExtraError,
-    TableError,
 )
 from maninegs_sampling.hamming import distance_histogram
 from maninegs_sampling.report import save_report
-from maninegs_sampling.schema import Schema
-from maninegs_sampling.store import ManifestationStore
-from maninegs_sampling.table_files import read_table
+from maninegs_sampling.terminal import escape_controls, escaped_output, shell_word
+from maninegs_sampling.verdict import suitability
 
-
-def _add_table_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--schema",
-        metavar="NAME|FILE",
-        help="mvkl, cbis-ddsm, or a schema saved as JSON; inferred from the table by default",
-    )
-    parser.add_argument("--label", help="column of the outcome, which never becomes bits")
-    parser.add_argument("--groups", help="column that names groups, such as a patient id")
-    parser.add_argument("--save-schema", metavar="FILE", help="write the schema used as JSON")
-    parser.add_argument(
-        "--missing-values",
-        nargs="+",
-        default=[],
-        metavar="VALUE",
-        help="cells that mean missing too, such as -9 or unknown",
-    )
-    parser.add_argument(
-        "--include",
-        nargs="+",
-        default=[],
-        metavar="COLUMN",
-        help="columns that become traits although their names or numbers speak against it",
-    )
-    parser.add_argument(
-        "--exclude", nargs="+", default=[], metavar="COLUMN", help="columns to leave out"
-    )
-    parser.add_argument("--separator", metavar="SIGN", help="between cells; found by default")
-    parser.add_argument("--decimal", choices=(",", "."), help="sign before the decimals")
-    parser.add_argument("--encoding", metavar="NAME", help="such as cp1252; by default UTF-8")
-    parser.add_argument(
-        "--header",
-        action=argparse.BooleanOptionalAction,
-        help="whether the first line names the columns; with --no-header they are column_1, ...",
-    )
-
-
-def _read_tables(options: argparse.Namespace) -> list[Any]:
-    """The tables that the options name, read as these say."""
-    names = ("separator", "header", "encoding", "decimal")
-    settings = {name: getattr(options, name) for name in names}
-    if not any(value is not None for value in settings.values()):
-        return list(options.tables)
-    return [read_table(path, **settings) for path in options.tables]
-
-
-def _repeated_options(options: argparse.Namespace) -> list[str]:
-    """The table options that were given, as the words of a command line."""
-    words = []
-    for name in ("schema", "label", "groups", "separator", "decimal", "encoding"):
-        value = getattr(options, name)
-        if value:
-            words += [f"--{name}", value]
-    if options.header is not None:
-        words.append("--header" if options.header else "--no-header")
-    for name in ("missing_values", "include", "exclude"):
-        if getattr(options, name):
-            words += [f"--{name.replace('_', '-')}", *getattr(options, name)]
-    return words
+# Exit statuses of a command that an interrupt or a closed pipe ended: 128 + the signal's number.
+INTERRUPTED, CLOSED_PIPE = 130, 141
 
 
 def _add_advice_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("tables", nargs="+", metavar="TABLE", help="CSV or Parquet")
-    _add_table_options(parser)
+    add_table_options(parser)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--steps", type=int, default=9000, help="steps of the whole training")
 
@@ -100,6 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="maninegs", description="Hard-negative batches by Hamming distance (ManiNeg)."
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
 
     compare = commands.add_parser("compare", help="measure uniform, mined and ManiNeg batches")
@@ -109,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="TABLE",
         help="CSV or Parquet; without one, the Wisconsin breast cancer data of scikit-learn",
     )
-    _add_table_options(compare)
+    add_table_options(compare)
     compare.add_argument("--batch-size", type=int, default=64)
     compare.add_argument(
         "--mu",
@@ -125,11 +64,12 @@ def _parser() -> argparse.ArgumentParser:
 
     inspect = commands.add_parser("inspect", help="say what a table's manifestations are like")
     inspect.add_argument("tables", nargs="+", metavar="TABLE", help="CSV or Parquet")
-    _add_table_options(inspect)
+    add_table_options(inspect)
     inspect.set_defaults(run=run_inspect)
 
     suggest = commands.add_parser(
-        "suggest", help="say whether ManiNeg helps on a table, and with which settings"
+        "suggest",
+        help="say whether ManiNeg makes harder batches of a table, and with which settings",
     )
     _add_advice_options(suggest)
     suggest.set_defaults(run=run_suggest)
@@ -144,49 +84,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _find_schema(options: argparse.Namespace) -> Schema:
-    """The schema that the options name or, inferred and printed, the table's own."""
-    if options.schema is None:
-        schema = Schema.infer(
-            _read_tables(options),
-            label=options.label,
-            groups=options.groups,
-            missing_values=options.missing_values,
-            include=options.include,
-            exclude=options.exclude,
-        )
-        print("The schema was inferred; --save-schema FILE writes it, to be read and edited:")
-        print("\n".join(f"  {note}" for note in schema.notes) + "\n")
-    else:
-        schema = _changed(find_schema(options.schema), options)
-    if options.save_schema:
-        schema.save(options.save_schema)
-    return schema
-
-
-def _changed(schema: Schema, options: argparse.Namespace) -> Schema:
-    """The schema as the options change it: what names a row or its outcome makes no bits."""
-    if options.include:
-        raise InvalidValueError("--include decides what is inferred, which --schema replaces")
-    changes: dict[str, Any] = {
-        "label": options.label or schema.label,
-        "groups": options.groups or schema.groups,
-        "missing_values": (*schema.missing_values, *options.missing_values),
-    }
-    if options.label not in (None, schema.label):
-        changes["positive"] = ()  # values of the other label
-    kept = list(schema.traits)
-    excluded = dict.fromkeys(options.exclude, "to exclude")
-    for column, role in {options.label: "label", options.groups: "groups", **excluded}.items():
-        dropped = [trait for trait in kept if column is not None and trait.may_read(column)]
-        if role == "to exclude" and not dropped:
-            raise TableError(f"no trait of schema {schema.name!r} reads {column!r}, to be excluded")
-        kept = [trait for trait in kept if trait not in dropped]
-        for trait in dropped:
-            print(f"{trait.name}: left out of schema {schema.name!r}, it reads {column!r} ({role})")
-    return replace(schema, traits=tuple(kept), **changes)
-
-
 def _with_progress(entries: Iterable[comparison.Entry]) -> Iterable[comparison.Entry]:
     """The same entries, counted on a terminal as they come."""
     try:
@@ -196,17 +93,23 @@ def _with_progress(entries: Iterable[comparison.Entry]) -> Iterable[comparison.E
             "the progress bar needs tqdm: pip install 'maninegs-sampling[table]'"
         ) from None
     progress: Iterable[comparison.Entry] = tqdm(
-        entries, desc="measuring", unit=" samplers", leave=False, disable=not sys.stderr.isatty()
+        entries,
+        desc="measuring",
+        unit=" samplers",
+        leave=False,
+        file=sys.__stderr__,  # sys.stderr would escape what moves the cursor
+        disable=None,  # where that is no terminal
     )
     return progress
 
 
 def run_compare(options: argparse.Namespace) -> None:
-    """Print the table of samplers as they are measured; write the picture and the JSON."""
+    """Measure the samplers and print their table; write the picture and the JSON."""
+    groups = None
     if options.tables:
-        schema = _find_schema(options)
-        store = ManifestationStore.from_table(_read_tables(options), schema)
-        source = f"{', '.join(options.tables)} ({schema.name})"
+        rows = read_rows(options)
+        store, groups = rows.store, rows.groups
+        source = f"{', '.join(options.tables)} ({rows.schema.name})"
     else:
         store, _ = wisconsin()
         source = "Wisconsin breast cancer, 30 features cut into terciles"
@@ -218,15 +121,17 @@ def run_compare(options: argparse.Namespace) -> None:
         "epochs": options.epochs,
         "seed": options.seed,
     }
-    entries = list(_with_progress(comparison.compare(store, **settings)))
+    entries = list(_with_progress(comparison.compare(store, groups=groups, **settings)))
     print(
-        f"{source}\n{store.n_instances} instances, {store.n_patterns} distinct patterns, ", end=""
+        f"{escape_controls(source)}\n"
+        f"{store.n_instances} instances, {store.n_patterns} distinct patterns, "
+        f"{store.n_bits} bits; batches of {options.batch_size}, {options.epochs} epochs\n"
     )
-    print(f"{store.n_bits} bits; batches of {options.batch_size}, {options.epochs} epochs\n")
     print(comparison.text_table(comparison.COLUMNS, [entry.row() for entry in entries]))
     print("\n" + comparison.LEGEND.format(n=store.n_instances) + "\n")
     json_path = options.out / "comparison.json"
-    comparison.save_json(json_path, store, entries, {"source": source, **settings})
+    used = {"source": source, "grouped": groups is not None, **settings}
+    comparison.save_json(json_path, store, entries, used)
     print(f"wrote {json_path}")
     picture_path = options.out / "comparison.png"
     comparison.save_picture(picture_path, store, entries)
@@ -252,9 +157,10 @@ def _twins(bits: np.ndarray[Any, np.dtype[np.bool_]], names: Sequence[str]) -> l
 
 def run_inspect(options: argparse.Namespace) -> None:
     """Print rows, bits, patterns, frequencies, missing cells and distances of a table."""
-    schema = _find_schema(options)
-    store = ManifestationStore.from_table(_read_tables(options), schema)
-    bits, names = store.to_dense(), schema.bit_names
+    table = read_rows(options)
+    store = table.store
+    bits = store.to_dense()
+    names = [escape_controls(name) for name in table.schema.bit_names]
     print(f"{store.n_instances} rows, {store.n_bits} bits, {store.n_patterns} distinct patterns")
     print(f"the most common pattern is shared by {store.counts.max()} rows\n")
 
@@ -265,8 +171,12 @@ def run_inspect(options: argparse.Namespace) -> None:
     ]
     print(comparison.text_table(("bit", "rows", "share"), rows))
 
-    missing = {name: n for name, n in schema.count_missing(_read_tables(options)).items() if n}
-    print("\nmissing cells: " + (", ".join(f"{k} {n}" for k, n in missing.items()) or "none"))
+    missing = [
+        f"{escape_controls(name)} {n}"
+        for name, n in table.schema.count_missing(table.tables).items()
+        if n
+    ]
+    print("\nmissing cells: " + (", ".join(missing) or "none"))
     constant = [
         f"{name} (always {int(f)})"
         for name, f in zip(names, frequencies, strict=True)
@@ -286,19 +196,23 @@ def run_inspect(options: argparse.Namespace) -> None:
 
 def run_suggest(options: argparse.Namespace) -> None:
     """Print the verdict with its figures, the settings with their reasons, and how to use them."""
-    schema = _find_schema(options)
-    store = ManifestationStore.from_table(_read_tables(options), schema)
+    table = read_rows(options)
+    store = table.store
     found = suitability(
         store,
         batch_size=options.batch_size,
-        labels=schema.labels(_read_tables(options)) if schema.label else None,
-        bit_names=schema.bit_names,
+        labels=table.labels(),
+        bit_names=table.schema.bit_names,
+        groups=table.groups,
         steps=options.steps,
     )
     print(f"{store.n_instances} instances, {store.n_patterns} distinct patterns\n\n{found}\n")
     if found.mus:
         print("mean distance between the manifestations of")
-        rows = [("uniform batches", "", f"{found.uniform_mean:.2f}")]
+        rows = [
+            ("uniform batches", "", f"{found.uniform_mean:.2f}"),
+            ("uniform batches of distinct patterns", "", f"{found.uniform_distinct_mean:.2f}"),
+        ]
         for mu, anchor, pair in zip(found.mus, found.anchor_means, found.pair_means, strict=True):
             rows.append((f"mu = {mu:g}", f"{anchor:.2f}", f"{pair:.2f}"))
         print(comparison.text_table(("", "anchor, negatives", "all pairs"), rows) + "\n")
@@ -308,24 +222,26 @@ def run_suggest(options: argparse.Namespace) -> None:
         print(f"{name}: {reason}")
     schedule = found.settings["mu"]
     mus = f"{schedule.start:g} {schedule.end:g}"
-    print(f"\nmn.ManiNegBatchSampler.wrap(loader, store, {found.settings.call()})")
-    table = [*options.tables, *_repeated_options(options)]
+    call = found.settings.call(groups=table.groups_source)
+    print(f"\nmn.ManiNegBatchSampler.wrap(loader, store, {call})")
+    words = [*options.tables, *repeated_options(options)]
     print(
-        f"maninegs compare {shlex.join(table)} --batch-size {options.batch_size} "
+        f"maninegs compare {' '.join(map(shell_word, words))} --batch-size {options.batch_size} "
         f"--mu {mus} --sigma {found.settings['sigma']:g}"
     )
 
 
 def run_report(options: argparse.Namespace) -> None:
     """Write the report and print the verdict."""
-    schema = _find_schema(options)
-    store = ManifestationStore.from_table(_read_tables(options), schema)
+    table = read_rows(options)
     found = save_report(
         options.out,
-        store,
-        schema,
-        source=Path(options.tables[0]).name if len(options.tables) == 1 else schema.name,
-        labels=schema.labels(_read_tables(options)) if schema.label else None,
+        table.store,
+        table.schema,
+        source=Path(options.tables[0]).name if len(options.tables) == 1 else table.schema.name,
+        labels=table.labels(),
+        groups=table.groups,
+        groups_source=table.groups_source,
         batch_size=options.batch_size,
         steps=options.steps,
     )
@@ -336,15 +252,26 @@ def run_report(options: argparse.Namespace) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    options = _parser().parse_args(arguments)
-    try:
-        options.run(options)
-    except MissingExtraError as error:
-        print(f"maninegs: {error}", file=sys.stderr)
-        return 3
-    except (ManiNegError, OSError) as error:
-        print(f"maninegs: {error}", file=sys.stderr)
-        return 2
+    with escaped_output():
+        try:
+            try:
+                options = _parser().parse_args(arguments)
+                options.run(options)
+            finally:
+                print(end="", flush=True)  # here a closed pipe can still be answered
+        except BrokenPipeError:
+            # Whoever read has gone. What is left is flushed at exit, to nowhere.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return CLOSED_PIPE
+        except KeyboardInterrupt:
+            print("maninegs: interrupted", file=sys.stderr)
+            return INTERRUPTED
+        except MissingExtraError as error:
+            print(f"maninegs: {error}", file=sys.stderr)
+            return 3
+        except (ManiNegError, OSError) as error:
+            print(f"maninegs: {error}", file=sys.stderr)
+            return 2
     return 0
 
 

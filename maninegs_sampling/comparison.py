@@ -4,23 +4,25 @@ import io
 import json
 import platform
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from maninegs_sampling import baselines
-from maninegs_sampling.diagnostics import Hardness, histogram_mean, measure_hardness
-from maninegs_sampling.distribution import TruncatedGaussian
-from maninegs_sampling.errors import InvalidValueError, MissingExtraError
+from maninegs_sampling import baselines, figures, randomness
+from maninegs_sampling.advice import supply_problem
+from maninegs_sampling.diagnostics import Hardness, check_mus, histogram_mean, measure_hardness
+from maninegs_sampling.distribution import check_sigma, log_weights
+from maninegs_sampling.errors import InvalidValueError, check_count
 from maninegs_sampling.hamming import distance_histogram
 from maninegs_sampling.sampler import ManiNegBatchSampler
 from maninegs_sampling.storage import write_atomically
-from maninegs_sampling.store import ManifestationStore
+from maninegs_sampling.store import ManifestationStore, check_store
+from maninegs_sampling.terminal import escape_controls
 
 COLUMNS = (
     "sampler",
@@ -125,68 +127,91 @@ def compare(
     mus: Sequence[float] | None = None,
     sigma: float = 3.0,
     epochs: int = 20,
+    groups: ArrayLike | None = None,
     seed: int = 0,
-) -> Iterable[Entry]:
-    """Yield one measured entry for each sampler.
+) -> Iterator[Entry]:
+    """Return an iterator that measures one sampler after the other, and yields its entry.
 
-    These are torch's uniform batches, the anchor's nearest patterns only, blocks of a
-    bandwidth-minimising order of the Hamming graph, and at each mu the authors' reading of the
-    paper and `ManiNegBatchSampler`'s defaults.
+    These are torch's uniform batches, uniform batches of distinct patterns, the anchor's nearest
+    patterns only, blocks of a bandwidth-minimising order of the Hamming graph, and at each mu the
+    authors' reading of the paper and `ManiNegBatchSampler`'s defaults.
 
     Parameters:
+        store: the manifestations.
         batch_size: instances a batch.
         mus: means of the law; by default the mean distance between instances, half of it, and 0.
         sigma: standard deviation of the law.
         epochs: epochs of N // batch_size batches to measure.
+        groups: N labels; no two instances of a batch of ManiNeg's, or of distinct patterns, share
+            one.
         seed: of every sampler.
 
     Raises:
-        InvalidValueError: fewer distinct patterns than batch_size, or no epochs.
+        InvalidTypeError, InvalidValueError: an argument that cannot be used; fewer distinct
+            patterns, or groups, than batch_size.
     """
-    if epochs < 1:
-        raise InvalidValueError(f"epochs must be at least 1; got {epochs}")
-    if store.n_patterns < batch_size:
-        raise InvalidValueError(
-            f"the table has {store.n_patterns} distinct patterns, too few for batches of "
-            f"{batch_size} without duplicates; give a smaller --batch-size"
-        )
-    mus = default_mus(store) if mus is None else mus
-    pairs = distance_histogram(store)
-    high = int(np.flatnonzero(pairs)[-1])
-    yield _measure("uniform", store, baselines.uniform(store, batch_size, seed), epochs)
-    yield _measure("nearest only", store, baselines.nearest_only(store, batch_size, seed), epochs)
+    check_store("store", store)
+    batch_size = check_count("batch_size", batch_size, at_least=2)
+    means = default_mus(store) if mus is None else check_mus(mus)
+    sigma = check_sigma(sigma)
+    epochs = check_count("epochs", epochs, at_least=1)
+    seed = randomness.check_seed(seed)
+    problem = supply_problem(store, batch_size, groups)
+    if problem is not None:
+        raise InvalidValueError(problem)
+
+    def entries() -> Iterator[Entry]:
+        for name, epoch_batches in _baselines(store, batch_size, groups, seed):
+            yield _measure(name, store, epoch_batches, epochs)
+        pairs = distance_histogram(store)
+        high = int(np.flatnonzero(pairs)[-1])
+        for reading in ("authors", "ManiNeg"):
+            for mu in means:
+                options: dict[str, Any] = {
+                    "batch_size": batch_size, "mu": mu, "sigma": sigma, "seed": seed,
+                    "num_replicas": 1, "rank": 0,
+                }  # fmt: skip
+                if reading == "authors":
+                    per_epoch = max(1, store.n_instances // batch_size)
+                    options |= {"batches_per_epoch": per_epoch, "high": high}
+                    sampler = ManiNegBatchSampler.authors(store, **options)
+                else:
+                    sampler = ManiNegBatchSampler(store, groups=groups, **options)
+                # The law over the distances that occur; one-hot traits, say, leave the odd ones
+                # empty.
+                weights = np.append(-np.inf, log_weights(mu, sigma, 1, high))
+                weights[pairs[: high + 1] == 0] = -np.inf
+                law = np.exp(weights - weights.max())
+                law /= law.sum()
+                name = f"{reading}, mu={mu:g}"
+                yield _measure(name, store, _epochs_of(sampler), epochs, law)
+
+    return entries()
+
+
+def _baselines(
+    store: ManifestationStore, batch_size: int, groups: ArrayLike | None, seed: int
+) -> Iterator[tuple[str, baselines.Epochs]]:
+    yield "uniform", baselines.uniform(store, batch_size, seed)
+    distinct = baselines.uniform_distinct(store, batch_size, seed, groups)
+    yield "uniform of distinct patterns", distinct
+    yield "nearest only", baselines.nearest_only(store, batch_size, seed)
     if store.n_patterns <= baselines.MOST_GRAPH_PATTERNS:
-        blocks = baselines.graph_blocks(store, batch_size, seed)
-        yield _measure("graph blocks", store, blocks, epochs)
-    batches_per_epoch = max(1, store.n_instances // batch_size)
-    for reading in ("authors", "ManiNeg"):
-        for mu in mus:
-            options: dict[str, Any] = {"mu": float(mu), "sigma": sigma, "seed": seed}
-            if reading == "authors":
-                sampler = ManiNegBatchSampler.authors(
-                    store,
-                    batch_size=batch_size,
-                    batches_per_epoch=batches_per_epoch,
-                    high=high,
-                    **options,
-                )
-            else:
-                sampler = ManiNegBatchSampler(store, batch_size=batch_size, **options)
+        yield "graph blocks", baselines.graph_blocks(store, batch_size, seed)
 
-            def epoch_batches(
-                epoch: int, sampler: ManiNegBatchSampler = sampler
-            ) -> Iterable[list[int]]:
-                sampler.set_epoch(epoch)
-                return sampler
 
-            # The law over the distances that occur; one-hot traits, say, leave the odd ones empty.
-            law = TruncatedGaussian(mu, sigma, low=1, high=high).pmf() * (pairs[: high + 1] > 0)
-            law /= law.sum()
-            yield _measure(f"{reading}, mu={mu:g}", store, epoch_batches, epochs, law)
+def _epochs_of(sampler: ManiNegBatchSampler) -> baselines.Epochs:
+    def epoch_batches(epoch: int) -> Iterable[list[int]]:
+        sampler.set_epoch(epoch)
+        return sampler
+
+    return epoch_batches
 
 
 def text_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return a table as text: the first column aligned left, the others right.
+
+    Control characters in a cell, tabs and newlines too, are escaped.
 
     Example:
         >>> print(text_table(("name", "n"), [("a", "10"), ("bc", "9")]))
@@ -194,7 +219,7 @@ def text_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
         a     10
         bc     9
     """
-    cells = [tuple(header), *(tuple(row) for row in rows)]
+    cells = [tuple(map(escape_controls, row)) for row in (header, *rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
     return "\n".join(
         "  ".join(
@@ -227,46 +252,32 @@ def save_json(
     write_atomically(path, [json.dumps(content, indent=1).encode() + b"\n"])
 
 
-# One colour a family, from Okabe and Ito's colour-blind-safe palette.
-_COLOURS = {"authors": "#E69F00", "ManiNeg": "#0072B2"}
-_NEUTRAL, _LAW = "#666666", "#D55E00"
-
-
 def save_picture(path: Path, store: ManifestationStore, entries: Sequence[Entry]) -> None:
     """Draw Figure 5 of the paper for every entry: distances of (a) anchors' negatives, (b) pairs.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingExtraError(
-            "the picture needs matplotlib: pip install 'maninegs-sampling[plot]'"
-        ) from None
-    largest = int(np.flatnonzero(distance_histogram(store))[-1])
-    distances = np.arange(largest + 1)
-    figure = Figure(figsize=(9, 0.9 + 1.15 * len(entries)), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(len(entries), 2, sharex=True, sharey="col", squeeze=False)
-    uniform_mean = entries[0].hardness.pair_mean
+    largest = figures.largest_distance(store)
+    size = (9, 0.9 + 1.15 * len(entries))
+    figure, axes = figures.new_figure(len(entries), 2, figsize=size, sharex=True, sharey="col")
+    means = {entry.name: entry.hardness.pair_mean for entry in entries}
+    styles = {"uniform": ":", "uniform of distinct patterns": "--"}
     for row, entry in zip(axes, entries, strict=True):
-        colour = _COLOURS.get(entry.name.split(",")[0], _NEUTRAL)
         histograms = (entry.hardness.anchor_histogram, entry.hardness.pair_histogram)
         for axis, histogram in zip(row, histograms, strict=True):
             shares = histogram[: largest + 1] / max(1, histogram.sum())
-            axis.bar(distances, shares, width=0.8, color=colour)
-            axis.axvline(histogram_mean(histogram), color="black", linewidth=1)
-            axis.spines[["top", "right"]].set_visible(False)
+            figures.draw_shares(axis, shares, _colour(entry.name))
+            axis.axvline(histogram_mean(histogram), color=figures.INK, linewidth=1)
             axis.tick_params(labelsize=8)
-        row[1].axvline(uniform_mean, color="black", linewidth=1, linestyle=":")
+        for name in styles.keys() & means.keys():
+            line = {"color": figures.UNIFORM, "linewidth": 1, "linestyle": styles[name]}
+            row[1].axvline(means[name], **line)
         if entry.law is not None:
-            drawn = entry.law > 0
-            row[0].plot(
-                distances[drawn], entry.law[drawn], "o-", color=_LAW, markersize=2.5, linewidth=1
-            )
-        row[0].set_ylabel(entry.name.replace(", ", "\n"), fontsize=9)
+            distances = np.flatnonzero(entry.law > 0)
+            law = entry.law[distances]
+            row[0].plot(distances, law, "o-", color=figures.LAW, markersize=2.5, linewidth=1)
+        row[0].set_ylabel(entry.name.replace(", ", "\n").replace(" of ", " of\n"), fontsize=9)
     axes[0, 0].set_title("(a) an anchor and its negatives", fontsize=10)
     axes[0, 1].set_title("(b) all pairs of a batch", fontsize=10)
     figure.suptitle(
@@ -275,10 +286,17 @@ def save_picture(path: Path, store: ManifestationStore, entries: Sequence[Entry]
         fontsize=11,
     )
     figure.supxlabel(
-        "Hamming distance.  Black: mean.  Dotted: mean over all pairs of uniform batches.  "
-        "Red: the sampling law, over the distances that occur.",
+        "Hamming distance.  Black: mean.  Grey: mean over all pairs of uniform batches, dotted, "
+        "and of distinct patterns, dashed.\nRed: the sampling law, over the distances that occur.",
         fontsize=9,
     )
     png = io.BytesIO()
     figure.savefig(png, format="png", dpi=130)
     write_atomically(path, [png.getvalue()])
+
+
+def _colour(name: str) -> str:
+    if name.startswith("uniform"):
+        return figures.UNIFORM
+    readings = {"authors": figures.AUTHORS, "ManiNeg": figures.MANINEG}
+    return readings.get(name.split(",")[0], figures.MINED)

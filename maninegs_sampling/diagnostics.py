@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from maninegs_sampling import _kernels
-from maninegs_sampling.errors import InvalidValueError, check_count
+from maninegs_sampling.distribution import check_mean
+from maninegs_sampling.errors import InvalidTypeError, InvalidValueError, check_count
 from maninegs_sampling.hamming import distance_dtype, distance_histogram, transposed
 from maninegs_sampling.sampler import ManiNegBatchSampler
 from maninegs_sampling.store import ManifestationStore, check_store
@@ -55,6 +56,7 @@ class Hardness:
 
     def share_within(self, distance: int) -> float:
         """Share of the anchors' negatives at most `distance` away."""
+        distance = check_count("distance", distance, at_least=0)
         total = self.anchor_histogram.sum()
         return float(self.anchor_histogram[: distance + 1].sum() / total) if total else float("nan")
 
@@ -105,13 +107,17 @@ def measure_hardness(
         store: whose instances the batches hold.
         epochs: the batches of each epoch, the anchor first in each batch.
 
+    Raises:
+        InvalidTypeError, InvalidValueError: no batches, an empty batch, or something else than
+            numbers of the store's instances.
+
     Example:
         >>> store = ManifestationStore.from_dense([[0, 0], [0, 1], [1, 1]])
         >>> hardness = measure_hardness(store, [[[0, 1], [0, 2]]])
         >>> hardness.anchor_histogram.tolist(), hardness.seen_per_epoch
         ([0, 1, 1], 3.0)
     """
-    words = transposed(store.words)
+    words = transposed(check_store("store", store).words)
     dtype = distance_dtype(store.n_bits)
     anchors, pairs = _Shares(store.n_bits + 1), _Shares(store.n_bits + 1)
     sizes: list[int] = []
@@ -121,11 +127,12 @@ def measure_hardness(
     for epoch in epochs:
         seen_now = np.zeros(store.n_instances, np.bool_)
         for batch in epoch:
-            pattern_of = store.pattern_of[np.asarray(batch)]
-            seen_now[batch] = True
+            instances = _check_batch(batch, store.n_instances)
+            pattern_of = store.pattern_of[instances]
+            seen_now[instances] = True
             sizes.append(len(batch))
             patterns.append(len(np.unique(pattern_of)))
-            repeats += len(batch) - len(set(batch))
+            repeats += len(batch) - len(np.unique(instances))
             chosen = np.ascontiguousarray(words[:, pattern_of])
             distances = np.empty((len(batch), len(batch)), dtype)
             _kernels.pairwise_rows(chosen, chosen, 0, len(batch), distances)
@@ -133,6 +140,8 @@ def measure_hardness(
             upper = distances[np.triu_indices(len(batch), 1)]
             pairs.add(np.bincount(upper, minlength=store.n_bits + 1))
         seen.append(int(seen_now.sum()))
+    if not sizes:
+        raise InvalidValueError("epochs must hold at least one batch")
     return Hardness(
         n_batches=len(sizes),
         instances_mean=float(np.mean(sizes)),
@@ -146,6 +155,31 @@ def measure_hardness(
         pair_band=pairs.band(),
         seen_per_epoch=float(np.mean(seen)),
     )
+
+
+def _check_batch(batch: Sequence[int], n_instances: int) -> NDArray[np.int64]:
+    instances = np.asarray(batch)
+    if instances.ndim != 1 or len(instances) == 0:
+        raise InvalidValueError(
+            f"a batch must be a vector of at least one instance; got shape {instances.shape}"
+        )
+    if instances.dtype.kind not in "iu":
+        raise InvalidTypeError(f"a batch must hold whole numbers; got dtype {instances.dtype}")
+    outside = (instances < 0) | (instances >= n_instances)
+    if outside.any():
+        raise InvalidValueError(
+            f"instances must lie in [0, {n_instances}); a batch holds {instances[outside][0]}"
+        )
+    return instances
+
+
+def _check_sampler(sampler: object) -> ManiNegBatchSampler:
+    if not isinstance(sampler, ManiNegBatchSampler):
+        raise InvalidTypeError(
+            f"sampler must be a ManiNegBatchSampler; got {type(sampler).__name__}. "
+            "measure_hardness measures the batches of any other."
+        )
+    return sampler
 
 
 def hardness(sampler: ManiNegBatchSampler, *, batches: int = 200, epoch: int = 0) -> Hardness:
@@ -162,8 +196,64 @@ def hardness(sampler: ManiNegBatchSampler, *, batches: int = 200, epoch: int = 0
         >>> hardness(sampler, batches=6).pair_mean
         2.0
     """
+    _check_sampler(sampler)
     batches = check_count("batches", batches, at_least=1)
+    epoch = check_count("epoch", epoch, at_least=0)
     return measure_hardness(sampler.store, _batches_by_epoch(sampler, batches, epoch))
+
+
+def check_mus(mus: Sequence[float]) -> tuple[float, ...]:
+    """Return `mus` as floats, or raise unless they are one or more finite numbers."""
+    if isinstance(mus, str) or not isinstance(mus, Iterable):
+        raise InvalidTypeError(f"mus must be a sequence of numbers; got {mus!r}")
+    means = tuple(check_mean(f"mus[{i}]", mu) for i, mu in enumerate(mus))
+    if not means:
+        raise InvalidValueError(f"mus must be at least one number; got {mus!r}")
+    return means
+
+
+def hardness_at(
+    store: ManifestationStore,
+    mus: Sequence[float],
+    *,
+    sigma: float,
+    batch_size: int = 64,
+    batches: int = 200,
+    groups: ArrayLike | None = None,
+    seed: int = 0,
+) -> tuple[Hardness, ...]:
+    """Return the hardness of `batches` batches at each mean of the law: Figure 5 of the paper.
+
+    Parameters:
+        store: the manifestations.
+        mus: (M,) means of the law.
+        sigma: standard deviation of the law.
+        batch_size: instances a batch.
+        batches: batches to measure at each mu.
+        groups: N labels; no two instances of a batch share one.
+        seed: of the sampler.
+
+    Example:
+        >>> store = ManifestationStore.from_dense(np.random.default_rng(0).random((300, 20)) < 0.5)
+        >>> far, near = hardness_at(store, [10, 0], sigma=3.0, batches=20)
+        >>> near.pair_mean < far.pair_mean
+        True
+    """
+    means = check_mus(mus)
+    batches = check_count("batches", batches, at_least=1)
+    # One sampler, and so one index, whose k-th epoch is drawn at the k-th mu.
+    sampler = ManiNegBatchSampler(
+        store,
+        batch_size=batch_size,
+        mu=lambda step: means[step // batches],
+        sigma=sigma,
+        groups=groups,
+        seed=seed,
+        batches_per_epoch=batches,
+        num_replicas=1,
+        rank=0,
+    )
+    return tuple(hardness(sampler, batches=batches, epoch=k) for k in range(len(means)))
 
 
 def _batches_by_epoch(
@@ -205,16 +295,36 @@ class Coverage:
         return gini(self.instance_counts)
 
 
+def _as_floats(name: str, values: ArrayLike) -> NDArray[np.float64]:
+    try:
+        array = np.asarray(values)
+    except ValueError:  # ragged
+        array = np.empty(0, object)
+    if array.dtype.kind not in "iuf":
+        raise InvalidTypeError(f"{name} must be numbers; got {values!r}")
+    return array.astype(np.float64)
+
+
 def gini(counts: ArrayLike) -> float:
     """Return the Gini coefficient of non-negative counts; nan if all are 0.
 
     Half the mean difference between two of them, over their mean.
 
+    Raises:
+        InvalidTypeError: not numbers.
+        InvalidValueError: not a vector, empty, negative or not finite.
+
     Example:
         >>> gini([1, 1, 1, 1]), gini([0, 0, 0, 4])
         (0.0, 0.75)
     """
-    ascending = np.sort(np.asarray(counts, np.float64))
+    ascending = np.sort(_as_floats("counts", counts), axis=None)
+    if np.ndim(counts) != 1 or len(ascending) == 0:
+        raise InvalidValueError(
+            f"counts must be a vector of at least one number; got shape {np.shape(counts)}"
+        )
+    if not np.isfinite(ascending).all() or ascending[0] < 0:
+        raise InvalidValueError(f"counts must be finite and not negative; got {counts!r}")
     n, total = len(ascending), ascending.sum()
     if total == 0:
         return float("nan")
@@ -235,8 +345,9 @@ def coverage(sampler: ManiNegBatchSampler, *, epochs: int = 1, epoch: int = 0) -
         >>> seen.n_batches, int(seen.instance_counts.sum())
         (2, 8)
     """
+    store = _check_sampler(sampler).store
     epochs = check_count("epochs", epochs, at_least=1)
-    store = sampler.store
+    epoch = check_count("epoch", epoch, at_least=0)
     counts = np.zeros(store.n_instances, np.int64)
     for now in range(epoch, epoch + epochs):
         for k in range(len(sampler)):
@@ -257,6 +368,7 @@ def lower_bound(n_bits: int, p: ArrayLike = 0.5) -> float:
         p: frequency of each, in [0, 1]: one for all or (n_bits,).
 
     Raises:
+        InvalidTypeError: n_bits is no whole number, or the frequencies are no numbers.
         InvalidValueError: n_bits below 1, frequencies outside [0, 1] or of another number.
 
     Example:
@@ -264,7 +376,7 @@ def lower_bound(n_bits: int, p: ArrayLike = 0.5) -> float:
         8.63
     """
     n_bits = check_count("n_bits", n_bits, at_least=1)
-    frequencies = np.asarray(p, np.float64)
+    frequencies = _as_floats("p", p)
     if frequencies.shape not in ((), (n_bits,)) or not np.all(
         (frequencies >= 0) & (frequencies <= 1)
     ):

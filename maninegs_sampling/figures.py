@@ -5,26 +5,27 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from maninegs_sampling.advice import Settings
+from maninegs_sampling.advice import Settings, uniform_distinct_hardness
 from maninegs_sampling.diagnostics import (
     Hardness,
+    check_mus,
     data_lower_bound,
-    hardness,
+    hardness_at,
     histogram_mean,
     lower_bound,
 )
 from maninegs_sampling.distribution import TruncatedGaussian
-from maninegs_sampling.errors import MissingExtraError
+from maninegs_sampling.errors import MissingExtraError, check_count
 from maninegs_sampling.hamming import distance_histogram, max_distance
-from maninegs_sampling.sampler import ManiNegBatchSampler
 from maninegs_sampling.store import ManifestationStore
 
-# One meaning, one colour, in every figure: Okabe and Ito's colour-blind-safe palette. The ink and
-# the faint lines are stand-ins that a page may replace by its own.
+# One meaning, one colour, in every figure: Okabe and Ito's colour-blind-safe palette, and grey. The
+# ink and the faint lines are stand-ins that a page may replace by its own.
 UNIFORM, MANINEG, LAW, INDEPENDENT = "#767676", "#0072B2", "#D55E00", "#009E73"
+AUTHORS, MINED = "#E69F00", "#CC79A7"
 INK, FAINT = "#010203", "#9a9a9a"
 
 
@@ -68,11 +69,13 @@ class HardnessByMu:
         mus: (M,) means of the law.
         measured: (M,) what was measured at each.
         uniform_mean: mean distance over all pairs of the data.
+        uniform_distinct_mean: mean distance over the pairs of uniform batches of distinct patterns.
     """
 
     mus: tuple[float, ...]
     measured: tuple[Hardness, ...]
     uniform_mean: float
+    uniform_distinct_mean: float
 
 
 @dataclass(frozen=True)
@@ -139,6 +142,7 @@ def hardness_by_mu(
     sigma: float,
     batch_size: int = 64,
     batches: int = 200,
+    groups: ArrayLike | None = None,
     seed: int = 0,
 ) -> HardnessByMu:
     """Return Figure 5 for the data: `batches` batches measured at each mu.
@@ -149,15 +153,15 @@ def hardness_by_mu(
         >>> found.measured[2].pair_mean < found.measured[0].pair_mean
         True
     """
-    measured = (
-        hardness(
-            ManiNegBatchSampler(store, batch_size=batch_size, mu=float(mu), sigma=sigma, seed=seed),
-            batches=batches,
-        )
-        for mu in mus
+    drawing: dict[str, Any] = {
+        "batch_size": batch_size, "batches": batches, "groups": groups, "seed": seed
+    }  # fmt: skip
+    return HardnessByMu(
+        check_mus(mus),
+        hardness_at(store, mus, sigma=sigma, **drawing),
+        histogram_mean(distance_histogram(store)),
+        uniform_distinct_hardness(store, **drawing).pair_mean,
     )
-    mean = histogram_mean(distance_histogram(store))
-    return HardnessByMu(tuple(float(mu) for mu in mus), tuple(measured), mean)
 
 
 def annealing(
@@ -172,23 +176,28 @@ def annealing(
 ) -> Annealing:
     """Return the distances at `points` moments of a training, from `batches` batches at each.
 
+    The batches are of one instance of each of the settings' groups, if they hold any.
+
     Example:
         >>> store = ManifestationStore.from_dense(np.random.default_rng(0).random((300, 20)) < 0.5)
         >>> from maninegs_sampling.advice import suggest
         >>> annealing(store, suggest(store, steps=100), steps=100, points=5).steps.tolist()
         [0, 25, 50, 74, 99]
     """
+    steps = check_count("steps", steps, at_least=1)
+    points = check_count("points", points, at_least=1)
     moments = np.unique(np.linspace(0, steps - 1, points).round().astype(np.int64))
     mus = np.array([settings["mu"](int(step)) for step in moments])
-    found = hardness_by_mu(
+    measured = hardness_at(
         store,
         mus.tolist(),
         sigma=settings["sigma"],
         batch_size=batch_size,
         batches=batches,
+        groups=settings.get("groups"),
         seed=seed,
     )
-    histograms = np.stack([h.anchor_histogram for h in found.measured])
+    histograms = np.stack([h.anchor_histogram for h in measured])
     histograms = histograms[:, : largest_distance(store) + 1]
     return Annealing(moments, mus, histograms / histograms.sum(axis=1, keepdims=True))
 
@@ -224,11 +233,17 @@ def _legend(axis: Any, **options: Any) -> None:
     axis.legend(frameon=False, fontsize=9, labelcolor=INK, **options)
 
 
+def draw_shares(axis: Any, shares: NDArray[Any], colour: str, **options: Any) -> None:
+    """Draw a histogram over 0, 1, 2, ... as one shape, however many distances there are."""
+    edges = np.arange(len(shares) + 1) - 0.5
+    axis.stairs(shares, edges, fill=True, color=colour, **options)
+
+
 def draw_distance_laws(data: DistanceLaws) -> Any:
     """Return Figure 2 as a matplotlib figure."""
     figure, ((axis,),) = new_figure()
     distances = np.arange(len(data.uniform))
-    axis.bar(distances, data.uniform, color=UNIFORM, width=0.8, label="all pairs of the data")
+    draw_shares(axis, data.uniform, UNIFORM, label="all pairs of the data")
     axis.plot(distances, data.independent, ":", color=INDEPENDENT, label="independent traits")
     for (mu, law), style in zip(data.laws.items(), ("--", "-"), strict=False):
         axis.plot(distances, law, style, color=LAW, label=f"law, mu = {mu:g}")
@@ -256,7 +271,7 @@ def draw_hardness(data: HardnessByMu, end: int) -> Any:
     rows = len(data.mus)
     size = (5.2, 1.0 + 0.72 * rows)
     figure, axes = new_figure(rows, 2, figsize=size, sharex=True, sharey="col")
-    distances = np.arange(end + 1)
+    edges = np.arange(end + 2) - 0.5
     for row, mu, found in zip(axes, data.mus, data.measured, strict=True):
         panels = (
             (found.anchor_histogram, found.anchor_band, found.anchor_mean),
@@ -265,14 +280,12 @@ def draw_hardness(data: HardnessByMu, end: int) -> Any:
         for axis, (histogram, band, mean) in zip(row, panels, strict=True):
             shares = histogram[: end + 1] / max(1, histogram.sum())
             low, high = np.nan_to_num(band[:, : end + 1])
-            error = np.clip(np.stack((shares - low, high - shares)), 0.0, None)
-            axis.bar(
-                distances, shares, color=MANINEG, width=0.8, yerr=error,
-                error_kw={"ecolor": INK, "elinewidth": 0.7},
-            )  # fmt: skip
+            draw_shares(axis, shares, MANINEG)
+            axis.stairs(high, edges, baseline=low, fill=True, color=INK, alpha=0.4)
             axis.axvline(mean, color=INK, linewidth=1.2)
             axis.tick_params(labelsize=8)
-        row[1].axvline(data.uniform_mean, color=INK, linewidth=1.2, linestyle=":")
+        row[1].axvline(data.uniform_mean, color=UNIFORM, linewidth=1.2, linestyle=":")
+        row[1].axvline(data.uniform_distinct_mean, color=UNIFORM, linewidth=1.2, linestyle="--")
         row[0].set_ylabel(f"mu = {mu:g}", fontsize=8, rotation=0, ha="right", va="center")
     axes[0, 0].set_title("(a) anchor and negatives", fontsize=9, color=INK)
     axes[0, 1].set_title("(b) all pairs of a batch", fontsize=9, color=INK)
@@ -290,9 +303,9 @@ def draw_annealing(data: Annealing) -> Any:
         edges, distances, data.shares.T, cmap="cividis", rasterized=True, vmin=0.0
     )
     means = data.shares @ np.arange(data.shares.shape[1])
-    axis.plot(data.steps, means, color="white", linewidth=2.5)
-    axis.plot(data.steps, means, color=LAW, linewidth=1.5, label="mean")
-    axis.plot(data.steps, data.mus, "--", color="white", linewidth=1, label="mu")
+    for line, style, colour in ((means, "-", MANINEG), (data.mus, "--", LAW)):
+        axis.plot(data.steps, line, color="white", linewidth=2.5)
+        axis.plot(data.steps, line, style, color=colour, linewidth=1.5)
     axis.set_ylim(distances[0], distances[-1])
     axis.set_xlabel("step of training")
     axis.set_ylabel("distance of negatives (traits)")
@@ -307,7 +320,7 @@ def draw_coverage(counts: NDArray[np.int64]) -> Any:
     """Return how many instances are seen how often, as a matplotlib figure."""
     figure, ((axis,),) = new_figure(figsize=(5.2, 2.6))
     times = np.bincount(counts)
-    axis.bar(np.arange(len(times)), times, color=MANINEG, width=0.8)
+    draw_shares(axis, times, MANINEG)
     axis.set_xlabel("times seen")
     axis.set_ylabel("instances")
     return figure

@@ -14,7 +14,6 @@ from maninegs_sampling.errors import InvalidValueError, check_count
 ANCHOR_ORDER: Final = 1
 BATCHES: Final = 2
 BASELINES: Final = 3
-DIAGNOSTICS: Final = 4
 SYNTHETIC_DATA: Final = 5
 
 

@@ -1,8 +1,8 @@
-"""`maninegs report`: one HTML file that says whether ManiNeg helps on a table, and shows why."""
+"""`maninegs report`: one HTML file on whether ManiNeg makes harder batches of a table, and why."""
 
+import html
 import io
 import re
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +10,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from maninegs_sampling import figures
-from maninegs_sampling.advice import Suitability, suitability
+from maninegs_sampling.advice import Settings
 from maninegs_sampling.diagnostics import coverage
 from maninegs_sampling.hamming import distance_histogram, max_distance, pattern_distances
 from maninegs_sampling.sampler import ManiNegBatchSampler
 from maninegs_sampling.schema import Schema
 from maninegs_sampling.storage import write_atomically
 from maninegs_sampling.store import ManifestationStore
+from maninegs_sampling.terminal import escape_controls
+from maninegs_sampling.verdict import Suitability, suitability
 
 # Traits shown in the table of frequencies; the rest are counted.
 MOST_TRAITS = 60
@@ -61,8 +63,11 @@ def save_report(
     *,
     source: str,
     labels: ArrayLike | None = None,
+    groups: ArrayLike | None = None,
+    groups_source: str = "groups",
     batch_size: int = 64,
     steps: int = 9000,
+    seed: int = 0,
 ) -> Suitability:
     """Write the report to `path` and return the verdict.
 
@@ -72,69 +77,74 @@ def save_report(
         schema: the schema that made them.
         source: what the reader knows the data by.
         labels: (N,) the task's labels.
+        groups: (N,) labels, such as a patient id; no two instances of a batch share one.
+        groups_source: what stands for the groups in the call to copy.
         batch_size: instances a batch.
         steps: steps of the training, for the settings.
+        seed: of everything drawn.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
     found = suitability(
-        store, batch_size=batch_size, labels=labels, bit_names=schema.bit_names, steps=steps
+        store,
+        batch_size=batch_size,
+        labels=labels,
+        bit_names=schema.bit_names,
+        groups=groups,
+        steps=steps,
+        seed=seed,
     )
-    page = render(store, schema, found, source=source, batch_size=batch_size, steps=steps)
-    write_atomically(path, [page.encode()])
-    return found
-
-
-def render(
-    store: ManifestationStore,
-    schema: Schema,
-    found: Suitability,
-    *,
-    source: str,
-    batch_size: int,
-    steps: int,
-) -> str:
-    """Return the page."""
     sections = [
         _verdict(found),
-        _settings(found),
+        _settings(found, groups_source),
         _glance(store, found),
-        *_figures(store, found, batch_size, steps),
+        *_figures(store, found, batch_size, steps, seed),
         _example(store, schema),
         _traits(store, schema, found),
     ]
-    body = "\n".join(section for section in sections if section)
+    write_atomically(path, [_page(source, sections).encode()])
+    return found
+
+
+def _escape(text: str) -> str:
+    """Return `text` for HTML, where a control character would act as on a terminal."""
+    return html.escape(escape_controls(text))
+
+
+def _page(source: str, sections: list[str]) -> str:
+    title, body = _escape(source), "\n".join(section for section in sections if section)
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>ManiNeg report: {escape(source)}</title>\n<style>{STYLE}</style>\n</head>\n"
-        f"<body>\n<main>\n<h1>Does ManiNeg help on {escape(source)}?</h1>\n{body}\n"
+        f"<title>ManiNeg report: {title}</title>\n<style>{STYLE}</style>\n</head>\n"
+        f"<body>\n<main>\n<h1>Does ManiNeg make harder batches of {title}?</h1>\n{body}\n"
         "</main>\n</body>\n</html>\n"
     )
 
 
 def _verdict(found: Suitability) -> str:
-    reasons = "".join(f"<li>{escape(reason)}</li>" for reason in found.reasons)
+    reasons = "".join(f"<li>{_escape(reason)}</li>" for reason in found.reasons)
     words = {
-        "suits": "Yes, it suits.",
-        "suits with these settings": "Yes, with the settings below.",
-        "does not suit": "No, it does not suit.",
+        "harder batches": "Yes, harder batches.",
+        "harder batches with these settings": "Yes, with the settings below.",
+        "no harder batches": "No, not harder than uniform ones.",
     }
     return f'<div class="verdict"><strong>{words[found.verdict]}</strong><ul>{reasons}</ul></div>'
 
 
-def _settings(found: Suitability) -> str:
+def _settings(found: Suitability, groups_source: str) -> str:
     if found.settings is None:
         return ""
     rows = "".join(
-        f"<tr><th scope=row>{escape(name)}</th><td>{escape(reason)}</td></tr>"
+        f"<tr><th scope=row>{_escape(name)}</th><td>{_escape(reason)}</td></tr>"
         for name, reason in found.settings.reasons.items()
     )
-    call = f"loader = mn.ManiNegBatchSampler.wrap(loader, store, {found.settings.call()})"
+    arguments = found.settings.call(groups=groups_source)
+    call = f"loader = mn.ManiNegBatchSampler.wrap(loader, store, {arguments})"
     return (
         "<h2>Settings to copy</h2>\n"
-        f'<pre tabindex="0"><code>import maninegs_sampling as mn\n{escape(call)}</code></pre>\n'
+        f'<pre tabindex="0"><code>import maninegs_sampling as mn\n{_escape(call)}</code></pre>\n'
         "<table><thead><tr><th scope=col>setting</th><th scope=col>value and reason</th></tr>"
         f"</thead><tbody>{rows}</tbody></table>"
     )
@@ -148,10 +158,13 @@ def _glance(store: ManifestationStore, found: Suitability) -> str:
         ("traits, as bits", f"{store.n_bits:,}"),
         ("distinct patterns", f"{store.n_patterns:,}"),
         ("rows that share the most common pattern", f"{int(store.counts.max()):,}"),
-        ("mean distance between two rows", f"{found.uniform_mean:.2f}"),
+        ("mean distance between two rows, as in uniform batches", f"{found.uniform_mean:.2f}"),
         ("largest distance", f"{max_distance(store)}"),
         ("pairs of rows with equal patterns", f"{same:.1%}"),
     ]
+    if found.uniform_distinct_mean is not None:
+        mean = f"{found.uniform_distinct_mean:.2f}"
+        rows.append(("mean distance in uniform batches of distinct patterns", mean))
     cells = "".join(
         f'<tr><th scope=row>{name}</th><td class="number">{value}</td></tr>' for name, value in rows
     )
@@ -159,7 +172,7 @@ def _glance(store: ManifestationStore, found: Suitability) -> str:
 
 
 def _figures(
-    store: ManifestationStore, found: Suitability, batch_size: int, steps: int
+    store: ManifestationStore, found: Suitability, batch_size: int, steps: int, seed: int
 ) -> list[str]:
     bounds = figures.lower_bounds(store)
     parts = []
@@ -187,36 +200,44 @@ def _figures(
             f"For this data, with {size} traits, the distance is {bound}.",
         )
     )
-    if found.settings is None:
-        return parts
-    settings, end = found.settings, figures.largest_distance(store)
-    sigma = settings["sigma"]
-    hard = figures.hardness_by_mu(store, found.mus, sigma=sigma, batch_size=batch_size)
-    first, last = hard.measured[0].pair_mean, hard.measured[-1].pair_mean
-    parts.append(
-        _figure(
-            "fig5",
-            "What falling mu does to a batch",
-            figures.draw_hardness(hard, end),
-            f"Share of pairs at each distance, with 95% intervals; line: mean; dotted: mean of "
-            f"uniform batches, {hard.uniform_mean:.2f}. All pairs of a batch are {first:.2f} apart "
-            f"at mu = {found.mus[0]:g} and {last:.2f} at mu = {found.mus[-1]:g} (Figure 5 of the "
-            "paper: if the mean falls, ManiNeg can help).",
-        )
+    if found.uniform_distinct_mean is not None:
+        parts.append(_hardness(store, found, found.uniform_distinct_mean))
+    if found.settings is not None:
+        parts += _over_training(store, found.settings, batch_size, steps, seed)
+    return parts
+
+
+def _hardness(store: ManifestationStore, found: Suitability, distinct_mean: float) -> str:
+    hard = figures.HardnessByMu(found.mus, found.measured, found.uniform_mean, distinct_mean)
+    first, last = found.pair_means[0], found.pair_means[-1]
+    return _figure(
+        "fig5",
+        "What falling mu does to a batch",
+        figures.draw_hardness(hard, figures.largest_distance(store)),
+        f"Share of pairs at each distance, with 95% intervals; line: mean; dashed: mean of uniform "
+        f"batches of distinct patterns, {distinct_mean:.2f}; dotted: of uniform batches, "
+        f"{found.uniform_mean:.2f}. All pairs of a batch are {first:.2f} apart at mu = "
+        f"{found.mus[0]:g} and {last:.2f} at mu = {found.mus[-1]:g} (Figure 5 of the paper).",
     )
-    over_time = figures.annealing(store, settings, steps=steps, batch_size=batch_size)
-    parts.append(
+
+
+def _over_training(
+    store: ManifestationStore, settings: Settings, batch_size: int, steps: int, seed: int
+) -> list[str]:
+    over_time = figures.annealing(store, settings, steps=steps, batch_size=batch_size, seed=seed)
+    sampler = ManiNegBatchSampler(
+        store, batch_size=batch_size, seed=seed, num_replicas=1, rank=0, **settings
+    )
+    seen = coverage(sampler)
+    return [
         _figure(
             "annealing",
             "Hardness over training",
             figures.draw_annealing(over_time),
-            f"Distances of an anchor's negatives over {steps:,} steps with the settings above. "
-            "Where the mean stops falling with mu, the anchors have no nearer patterns left.",
-        )
-    )
-    sampler = ManiNegBatchSampler(store, batch_size=batch_size, **settings)
-    seen = coverage(sampler)
-    parts.append(
+            f"Distances of an anchor's negatives over {steps:,} steps with the settings above; "
+            "line: mean; dashed: mu. Where the mean stops falling with mu, the anchors have no "
+            "nearer patterns left.",
+        ),
         _figure(
             "coverage",
             "How often each row is seen",
@@ -224,15 +245,14 @@ def _figures(
             f"In one epoch of {seen.n_batches:,} batches of {batch_size}: {seen.never_seen:.0%} of "
             f"the rows are not seen; the Gini coefficient of the counts is {seen.gini:.2f}. Every "
             "row is an anchor once in as many batches as there are rows.",
-        )
-    )
-    return parts
+        ),
+    ]
 
 
 def _figure(name: str, title: str, figure: Any, caption: str) -> str:
     return (
-        f"<h2>{escape(title)}</h2>\n<figure>{_svg(name, figure, caption)}"
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
+        f"<h2>{_escape(title)}</h2>\n<figure>{_svg(name, figure, caption)}"
+        f"<figcaption>{_escape(caption)}</figcaption></figure>"
     )
 
 
@@ -246,10 +266,12 @@ def _svg(name: str, figure: Any, description: str) -> str:
         figure.savefig(file, format="svg", metadata=nothing, transparent=True, dpi=150)
     text = file.getvalue()
     text = text[text.index("<svg") :].strip()
+    # A hundredth of a point is as much as is seen; matplotlib writes millionths.
+    text = re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), text)
     text = re.sub(r'(\bid="|url\(#|xlink:href="#)', rf"\g<1>{name}-", text)
     text = text.replace(figures.INK, "currentColor")
     text = re.sub(r"font-family: [^\";]*", "font-family: system-ui, sans-serif", text)
-    label = escape(description, quote=True)
+    label = _escape(description)
     return text.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
 
 
@@ -279,9 +301,9 @@ def _example(store: ManifestationStore, schema: Schema) -> str:
         changes += [f"with {word}" for word in sorted(theirs - own)]
         rows.append(
             f"<tr><th scope=row>{name}</th><td class=number>{int(distances[other])}</td>"
-            f"<td class=number>{int(other):,}</td><td>{escape('; '.join(changes))}</td></tr>"
+            f"<td class=number>{int(other):,}</td><td>{_escape('; '.join(changes))}</td></tr>"
         )
-    listed = escape("; ".join(sorted(own)) or "no trait at all")
+    listed = _escape("; ".join(sorted(own)) or "no trait at all")
     return (
         f"<h2>An anchor and its neighbours</h2>\n<p>Row {anchor:,} has: {listed}.</p>\n"
         '<div class="scroll" tabindex="0" role="region" aria-label="Neighbours of the anchor">'
@@ -296,7 +318,7 @@ def _traits(store: ManifestationStore, schema: Schema, found: Suitability) -> st
     order = np.argsort(-found.trait_shares, kind="stable")
     longest = max(1e-12, float(found.trait_shares.max()))
     rows = "".join(
-        f"<tr><th scope=row>{escape(schema.bit_names[b])}</th>"
+        f"<tr><th scope=row>{_escape(schema.bit_names[b])}</th>"
         f'<td class="number">{shares[b]:.1%}</td>'
         f'<td class="number">{found.trait_shares[b]:.1%}</td>'
         f'<td class="bar"><span style="width:{100 * found.trait_shares[b] / longest:.1f}%">'

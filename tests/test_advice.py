@@ -1,4 +1,4 @@
-"""The verdict on data made to suit and made not to, and the settings read off the data."""
+"""The verdict on data with near negatives and without, and the settings read off the data."""
 
 import numpy as np
 import polars
@@ -20,31 +20,34 @@ def clustered(n=600, n_bits=30, n_clusters=12, seed=0):
     return centres[rng.integers(0, n_clusters, n)] ^ (rng.random((n, n_bits)) < 0.05)
 
 
-def test_clusters_suit():
+def test_clusters_give_harder_batches():
     found = mn.suitability(mn.ManifestationStore.from_dense(clustered()))
-    assert found.verdict == "suits"
-    assert found.pair_means[-1] < 0.8 * found.uniform_mean
+    assert found.verdict == "harder batches"
+    assert found.pair_means[-1] < 0.8 * found.uniform_distinct_mean
     assert found.settings is not None
-    assert str(found).startswith("suits:\n- the lower mu, the harder the batches")
+    assert str(found).startswith("harder batches:\n- the lower mu, the harder the batches")
 
 
-def test_many_independent_traits_of_few_instances_do_not_suit():
+def test_many_independent_traits_of_few_instances_give_no_harder_batches():
     found = mn.suitability(random_store(300, 100))
-    assert found.verdict == "does not suit"
+    assert found.verdict == "no harder batches"
     assert found.settings is None
     assert found.reasons[0].startswith("a low mu makes batches hardly harder")
 
 
-def test_too_few_patterns_do_not_suit():
+def test_too_few_patterns_give_no_harder_batches():
     found = mn.suitability(random_store(300, 4))
-    assert found.verdict == "does not suit"
-    assert "16 distinct patterns, too few for batches of 64" in found.reasons[0]
+    assert found.verdict == "no harder batches"
+    assert (
+        "need 64 distinct patterns and the data has 16: take a batch size of at most 16"
+        in found.reasons[0]
+    )
 
 
-def test_equal_distances_do_not_suit():
+def test_equal_distances_give_no_harder_batches():
     for bits in (np.eye(100, dtype=bool), np.repeat(np.eye(100, dtype=bool), 3, axis=0)):
         found = mn.suitability(mn.ManifestationStore.from_dense(bits))
-        assert found.verdict == "does not suit"
+        assert found.verdict == "no harder batches"
         assert "all patterns are 2 bits apart" in found.reasons[0]
     with pytest.raises(InvalidValueError, match="all patterns are 2 bits apart"):
         mn.suggest(mn.ManifestationStore.from_dense(np.eye(100, dtype=bool)), steps=10)
@@ -53,7 +56,7 @@ def test_equal_distances_do_not_suit():
 def test_one_pattern_and_one_instance():
     for n in (1, 5):
         found = mn.suitability(mn.ManifestationStore.from_dense(np.ones((n, 3), dtype=bool)))
-        assert found.verdict == "does not suit"
+        assert found.verdict == "no harder batches"
 
 
 @pytest.mark.parametrize("opposite", [False, True])
@@ -64,7 +67,7 @@ def test_a_trait_that_equals_the_label_is_called_out(opposite):
     store = mn.ManifestationStore.from_dense(bits)
     found = mn.suitability(store, labels=labels, bit_names=names)
     assert found.label_traits == (7,)
-    assert found.verdict == "suits with these settings"
+    assert found.verdict == "harder batches"
     assert any(reason.startswith("'sign 7' equals the label") for reason in found.reasons)
     labels[0] = {"MALIGNANT": "BENIGN", "BENIGN": "MALIGNANT"}[labels[0]]
     assert mn.suitability(store, labels=labels).label_traits == ()
@@ -77,12 +80,12 @@ def test_a_label_of_one_value_calls_nothing_out():
     assert mn.suitability(store, labels=np.ones(600)).label_traits == ()
 
 
-def test_where_uniform_batches_are_nearer_mu_starts_lower(cbis):
-    found = mn.suitability(cbis)
-    assert found.verdict == "suits with these settings"
-    assert found.pair_means[0] > 1.05 * found.uniform_mean
+def test_where_uniform_batches_are_nearer_mu_starts_lower():
+    found = mn.suitability(random_store(1500, 40, density=0.08))
+    assert found.verdict == "harder batches with these settings"
+    assert found.pair_means[0] > 1.05 * found.uniform_distinct_mean
     assert found.settings["mu"].start < found.mus[0]
-    assert found.pair_means[-1] < 0.9 * found.uniform_mean
+    assert found.pair_means[-1] < 0.9 * found.uniform_distinct_mean
 
 
 def test_figures_by_counting():
@@ -145,7 +148,7 @@ def test_arguments():
         mn.suitability(store, labels=[0, 1])
     with pytest.raises(InvalidValueError, match="steps must be at least 1"):
         mn.suggest(store, steps=0)
-    with pytest.raises(InvalidValueError, match="need as many distinct patterns"):
+    with pytest.raises(InvalidValueError, match="need 101 distinct patterns"):
         mn.suggest(store, steps=10, batch_size=101)
 
 
@@ -157,18 +160,18 @@ def test_command_line(tmp_path, capsys):
     polars.DataFrame(table).write_csv(path)
     assert main(["suggest", str(path), "--label", "outcome", "--steps", "2000"]) == 0
     out = capsys.readouterr().out
-    assert "suits with these settings" in out
+    assert "harder batches:" in out
     assert "'sign 0' equals the label" in out
     assert "uniform batches" in out
     assert "mn.ManiNegBatchSampler.wrap(loader, store, mu=mn.LinearAnnealing(" in out
     command = out.strip().splitlines()[-1]
     assert command.startswith(f"maninegs compare '{path}' --label outcome")
     assert main(["suggest", str(path), "--batch-size", "601"]) == 0
-    assert "does not suit" in capsys.readouterr().out
+    assert "no harder batches" in capsys.readouterr().out
 
 
-def test_wisconsin_suits():
-    assert mn.suitability(wisconsin()[0]).verdict == "suits"
+def test_wisconsin_gives_harder_batches():
+    assert mn.suitability(wisconsin()[0]).verdict == "harder batches"
 
 
 # The synthetic table
@@ -210,7 +213,7 @@ def test_synthetic_traits_depend_on_the_diagnosis_and_on_each_other():
     assert comet[spiculated].mean() > 2 * comet[malignant & ~spiculated].mean()
     assert bits["halo sign"][~malignant].mean() > 3 * bits["halo sign"][malignant].mean()
     # correlated traits are farther from independent ones than chance allows
-    assert mn.suitability(synthetic_mvkl()[0]).verdict != "does not suit"
+    assert mn.suitability(synthetic_mvkl()[0]).verdict != "no harder batches"
 
 
 def test_synthetic_data_is_a_function_of_its_seed():

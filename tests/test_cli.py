@@ -41,7 +41,7 @@ def test_compare_a_table(table, tmp_path, capsys):
     content = json.loads((out / "comparison.json").read_text())
     assert content["settings"]["mus"] == [3.0, 0.0]
     assert content["settings"]["seed"] == 4
-    assert len(content["samplers"]) == 7
+    assert len(content["samplers"]) == 8
     assert (out / "comparison.png").stat().st_size > 10_000
     assert main(["compare", str(table), "--schema", str(schema), "--batch-size", "8", "--epochs", "1",
                  "--out", str(out)]) == 0  # fmt: skip
@@ -77,7 +77,7 @@ def test_inspect_real_tables(cbis_files, capsys):
         (["compare", "TABLE", "--schema", "nothing"], 2, "neither a built-in schema"),
         (["compare", "TABLE", "--label", "z"], 2, "no column 'z' for the label"),
         (["compare", "TABLE", "--epochs", "0"], 2, "epochs must be at least 1"),
-        (["compare", "TABLE", "--batch-size", "500"], 2, "give a smaller --batch-size"),
+        (["compare", "TABLE", "--batch-size", "500"], 2, "take a batch size of at most 54"),
         (["compare", "TABLE", "--sigma", "-1"], 2, "sigma must be positive"),
         (["compare", "TABLE", "--out", "TABLE"], 2, "exists"),
     ],

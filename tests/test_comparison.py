@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from maninegs_sampling import ManifestationStore, ManiNegError, baselines, comparison
 from maninegs_sampling.diagnostics import measure_hardness
+from maninegs_sampling.hamming import pairwise_hamming as mn_pairwise
 from tests import naive
 from tests.conftest import bit_matrices, random_store
 
@@ -50,7 +52,13 @@ STORE = ManifestationStore.from_dense(
 
 
 @pytest.mark.parametrize(
-    "make", [baselines.uniform, baselines.nearest_only, baselines.graph_blocks]
+    "make",
+    [
+        baselines.uniform,
+        baselines.uniform_distinct,
+        baselines.nearest_only,
+        baselines.graph_blocks,
+    ],
 )
 def test_baselines_are_whole_repeatable_epochs(make):
     epochs = make(STORE, 10, 0)
@@ -94,7 +102,7 @@ def test_comparison_has_every_sampler_and_ours_is_full():
     mean, half, zero = comparison.default_mus(STORE)
     assert (half, zero) == (round(mean / 2, 1), 0.0)
     assert [entry.name for entry in entries] == [
-        "uniform", "nearest only", "graph blocks",
+        "uniform", "uniform of distinct patterns", "nearest only", "graph blocks",
         *(f"{reading}, mu={mu:g}" for reading in ("authors", "ManiNeg") for mu in (mean, half, 0)),
     ]  # fmt: skip
     ours = {entry.name: entry.hardness for entry in entries if "ManiNeg" in entry.name}
@@ -134,9 +142,93 @@ def test_the_picture_is_a_png(tmp_path):
     ("options", "message"),
     [
         ({"epochs": 0}, "epochs must be at least 1"),
-        ({"batch_size": 64}, "too few for batches of 64"),
+        ({"batch_size": 64}, "the data has 33: take a batch size of at most 33"),
     ],
 )
 def test_errors(options, message):
     with pytest.raises(ManiNegError, match=message):
         list(comparison.compare(STORE, **options))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": "a"}, "batch_size must be a whole number; got 'a'"),
+        ({"epochs": 1.5}, "epochs must be a whole number; got 1.5"),
+        ({"sigma": "a"}, "sigma must be a number; got 'a'"),
+        ({"mus": "a"}, "mus must be a sequence of numbers; got 'a'"),
+        ({"mus": 3.0}, "mus must be a sequence of numbers; got 3.0"),
+        ({"mus": [1.0, None]}, r"mus\[1\] must be a number; got None"),
+        ({"mus": []}, "mus must be at least one number"),
+        ({"seed": -1}, "seed must be at least 0"),
+        ({"groups": [1]}, "groups must hold one label"),
+        ({"groups": [1] * 101}, "the data has 1: take no groups"),
+    ],
+)
+def test_errors_come_before_anything_is_asked_for(options, message):
+    with pytest.raises(ManiNegError, match=message):
+        comparison.compare(STORE, **({"batch_size": 10} | options))
+
+
+def test_uniform_distinct_skips_what_is_there():
+    # Of 12 instances the first 9 are alike, so most draws are skipped.
+    bits = np.array([[0, 0]] * 9 + [[0, 1], [1, 0], [1, 1]], dtype=bool)
+    store = ManifestationStore.from_dense(bits)
+    epochs = baselines.uniform_distinct(store, 2, 0)
+    batches = [tuple(batch) for epoch in range(1500) for batch in epochs(epoch)]
+    assert all(bits[a].tobytes() != bits[b].tobytes() for a, b in batches)
+    # first: 1 of 12; then 1 of those with another pattern
+    law = {}
+    for a in range(12):
+        others = [b for b in range(12) if bits[a].tobytes() != bits[b].tobytes()]
+        law |= {(a, b): 1 / 12 / len(others) for b in others}
+    counts = np.array([batches.count(pair) for pair in law])
+    assert counts.sum() == len(batches)
+    assert stats.chisquare(counts, len(batches) * np.array(list(law.values()))).pvalue > 0.001
+    full = list(baselines.uniform_distinct(store, 4, 0)(0))
+    assert all(len(batch) == 4 for batch in full)
+    short = next(iter(baselines.uniform_distinct(store, 5, 0)(0)))
+    assert len(short) == 4
+
+
+def test_uniform_distinct_takes_one_of_each_group():
+    groups = np.arange(101) % 12
+    for batch in baselines.uniform_distinct(STORE, 10, 0, groups)(0):
+        assert len({groups[i] for i in batch}) == 10
+    entries = comparison.compare(STORE, batch_size=10, epochs=1, mus=[1.0], groups=groups)
+    assert [entry.hardness.instances_min for entry in entries if "authors" not in entry.name] == [
+        10
+    ] * 5
+    with pytest.raises(ManiNegError, match="groups must hold one label"):
+        baselines.uniform_distinct(STORE, 10, 0, [1, 2])
+
+
+def test_the_graph_holds_no_square_matrix(monkeypatch):
+    largest = []
+    monkeypatch.setattr(
+        baselines,
+        "pairwise_hamming",
+        lambda *stores: largest.append(mn_pairwise(*stores)) or largest[-1],
+    )
+    store = random_store(1000, 20)
+    baselines.graph_blocks(store, 10, 0)
+    assert max(len(block) for block in largest) <= 256
+    assert sum(len(block) for block in largest) == store.n_patterns
+
+
+def test_the_picture_takes_its_colours_from_the_one_palette():
+    import inspect
+
+    from maninegs_sampling import figures
+
+    palette = [figures.UNIFORM, figures.MANINEG, figures.LAW, figures.INDEPENDENT]
+    assert len({*palette, figures.AUTHORS, figures.MINED}) == 6
+    assert "#" not in inspect.getsource(comparison.save_picture)
+    assert not [name for name, value in vars(comparison).items() if str(value).startswith("#")]
+
+
+def test_a_law_between_the_distances_that_occur_is_that_of_the_nearest_ones():
+    store = ManifestationStore.from_dense(np.kron(np.eye(20), np.ones((1, 2))).astype(bool))
+    entries = comparison.compare(store, batch_size=5, epochs=1, mus=[1.0], sigma=1e-3)
+    laws = [entry.law for entry in entries if entry.law is not None]
+    assert all(law[4] == law.sum() == 1 for law in laws)

@@ -154,3 +154,40 @@ def test_measured_hardness_of_lone_anchors():
     store = random_store(5, 6)
     found = measure_hardness(store, [[[0], [1]]])
     assert found.anchor_histogram.sum() == found.pair_histogram.sum() == 0
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: mn.lower_bound("a"), "n_bits must be a whole number; got 'a'"),
+        (lambda: mn.lower_bound(3, "a"), "p must be numbers; got 'a'"),
+        (lambda: mn.lower_bound(3, [[0.5], [0.5, 0.5]]), "p must be numbers"),
+        (lambda: mn.lower_bound(3, None), "p must be numbers; got None"),
+        (lambda: gini([]), "counts must be a vector of at least one number"),
+        (lambda: gini([[1, 2]]), "counts must be a vector of at least one number"),
+        (lambda: gini([-1]), "counts must be finite and not negative"),
+        (lambda: gini([1, float("nan")]), "counts must be finite and not negative"),
+        (lambda: gini(["a"]), "counts must be numbers"),
+        (lambda: mn.hardness([[0, 1]]), "sampler must be a ManiNegBatchSampler; got list"),
+        (lambda: mn.coverage(None), "sampler must be a ManiNegBatchSampler; got NoneType"),
+        (lambda: mn.hardness(SMALL, epoch="a"), "epoch must be a whole number"),
+        (lambda: mn.hardness(SMALL, batches=0), "batches must be at least 1"),
+        (lambda: mn.coverage(SMALL, epoch=-1), "epoch must be at least 0"),
+        (lambda: mn.hardness(SMALL, batches=1).share_within(-2), "distance must be at least 0"),
+        (lambda: measure_hardness(SMALL.store, []), "at least one batch"),
+        (lambda: measure_hardness(SMALL.store, [[[]]]), "at least one instance"),
+        (
+            lambda: measure_hardness(SMALL.store, [[[0, -1]]]),
+            r"must lie in \[0, 20\); a batch holds -1",
+        ),
+        (lambda: measure_hardness(SMALL.store, [[[0, 20]]]), r"a batch holds 20"),
+        (lambda: measure_hardness(SMALL.store, [[[0.5]]]), "whole numbers; got dtype float64"),
+        (lambda: measure_hardness("a", [[[0]]]), "store must be a ManifestationStore"),
+    ],
+)
+def test_arguments_that_cannot_be_used(call, message):
+    with pytest.raises(mn.ManiNegError, match=message):
+        call()
+
+
+SMALL = sampler_of(random_store(20, 8))

@@ -48,10 +48,14 @@ def test_figure_4_numbers():
 
 def test_figure_5_numbers():
     data = figures.hardness_by_mu(STORE, [6, 1], sigma=2.0, batch_size=16, batches=30)
-    for mu, found in zip((6.0, 1.0), data.measured, strict=True):
-        sampler = mn.ManiNegBatchSampler(STORE, batch_size=16, mu=mu, sigma=2.0)
-        expected = mn.hardness(sampler, batches=30)
-        assert found.pair_histogram.tolist() == expected.pair_histogram.tolist()
+    for k, found in enumerate(data.measured):
+        sampler = mn.ManiNegBatchSampler(
+            STORE, batch_size=16, mu=(6.0, 1.0)[k], sigma=2.0, batches_per_epoch=30
+        )
+        batches = [sampler.batch(b, epoch=k) for b in range(30)]
+        anchors, pairs = naive.hardness(STORE.to_dense(), batches)
+        assert found.anchor_histogram.tolist() == anchors.tolist()
+        assert found.pair_histogram.tolist() == pairs.tolist()
     assert data.mus == (6.0, 1.0)
     distances = np.array(naive.distance_histogram(STORE.to_dense()))
     assert data.uniform_mean == pytest.approx(distances @ np.arange(15) / distances.sum())
@@ -169,7 +173,7 @@ def test_report_of_a_table(tmp_path, capsys, monkeypatch):
         if tag == "th":
             assert attributes.get("scope") in ("row", "col")
     assert "my cases.csv" in text
-    assert "Yes, with the settings below." in text
+    assert "Yes, harder batches." in text
     assert "equals the label" in text
     assert "sign &lt;3&gt; &amp; more" in text
     assert "sign <3>" not in text
@@ -188,12 +192,12 @@ def test_report_of_a_table(tmp_path, capsys, monkeypatch):
     [np.eye(100, dtype=bool), random_store(200, 4).to_dense()],
     ids=["one distance", "few patterns"],
 )
-def test_report_of_data_that_does_not_suit(tmp_path, bits):
+def test_report_of_data_without_near_negatives(tmp_path, bits):
     table = write_table(tmp_path / "cases.csv", bits)
     out = tmp_path / "report.html"
     assert main(["report", table, "--out", str(out)]) == 0
     text = out.read_text(encoding="utf-8")
-    assert "No, it does not suit." in text
+    assert "No, not harder than uniform ones." in text
     assert page_of(text).problems == []
 
 
@@ -202,7 +206,7 @@ def test_report_of_one_pattern(tmp_path):
     store = mn.ManifestationStore.from_dense(np.ones((3, 2), dtype=bool))
     save_report(tmp_path / "report.html", store, schema, source="three alike")
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "No, it does not suit." in text
+    assert "No, not harder than uniform ones." in text
     assert page_of(text).problems == []
 
 
@@ -226,3 +230,13 @@ def test_the_example_is_written_out_right(tmp_path):
     for _, distance, row, words in found:
         assert distances[int(row.replace(",", ""))] == int(distance)
         assert len(words.split("; ")) == int(distance)
+
+
+def test_a_figure_has_no_more_shapes_for_more_distances():
+    shapes = []
+    for n_bits in (10, 200):
+        store = random_store(60, n_bits)
+        hard = figures.hardness_by_mu(store, [3, 1], sigma=2.0, batch_size=8, batches=3)
+        figure = figures.draw_hardness(hard, figures.largest_distance(store))
+        shapes.append([len(axis.get_children()) for axis in figure.axes])
+    assert shapes[0] == shapes[1]
