@@ -9,7 +9,7 @@ def unit_rows(z, normalize=True):
     rows = [row.double() for row in z]
     if not normalize:
         return rows
-    return [row / row.norm() if row.norm() >= 1e-12 else row * 0.0 for row in rows]
+    return [row / row.norm() if row.norm() > 1e-12 else row * 0.0 for row in rows]
 
 
 def rows_within(z_i, z_j, ids, normalize):
