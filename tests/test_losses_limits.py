@@ -116,3 +116,16 @@ def test_smoothing_with_few_negatives_loses_nothing_to_the_many_of_equal_id():
         found = loss(x, y, **options).double()
         exact = loss(x.double(), y.double(), **options)
         assert (found - exact).abs().max() < 1e-5 * exact.abs().max()
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("name", [name for name in EVERY if "lengths kept" not in name])
+def test_zero_vectors_have_finite_second_derivatives(name, path):
+    z = [row.detach() for row in random_pair(5, 3)]
+    z[0][2] = 0.0
+    z[1][3] = 1e-13
+    z = [row.requires_grad_() for row in z]
+    with forced(path):
+        first = torch.autograd.grad(EVERY[name](*z), z, create_graph=True)
+        second = torch.autograd.grad(sum((g**2).sum() for g in first), z)
+    assert all(g.isfinite().all() for g in second)

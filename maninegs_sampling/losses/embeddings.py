@@ -39,9 +39,11 @@ class _ScaledUnit(torch.autograd.Function):
 
 
 def _scaled_unit(z: Tensor, length: float) -> Tensor:
-    norm = torch.linalg.vector_norm(z, dim=1, keepdim=True)
+    zero = torch.linalg.vector_norm(z.detach(), dim=1, keepdim=True) <= ZERO_LENGTH
+    directed = z.masked_fill(zero, 1.0)  # the length of a zero vector has no second derivative
+    norm = torch.linalg.vector_norm(directed, dim=1, keepdim=True)
     norm = norm.masked_fill(norm == math.inf, math.nan)
-    scaled: Tensor = z / (norm.masked_fill(norm <= ZERO_LENGTH, math.inf) / length)
+    scaled: Tensor = (directed / (norm / length)).masked_fill(zero, 0.0)
     return scaled
 
 
