@@ -1,15 +1,29 @@
 """The losses, one row and one pair at a time. Written from the papers; imports nothing of the package."""
 
 import math
+from contextlib import contextmanager
 
 import torch
 
+DTYPE = torch.float64
+
+
+@contextmanager
+def computing_in(dtype):
+    """Compute in another type: what the formulas lose to rounding when nothing is done about it."""
+    global DTYPE
+    before, DTYPE = DTYPE, dtype
+    try:
+        yield
+    finally:
+        DTYPE = before
+
 
 def unit_rows(z, normalize=True):
-    rows = [row.double() for row in z]
+    rows = [row.to(DTYPE) for row in z]
     if not normalize:
         return rows
-    return [row / row.norm() if row.norm() >= 1e-12 else row * 0.0 for row in rows]
+    return [row / row.norm() if row.norm() > 1e-12 else row * 0.0 for row in rows]
 
 
 def rows_within(z_i, z_j, ids, normalize):
@@ -52,7 +66,7 @@ def hard_negatives(rows, temperature, beta, tau_plus):
         neg = torch.exp(torch.stack(negatives) / temperature)
         weights = neg**beta / (neg**beta).mean()
         spared = ((weights * neg).sum() - tau_plus * n * pos) / (1 - tau_plus)
-        floor = n * torch.exp(torch.as_tensor(-1 / temperature, dtype=torch.float64))
+        floor = n * torch.exp(torch.as_tensor(-1 / temperature, dtype=DTYPE))
         losses.append(-torch.log(pos / (pos + torch.maximum(spared, floor))))
     return torch.stack(losses)
 
@@ -77,6 +91,32 @@ def hard_negative_inter_modal_nt_xent(
 ):
     rows = rows_between(x, y, ids, normalize, symmetric)
     return hard_negatives(rows, temperature, beta, tau_plus)
+
+
+def instances(rows, n):
+    """The mean of an instance's rows."""
+    return rows.view(-1, n).mean(0)
+
+
+def multimodal_nt_xent(
+    cc, mlo, other, temperature, ids=None, label_smoothing=0.0, normalize=True, symmetric=True
+):
+    n, options = len(cc), (temperature, ids, label_smoothing, normalize)
+    inter = [instances(inter_modal_nt_xent(z, other, *options, symmetric), n) for z in (cc, mlo)]
+    return sum(inter) / 2 + instances(nt_xent(cc, mlo, *options), n)
+
+
+def mammo_clip_loss(
+    image, image_view, text, text_view, temperature, ids=None, label_smoothing=0.0, normalize=True
+):
+    def inter(a, b, smoothing):
+        return instances(
+            inter_modal_nt_xent(a, b, temperature, ids, smoothing, normalize), len(image)
+        )
+
+    pairs = [(a, b) for a in (image, image_view) for b in (text, text_view)]
+    between = sum(inter(a, b, label_smoothing) for a, b in pairs) / 4
+    return between + inter(image, image_view, 0.0) + 0.5 * inter(text, text_view, 0.0)
 
 
 def soft_label_contrastive(first, second, labels, margin):

@@ -1,5 +1,6 @@
 """Losses that gather, on two and three real ranks over gloo, against one process."""
 
+import math
 from functools import partial
 from pathlib import Path
 
@@ -105,6 +106,16 @@ def run_rank(rank, world, folder):
         results["twice"] = "none"
     except RuntimeError as error:
         results["twice"] = str(error)
+    (results["ordinary"],) = torch.autograd.grad(mn.nt_xent(z, z.flip(1), gather=True), z)
+    results["torch.func"] = torch.func.grad(
+        lambda rows: mn.nt_xent(rows, rows.flip(1), gather=True)
+    )(z.detach())
+    mixed = torch.tensor([1, 2, 2], dtype=torch.uint8 if rank else torch.int64)
+    with_ids = partial(mn.nt_xent, ids=mixed, gather=True, label_smoothing=0.2)
+    results["types of ids"] = with_ids(inputs()[:3] + rank, inputs()[3:6] - rank).detach()
+    results["inf"] = mn.hard_negative_nt_xent(
+        z.detach() * math.inf if rank == 1 else z.detach(), z.detach(), gather=True
+    )
     torch.save(results, f"{folder}/{rank}")
     dist.destroy_process_group()
 
@@ -154,6 +165,24 @@ def test_ranks_that_disagree_all_say_so(ranks):
         assert "agree in dimensions; by rank they have [4, 5" in rank["dimensions"]
         assert "agree in ids; by rank they have [0, 1" in rank["ids"]
         assert "not in" in rank["outsider"] if k == 2 else rank["outsider"] == ""
+
+
+def test_torch_func_across_ranks(ranks):
+    for rank in ranks:
+        torch.testing.assert_close(rank["torch.func"], rank["ordinary"])
+
+
+def test_ids_of_different_types_across_ranks(ranks):
+    world = range(len(ranks))
+    first = torch.cat([inputs()[:3] + k for k in world])
+    second = torch.cat([inputs()[3:6] - k for k in world])
+    whole = mn.nt_xent(first, second, ids=[1, 2, 2] * len(ranks), label_smoothing=0.2)
+    mean = torch.stack([rank["types of ids"] for rank in ranks]).mean()
+    torch.testing.assert_close(mean, whole)
+
+
+def test_inf_on_one_rank_is_not_hidden(ranks):
+    assert not torch.stack([rank["inf"] for rank in ranks]).mean().isfinite()
 
 
 def test_a_second_derivative_across_ranks_is_refused(ranks):

@@ -12,20 +12,21 @@ from torch.nn import functional as F  # noqa: N812
 
 from maninegs_sampling.losses.embeddings import (
     check_embeddings,
-    check_ids,
     inverse_temperature,
     reduced,
     scaled,
 )
+from maninegs_sampling.losses.instance_ids import check_ids
 from maninegs_sampling.losses.negatives import (
     Diagonals,
     EqualIds,
     Excluded,
     log_sum_exp_between,
     log_sum_exp_within,
-    logits_between,
+    products_between,
 )
 from maninegs_sampling.losses.ranks import Ranks, join_ranks
+from maninegs_sampling.losses.transforms import needs_plain_operations
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Batch:
 
     Attributes:
         embeddings: one (n, D) tensor for each argument, in float32 or float64.
-        ids: (n,) integers, or None where all instances differ.
+        ids: (n,) int64, or None where all instances differ.
         normalize: make embeddings unit vectors.
         ranks: the processes that gather, or None for one.
     """
@@ -122,34 +123,43 @@ class Contrast(ABC):
 
     def log_sum_exp(self, power: float = 1.0) -> Tensor:
         """Return (k, n), the log of each row's sum of exp(power * logit) over its negatives."""
-        if self.batch.normalize:
-            largest = float(torch.as_tensor(self.inverse).detach())
-        else:
-            columns = (side.columns.detach() for side in self._sides)
-            largest = max(float(torch.linalg.vector_norm(z, dim=1).max()) for z in columns) ** 2
+        largest = self._largest_logit() * power
         sides = self._sides
         if power != 1.0:
             root = math.sqrt(power)
             sides = [Side(side.rows * root, side.columns * root, side.repeats) for side in sides]
-        return torch.cat(self._log_sum_exp(sides, largest * power)).view(-1, self.batch.n)
+        return torch.cat(self._log_sum_exp(sides, largest)).view(-1, self.batch.n)
+
+    def _largest_logit(self) -> float:
+        """Return a bound on the size of any logit; inf or NaN where there is none."""
+        if needs_plain_operations(self._sides[0].rows):
+            return math.inf
+        if self.batch.normalize:
+            return float(torch.as_tensor(self.inverse).detach())
+        bounds = []
+        for rows, columns, _ in self._sides:
+            longest = [torch.linalg.vector_norm(z.detach(), dim=1).max() for z in (rows, columns)]
+            bounds.append(float(longest[0]) * float(longest[1]))
+        return max(bounds)
 
     @abstractmethod
     def positive(self) -> Tensor:
         """Return (n,), each row's logit with its positive."""
 
-    @property
-    def plain(self) -> bool:
-        """Whether all instances differ and are on this process."""
-        return self.batch.ids is None and self.batch.ranks is None
+    def may_be_direct(self, most: int) -> bool:
+        """Return whether there are at most `most` logits, of which the positives alone are special.
 
-    @property
-    def n_logits(self) -> int:
-        """Products of a row and a column."""
-        return len(self._sides[0].rows) * len(self._sides[0].columns)
+        All instances must then differ and be on this process. Under a transform the direct way,
+        which writes into the logits, is not to be taken.
+        """
+        rows, columns, _ = self._sides[0]
+        if self.batch.ids is not None or self.batch.ranks or len(rows) * len(columns) > most:
+            return False
+        return not (needs_plain_operations(rows) or needs_plain_operations(columns))
 
     @abstractmethod
     def direct_cross_entropy(self) -> Tensor:
-        """Return (k, n) cross-entropies from the whole matrix of logits; only if `plain`."""
+        """Return (k, n) cross-entropies from the whole matrix of logits; see `may_be_direct`."""
 
     @abstractmethod
     def _log_sum_exp(self, sides: list[Side], largest: float) -> tuple[Tensor, ...]:
@@ -157,24 +167,41 @@ class Contrast(ABC):
 
     def sum_of_negatives(self) -> Tensor:
         """Return (k, n), the sum of each row's logits with its negatives."""
-        sums = []
-        for rows, columns, repeats in self._sides:
-            negatives = columns.sum(0) - self._sum_of_same_id(columns, repeats)
-            sums.append((rows * negatives).sum(1))
+        sums = [
+            (rows * self._sum_of_other_ids(columns, repeats)).sum(1)
+            for rows, columns, repeats in self._sides
+        ]
         return torch.cat(sums).view(-1, self.batch.n)
 
     def n_negatives(self) -> Tensor:
         """Return (n,), the number of each row's negatives, in the embeddings' dtype."""
-        _, columns, repeats = self._sides[0]
-        same = self._sum_of_same_id(columns.new_ones(len(columns), 1), repeats)
-        return len(columns) - same[: self.batch.n, 0]
-
-    def _sum_of_same_id(self, values: Tensor, repeats: int) -> Tensor:
-        """Return, for each row of a side, the sum of the columns' `values` that share its id."""
+        rows, _, repeats = self._sides[0]
         ids = self.batch.explicit_ids()
-        present, place = torch.unique(self.batch.gather(ids).repeat(repeats), return_inverse=True)
-        sums = values.new_zeros(len(present), values.shape[1]).index_add(0, place, values)
-        return sums[torch.searchsorted(present, ids.repeat(repeats))]
+        all_ids = self.batch.gather(ids)
+        if needs_plain_operations(rows):
+            n = (ids[:, None] != all_ids).sum(1)
+        else:  # counted in integers: float32 has no odd numbers above 2^24
+            present, counts = torch.unique(all_ids, return_counts=True)
+            n = len(all_ids) - counts[torch.searchsorted(present, ids)]
+        return (n * repeats).to(rows.dtype)
+
+    def _sum_of_other_ids(self, columns: Tensor, repeats: int) -> Tensor:
+        """Return, for each row of a side, the sum of the `columns` of other ids."""
+        ids = self.batch.explicit_ids()
+        all_ids = self.batch.gather(ids).repeat(repeats)
+        if needs_plain_operations(columns):
+            others = ids.repeat(repeats)[:, None] != all_ids
+            return products_between(others.to(columns.dtype), columns.T)
+        present, place = torch.unique(all_ids, return_inverse=True)
+        # Added one after the other, many equal float32 numbers would lose digits.
+        wide = columns if columns.device.type == "mps" else columns.double()
+        sums = wide.new_zeros(len(present), wide.shape[1]).index_add(0, place, wide)
+        # Those before and those after: the difference of all and the own would be left with the
+        # rounding of all, which is no zero where there are no others.
+        before, after = sums.cumsum(0), sums.flip(0).cumsum(0).flip(0)
+        nothing = sums.new_zeros(1, sums.shape[1])
+        others = torch.cat([nothing, before[:-1]]) + torch.cat([after[1:], nothing])
+        return others.to(columns.dtype)[torch.searchsorted(present, ids.repeat(repeats))]
 
     def _excluded(self, offsets: tuple[int, ...], rows: int, columns: int) -> Excluded:
         """Exclude equal ids, repeated for rows and columns, or `offsets` where there are no ids."""
@@ -200,9 +227,9 @@ class ViewContrast(Contrast):
         return (first * second).sum(1)
 
     def direct_cross_entropy(self) -> Tensor:
-        """Return (2, n) cross-entropies from the whole matrix of logits; only if `plain`."""
+        """Return (2, n) cross-entropies from the whole matrix of logits; see `may_be_direct`."""
         both, n = self._sides[0].rows, self.batch.n
-        logits = logits_between(both, both)
+        logits = products_between(both, both)
         with torch.no_grad():  # a probability of 0 has no gradient: none of this needs one
             logits.fill_diagonal_(-math.inf)
         partner = torch.arange(2 * n, device=both.device).roll(n)
@@ -241,9 +268,9 @@ class ModalityContrast(Contrast):
         return (x * y).sum(1)
 
     def direct_cross_entropy(self) -> Tensor:
-        """Return (k, n) cross-entropies from the whole matrix of logits; only if `plain`."""
+        """Return (k, n) cross-entropies from the whole matrix of logits; see `may_be_direct`."""
         x, y = self._pair
-        logits = logits_between(x, y)
+        logits = products_between(x, y)
         partner = torch.arange(self.batch.n, device=x.device)
         sides = (logits, logits.T)[: len(self._sides)]
         losses = [F.cross_entropy(side, partner, reduction="none") for side in sides]

@@ -10,7 +10,7 @@ from maninegs_sampling.losses.contrast import (
     ModalityContrast,
     ViewContrast,
 )
-from maninegs_sampling.losses.embeddings import check_label_smoothing
+from maninegs_sampling.losses.numbers import check_label_smoothing
 
 # Up to this number of logits the direct way is quicker. Measured forward and backward on 2 cores:
 # at 2^16 (128 pairs of views; 256 of two modalities) the two ways take the same time within 10%,
@@ -35,18 +35,21 @@ def nt_xent(
     a of -s_{a, partner(a)} + log sum_{b != a} exp s_ab: Eq. (1) and (5) of the paper.
 
     Memory grows with N, not with N^2: the 2N x 2N logits are made in blocks, and again for the
-    gradient. A second derivative (create_graph=True) works, with memory N^2.
+    gradient. A second derivative (create_graph=True) works, with memory N^2; so do the transforms
+    of torch.func and forward-mode differentiation.
 
     Args:
         z_i: (N, D) floating-point embeddings; row k belongs to instance k.
         z_j: (N, D), the other view of the same instances.
-        temperature: positive number, or a tensor of one, which gets a gradient. Default: Table III.
-        ids: (N,) integers. Instances with equal ids are no negatives of each other: such pairs are
-            neither pulled nor pushed. Default: all instances differ.
+        temperature: positive number, or a tensor of one, which gets a gradient. Where a model keeps
+            CLIP's `logit_scale`, pass `1 / logit_scale`: the scale gets its gradient through it.
+            Default: Table III.
+        ids: (N,) integers or booleans of any type. Instances with equal ids are no negatives of
+            each other: such pairs are neither pulled nor pushed. Default: all instances differ.
         label_smoothing: in [0, 1]; the share of the target that is spread evenly over the partner
             and all negatives, as in torch.nn.functional.cross_entropy.
-        normalize: scale embeddings to unit length; logits are then cosines. A vector shorter than
-            1e-12 counts as zero: its similarities and its gradient are zero.
+        normalize: scale embeddings to unit length; logits are then cosines. A vector no longer
+            than 1e-12 counts as zero: its similarities and its gradient are zero.
         reduction: "mean" or "sum" over the 2N views, or "none": (2N,), first those of `z_i`.
         gather: take the negatives of all ranks: True, or a process group. Every rank of it must
             call. Each returns its own rows' part, scaled so that the mean over ranks of "mean" is
@@ -55,12 +58,14 @@ def nt_xent(
             `ids` must then mean the same on all ranks.
 
     Returns:
-        float32, or float64 for float64 embeddings, whatever autocast says.
+        float32, or float64 for float64 embeddings, whatever autocast says; inf or NaN where
+        the embeddings hold any.
 
     Raises:
         InvalidValueError: shapes that do not fit, a temperature that is not positive, an unknown
             reduction, ranks that disagree.
-        InvalidTypeError: an argument that is no tensor, or not floating-point.
+        InvalidTypeError: an argument that is no tensor, or not floating-point; ids that are not
+            integers; a number that is none.
 
     Example:
         >>> import torch
@@ -94,7 +99,7 @@ def inter_modal_nt_xent(
     Args:
         z_image: (N, D) floating-point embeddings; row k belongs to instance k.
         z_other: (N, D), the same instances in the other modality, say manifestation or text.
-        temperature: see `nt_xent`.
+        temperature: see `nt_xent`; `1 / logit_scale` for CLIP's learned scale.
         symmetric: both directions, as CLIP does (default). False: image to other alone, which is
             what the paper's authors ran.
         ids: see `nt_xent`.
@@ -105,7 +110,7 @@ def inter_modal_nt_xent(
         gather: see `nt_xent`.
 
     Returns:
-        float32, or float64 for float64 embeddings.
+        float32, or float64 for float64 embeddings; inf or NaN where the embeddings hold any.
 
     Raises:
         InvalidValueError, InvalidTypeError: as `nt_xent`.
@@ -115,6 +120,10 @@ def inter_modal_nt_xent(
         >>> z = torch.eye(4, 8)
         >>> print(f"{inter_modal_nt_xent(z, z, temperature=0.5):.4f}")  # log(1 + 3 exp(-1 / 0.5))
         0.3408
+        >>> logit_scale = torch.tensor(2.0, requires_grad=True)
+        >>> inter_modal_nt_xent(z, z, temperature=1 / logit_scale).backward()
+        >>> logit_scale.grad  # -3 exp(-2) / (1 + 3 exp(-2))
+        tensor(-0.2888)
     """
     batch = Batch.of(
         {"z_image": z_image, "z_other": z_other}, ids=ids, normalize=normalize, gather=gather
@@ -125,12 +134,13 @@ def inter_modal_nt_xent(
 
 def cross_entropy(contrast: Contrast, label_smoothing: float) -> Tensor:
     """Return (k, n), the cross-entropy of each row's positive among it and the row's negatives."""
-    check_label_smoothing(label_smoothing)
-    if contrast.plain and contrast.n_logits <= DIRECT_LOGITS and not label_smoothing:
+    label_smoothing = check_label_smoothing(label_smoothing)
+    if not label_smoothing and contrast.may_be_direct(DIRECT_LOGITS):
         return contrast.direct_cross_entropy()
     positive = contrast.positive()
-    # -log(e^p / (e^p + sum of e^negative)); the threshold leaves float64 its precision
-    losses = softplus(contrast.log_sum_exp() - positive, threshold=40.0)
+    # -log(e^p / (e^p + sum of e^negative)); the threshold leaves float64 its precision. A positive
+    # of inf would leave a loss of 0, but what is not finite must not look like a good fit.
+    losses = softplus(contrast.log_sum_exp() - positive, threshold=40.0) + positive * 0.0
     if label_smoothing:
         candidates = 1.0 + contrast.n_negatives()
         even = (positive + contrast.sum_of_negatives()) / candidates

@@ -1,4 +1,4 @@
-"""What goes into a loss: embeddings, their length, the temperature and the ids, checked once."""
+"""What goes into a loss: embeddings, their length and the temperature, checked once."""
 
 import math
 from typing import Any
@@ -7,8 +7,10 @@ import torch
 from torch import Tensor
 
 from maninegs_sampling.errors import InvalidTypeError, InvalidValueError, check_choice
+from maninegs_sampling.losses.numbers import check_positive
+from maninegs_sampling.losses.transforms import needs_plain_operations
 
-# Shorter vectors have no direction: torch.nn.functional.normalize's own limit.
+# Vectors no longer than this have no direction: torch.nn.functional.normalize's own limit.
 ZERO_LENGTH = 1e-12
 
 
@@ -18,7 +20,9 @@ class _ScaledUnit(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, z: Tensor, length: float) -> Tensor:
         divisor = torch.linalg.vector_norm(z, dim=1, keepdim=True)
-        divisor.masked_fill_(divisor < ZERO_LENGTH, math.inf).div_(length)
+        # Finite numbers may have an infinite length in their type: no zero may come of them.
+        divisor.masked_fill_(divisor == math.inf, math.nan)
+        torch.threshold_(divisor, ZERO_LENGTH, math.inf).div_(length)
         scaled: Tensor = z / divisor
         ctx.save_for_backward(z, scaled, divisor)
         ctx.length = length
@@ -35,8 +39,11 @@ class _ScaledUnit(torch.autograd.Function):
 
 
 def _scaled_unit(z: Tensor, length: float) -> Tensor:
-    norm = torch.linalg.vector_norm(z, dim=1, keepdim=True)
-    scaled: Tensor = z / (norm.masked_fill(norm < ZERO_LENGTH, math.inf) / length)
+    zero = torch.linalg.vector_norm(z.detach(), dim=1, keepdim=True) <= ZERO_LENGTH
+    directed = z.masked_fill(zero, 1.0)  # the length of a zero vector has no second derivative
+    norm = torch.linalg.vector_norm(directed, dim=1, keepdim=True)
+    norm = norm.masked_fill(norm == math.inf, math.nan)
+    scaled: Tensor = (directed / (norm / length)).masked_fill(zero, 0.0)
     return scaled
 
 
@@ -61,47 +68,26 @@ def check_embeddings(embeddings: dict[str, Tensor]) -> None:
             )
 
 
-def check_ids(ids: object, n: int, device: torch.device) -> Tensor | None:
-    """Return `ids` as an (N,) tensor of integers on the embeddings' device, or None for None."""
-    if ids is None:
-        return None
-    tensor = torch.as_tensor(ids, device=device)
-    if tensor.is_floating_point() or tensor.is_complex():
-        raise InvalidTypeError(f"ids must be integers, one for each instance; got {tensor.dtype}")
-    if tensor.shape != (n,):
-        raise InvalidValueError(
-            f"ids must have the shape ({n},), one for each instance; got {tuple(tensor.shape)}"
-        )
-    return tensor
-
-
-def check_label_smoothing(label_smoothing: float) -> None:
-    """Raise unless `label_smoothing` lies in [0, 1], as torch.nn.functional.cross_entropy does."""
-    if not 0.0 <= label_smoothing <= 1.0:
-        raise InvalidValueError(f"label_smoothing must lie in [0, 1]; got {label_smoothing!r}")
-
-
 def inverse_temperature(temperature: float | Tensor, like: Tensor) -> float | Tensor:
     """Return 1 / temperature: a float for a float, for a tensor one of no dimensions.
 
     Raises:
         InvalidValueError: the temperature is not a positive finite number. A tensor's value is
-            looked at on the CPU only, since elsewhere the look would wait for the device.
-        InvalidTypeError: the tensor holds more than one number, or integers.
+            looked at on the CPU only, since elsewhere the look would wait for the device, and
+            outside transforms.
+        InvalidTypeError: neither a number nor a tensor, or the tensor holds more than one number,
+            or integers.
     """
     if not isinstance(temperature, Tensor):
-        if isinstance(temperature, bool) or not isinstance(temperature, (int, float)):
-            raise InvalidTypeError(f"temperature must be a number or a tensor; got {temperature!r}")
-        if not 0.0 < temperature < math.inf:
-            raise InvalidValueError(f"temperature must be positive and finite; got {temperature!r}")
-        return 1.0 / temperature
+        return 1.0 / check_positive("temperature", temperature, "a number or a tensor")
     if temperature.numel() != 1 or not temperature.is_floating_point():
         raise InvalidTypeError(
             "temperature must be one floating-point number; got a tensor of shape "
             f"{tuple(temperature.shape)} and {temperature.dtype}"
         )
-    if temperature.device.type == "cpu" and not torch.compiler.is_compiling():
-        inverse_temperature(float(temperature.detach()), like)
+    may_look = not (torch.compiler.is_compiling() or needs_plain_operations(temperature))
+    if temperature.device.type == "cpu" and may_look:
+        check_positive("temperature", temperature.item())
     return temperature.reshape(()).to(like.device, like.dtype).reciprocal()
 
 
@@ -111,14 +97,16 @@ def scaled(z: Tensor, inverse: float | Tensor, *, normalize: bool) -> Tensor:
     Args:
         z: (N, D), float32 or float64.
         inverse: 1 / temperature.
-        normalize: make rows unit vectors first. A row shorter than 1e-12 becomes zero: it has
-            similarity 0 with everything, and its gradient is zero.
+        normalize: make rows unit vectors first. A row no longer than 1e-12 becomes zero: it has
+            similarity 0 with everything, and its gradient is zero. A row that holds inf or NaN, or
+            whose length is beyond the type, becomes NaN.
     """
     if isinstance(inverse, Tensor):
         return scaled(z, 1.0, normalize=normalize) * inverse.sqrt()
     length = math.sqrt(inverse)
-    if normalize and torch.compiler.is_compiling():
-        return _scaled_unit(z, length)  # the compiler joins the operations by itself
+    # The compiler joins the operations by itself.
+    if normalize and (torch.compiler.is_compiling() or needs_plain_operations(z)):
+        return _scaled_unit(z, length)
     if normalize:
         unit: Tensor = _ScaledUnit.apply(z, length)  # type: ignore[no-untyped-call]
         return unit

@@ -14,6 +14,7 @@ from maninegs_sampling.losses.contrast import (
     ModalityContrast,
     ViewContrast,
 )
+from maninegs_sampling.losses.numbers import check_number
 
 
 def hard_negative_nt_xent(
@@ -50,7 +51,7 @@ def hard_negative_nt_xent(
         gather: see `nt_xent`.
 
     Returns:
-        float32, or float64 for float64 embeddings.
+        float32, or float64 for float64 embeddings; inf or NaN where the embeddings hold any.
 
     Raises:
         InvalidValueError: beta or tau_plus outside their ranges; and as `nt_xent`.
@@ -94,7 +95,7 @@ def hard_negative_inter_modal_nt_xent(
         gather: see `nt_xent`.
 
     Returns:
-        float32, or float64 for float64 embeddings.
+        float32, or float64 for float64 embeddings; inf or NaN where the embeddings hold any.
 
     Raises:
         InvalidValueError, InvalidTypeError: as `hard_negative_nt_xent`.
@@ -114,10 +115,7 @@ def hard_negative_inter_modal_nt_xent(
 
 def _weighted(contrast: Contrast, beta: float, tau_plus: float) -> Tensor:
     """Return (k, n) losses. In logarithms sum(w neg) = N' sum(neg^(1 + beta)) / sum(neg^beta)."""
-    if not 0.0 <= beta < math.inf:
-        raise InvalidValueError(f"beta must be finite and at least 0; got {beta!r}")
-    if not 0.0 <= tau_plus < 1.0:
-        raise InvalidValueError(f"tau_plus must lie in [0, 1); got {tau_plus!r}")
+    beta, tau_plus = _check_options(beta, tau_plus)
     positive, n = contrast.positive(), contrast.n_negatives()
     none = n == 0
     log_n = n.clamp(min=1).log()
@@ -132,6 +130,17 @@ def _weighted(contrast: Contrast, beta: float, tau_plus: float) -> Tensor:
         # the floor holds; a gap under one rounding step is no gap.
         gap = (own_class - log_sum).clamp(max=-torch.finfo(n.dtype).eps)
         rest = log_sum + torch.log(-torch.expm1(gap)) - math.log1p(-tau_plus)
-        log_sum = torch.where(own_class < log_sum, rest, floor)
+        log_sum = torch.where(own_class >= log_sum, floor, rest)  # NaN is no number to hide
     log_sum = torch.maximum(log_sum, floor)
-    return softplus(log_sum - positive, threshold=40.0).masked_fill(none, 0.0)
+    losses = softplus(log_sum - positive, threshold=40.0).masked_fill(none, 0.0)
+    return losses + positive * 0.0  # see `cross_entropy`
+
+
+def _check_options(beta: object, tau_plus: object) -> tuple[float, float]:
+    concentration = check_number("beta", beta)
+    if not 0.0 <= concentration < math.inf:
+        raise InvalidValueError(f"beta must be finite and at least 0; got {beta!r}")
+    share = check_number("tau_plus", tau_plus)
+    if not 0.0 <= share < 1.0:
+        raise InvalidValueError(f"tau_plus must lie in [0, 1); got {tau_plus!r}")
+    return concentration, share

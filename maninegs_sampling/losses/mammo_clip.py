@@ -4,6 +4,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from maninegs_sampling.losses.contrast import Batch
+from maninegs_sampling.losses.numbers import check_finite
 from maninegs_sampling.losses.terms import Terms
 
 
@@ -48,7 +49,7 @@ def mammo_clip_loss(
         gather: see `nt_xent`.
 
     Returns:
-        float32, or float64 for float64 embeddings.
+        float32, or float64 for float64 embeddings; inf or NaN where the embeddings hold any.
 
     Raises:
         InvalidValueError, InvalidTypeError: as `nt_xent`.
@@ -95,6 +96,8 @@ def mammo_clip_terms(
         "z_text": z_text,
         "z_text_view": z_text_view,
     }
+    image_weight = check_finite("image_weight", image_weight)
+    text_weight = check_finite("text_weight", text_weight)
     batch = Batch.of(named, ids=ids, normalize=normalize, gather=gather)
     terms = Terms(batch)
     for i in (0, 1):

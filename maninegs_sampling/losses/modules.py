@@ -16,6 +16,8 @@ from maninegs_sampling.losses.hard_negative import (
 )
 from maninegs_sampling.losses.mammo_clip import mammo_clip_terms
 from maninegs_sampling.losses.multimodal import multimodal_terms
+from maninegs_sampling.losses.numbers import check_number
+from maninegs_sampling.losses.transforms import needs_plain_operations
 
 Result = Tensor | tuple[Tensor, dict[str, Tensor]]
 
@@ -48,6 +50,8 @@ class ContrastiveLoss(nn.Module):
         n_temperatures: int | None = None,
     ) -> None:
         super().__init__()
+        temperature = check_number("temperature", temperature)
+        min_temperature = check_number("min_temperature", min_temperature)
         if not 0.0 < min_temperature <= temperature < math.inf:
             raise InvalidValueError(
                 "the temperature must be finite and at least min_temperature, which must be "
@@ -78,8 +82,13 @@ class ContrastiveLoss(nn.Module):
 
     def _bounded(self) -> Tensor:
         """Return the temperature, after moving it up to its bound."""
+        lowest = math.log(self.min_temperature)
+        if needs_plain_operations(self.log_temperature):
+            # A transform lets nothing be written to. The gradient is that of the moved parameter.
+            logarithm = self.log_temperature
+            return (logarithm + (logarithm.clamp(min=lowest) - logarithm).detach()).exp()
         with torch.no_grad():
-            self.log_temperature.clamp_(min=math.log(self.min_temperature))
+            self.log_temperature.clamp_(min=lowest)
         return self.temperature
 
     @staticmethod

@@ -4,11 +4,13 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations, repeat
 from typing import Any
 
+import numpy as np
 import torch.distributed as dist
 from torch import Tensor
 
-from maninegs_sampling.errors import InvalidValueError
+from maninegs_sampling.errors import InvalidTypeError, InvalidValueError
 from maninegs_sampling.losses.contrast import Batch
+from maninegs_sampling.losses.numbers import check_finite
 from maninegs_sampling.losses.terms import Terms
 
 
@@ -44,7 +46,7 @@ def multimodal_nt_xent(
         gather: see `nt_xent`.
 
     Returns:
-        float32, or float64 for float64 embeddings.
+        float32, or float64 for float64 embeddings; inf or NaN where the embeddings hold any.
 
     Raises:
         InvalidValueError, InvalidTypeError: as `nt_xent`, and where embeddings, temperatures or
@@ -90,8 +92,7 @@ def multimodal_terms(
     modalities = list(last) if isinstance(last, (list, tuple)) else [last]
     named = {f"view {i}": z for i, z in enumerate(views)}
     named |= {f"modality {i}": z for i, z in enumerate(modalities)}
-    if weights is None:
-        weights = [1.0] * len(modalities)
+    weights = [1.0] * len(modalities) if weights is None else _check_weights(weights)
     if len(weights) != len(modalities) or not modalities:
         raise InvalidValueError(
             f"multimodal_nt_xent needs one weight for each further modality; got {len(weights)} "
@@ -116,6 +117,12 @@ def multimodal_terms(
         name, tau = f"view{i}-view{j}", next(temperatures)
         terms.add_views(name, 1.0 / len(pairs), (i, j), tau, label_smoothing)
     return terms
+
+
+def _check_weights(weights: object) -> list[float]:
+    if isinstance(weights, str) or not isinstance(weights, (Sequence, np.ndarray)):
+        raise InvalidTypeError(f"weights must be a sequence of numbers; got {weights!r}")
+    return [check_finite(f"weights[{m}]", weight) for m, weight in enumerate(weights)]
 
 
 def _for_each_term(temperature: float | Tensor, n_terms: int) -> Iterator[float | Tensor]:

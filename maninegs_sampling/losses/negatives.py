@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from maninegs_sampling.losses.transforms import needs_plain_operations
+
 # Rows and columns of a block. A matrix of one block is kept for the gradient instead of being made
 # again. Measured on 2 cores: 512 is the fastest for 1,024 rows and more, within 5%, and from there
 # on keeping the whole matrix is no faster than making it again.
@@ -29,10 +31,16 @@ class Diagonals:
 
     offsets: tuple[int, ...]
 
-    def fill_(self, block: Tensor, row: int, column: int, value: float = -math.inf) -> None:
-        """Write `value` at those pairs in the block whose corner is (row, column)."""
+    def fill_(self, block: Tensor, row: int, column: int) -> None:
+        """Write -inf at those pairs in the block whose corner is (row, column)."""
         for offset in self.offsets:
-            block.diagonal(offset + row - column).fill_(value)
+            block.diagonal(offset + row - column).fill_(-math.inf)
+
+    def mask(self, products: Tensor) -> Tensor:
+        """Return (R, C), whether a pair is excluded, for all `products`, (R, C)."""
+        rows, columns = (torch.arange(n, device=products.device) for n in products.shape)
+        offset = columns - rows[:, None]
+        return torch.stack([offset == excluded for excluded in self.offsets]).any(0)
 
 
 @dataclass(frozen=True)
@@ -42,17 +50,23 @@ class EqualIds:
     rows: Tensor
     columns: Tensor
 
-    def fill_(self, block: Tensor, row: int, column: int, value: float = -math.inf) -> None:
-        """Write `value` at those pairs in the block whose corner is (row, column)."""
+    def fill_(self, block: Tensor, row: int, column: int) -> None:
+        """Write -inf at those pairs in the block whose corner is (row, column)."""
         rows = self.rows[row : row + block.shape[0], None]
-        block.masked_fill_(rows == self.columns[column : column + block.shape[1]], value)
+        block.masked_fill_(rows == self.columns[column : column + block.shape[1]], -math.inf)
+
+    def mask(self, products: Tensor) -> Tensor:
+        """Return (R, C), whether a pair is excluded, for all `products`, (R, C)."""
+        return self.rows[:, None] == self.columns
 
 
 Excluded = Diagonals | EqualIds
 
 
-def logits_between(x: Tensor, y: Tensor) -> Tensor:
+def products_between(x: Tensor, y: Tensor) -> Tensor:
     """Return the products of the rows of `x` and of `y`, (R, C), without autocast."""
+    if not torch.amp.is_autocast_available(x.device.type):  # the meta device, for one
+        return x @ y.T
     with torch.autocast(x.device.type, enabled=False):
         return x @ y.T
 
@@ -68,6 +82,8 @@ def log_sum_exp_within(z: Tensor, excluded: Excluded, largest: float) -> Tensor:
     Returns:
         (M,); -inf where everything is excluded. Its gradient there is zero.
     """
+    if needs_plain_operations(z):
+        return _plain(z, z, excluded)[0]
     rows: Tensor = _opaque(_LogSumExp.apply)(z, None, excluded, largest)
     return rows
 
@@ -86,6 +102,8 @@ def log_sum_exp_between(
     Returns:
         (R,) over the rows of `y`, and (C,) over the rows of `x`.
     """
+    if needs_plain_operations(x) or needs_plain_operations(y):
+        return _plain(x, y, excluded)
     rows, columns = _opaque(_LogSumExp.apply)(x, y, excluded, largest)
     return rows, columns
 
@@ -126,12 +144,13 @@ class _LogSumExp(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, *grads):  # type: ignore[no-untyped-def]
-        x, y, *_ = ctx.saved_tensors
+        saved = ctx.saved_tensors  # asked for once: checkpointing refuses to give them out again
         if not torch.is_grad_enabled():
-            return *_gradients(ctx, grads), None, None
+            return *_gradients(ctx, saved, grads), None, None
+        x, y, *_ = saved
         # A second derivative is wanted: let autograd see every step.
         inputs = [z for z, needed in zip((x, y), ctx.needs_input_grad, strict=False) if needed]
-        outputs = _plain(x, y, ctx.excluded)
+        outputs = _plain(x, x, ctx.excluded)[0] if y is None else _plain(x, y, ctx.excluded)
         found = iter(torch.autograd.grad(outputs, inputs, grads, create_graph=True))
         return *(next(found) if needed else None for needed in ctx.needs_input_grad[:2]), None, None
 
@@ -145,7 +164,7 @@ def _blocks(ctx: Any, x: Tensor, y: Tensor | None) -> Iterator[tuple[int, int, T
     columns = rows if y is None else _split(y)
     for i, row in enumerate(rows):
         for j in range(i if y is None else 0, len(columns)):
-            block = logits_between(row, columns[j])
+            block = products_between(row, columns[j])
             ctx.excluded.fill_(block, i * BLOCK, j * BLOCK)
             yield i, j, block.exp_() if ctx.safe else block
 
@@ -161,8 +180,10 @@ def _add(ctx: Any, total: Tensor, block: Tensor, dim: int) -> None:
         total.copy_(torch.logaddexp(total, block.logsumexp(dim)))
 
 
-def _gradients(ctx: Any, grads: tuple[Tensor, ...]) -> tuple[Tensor | None, ...]:
-    x, y, kept, *totals = ctx.saved_tensors
+def _gradients(
+    ctx: Any, saved: tuple[Any, ...], grads: tuple[Tensor, ...]
+) -> tuple[Tensor | None, ...]:
+    x, y, kept, *totals = saved
     sides = [_pieces(ctx, *of) for of in zip((x, y), grads, totals, strict=False)]
     grad_x, rows = sides[0]
     grad_y, columns = sides[-1]
@@ -198,11 +219,8 @@ def _pieces(ctx: Any, z: Tensor, grad: Tensor, total: Tensor) -> tuple[Tensor, l
     return grad_z, list(map(_Piece, *map(_split, (z, grad_z, total, factor))))
 
 
-def _plain(x: Tensor, y: Tensor | None, excluded: Excluded) -> Tensor | tuple[Tensor, Tensor]:
-    """Do the same with one matrix and autograd's own operations."""
-    products = logits_between(x, x if y is None else y)
-    hidden = torch.zeros_like(products, dtype=torch.bool)
-    excluded.fill_(hidden, 0, 0, True)
-    products = products.masked_fill(hidden, -math.inf)
-    by_row = products.logsumexp(1)
-    return by_row if y is None else (by_row, products.logsumexp(0))
+def _plain(x: Tensor, y: Tensor, excluded: Excluded) -> tuple[Tensor, Tensor]:
+    """Return the log-sum-exp by rows and by columns from one matrix, by autograd's operations."""
+    products = products_between(x, y)
+    products = products.masked_fill(excluded.mask(products), -math.inf)
+    return products.logsumexp(1), products.logsumexp(0)

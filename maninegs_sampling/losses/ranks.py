@@ -42,14 +42,17 @@ class Ranks:
 
 class _Gather(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, z: Tensor, ranks: Ranks) -> Tensor:  # type: ignore[no-untyped-def]
-        ctx.ranks = ranks
+    def forward(z: Tensor, ranks: Ranks) -> Tensor:
         longest = max(ranks.sizes)
         padded = z.new_zeros((longest, *z.shape[1:]))
         padded[: len(z)] = z
         parts = [torch.empty_like(padded) for _ in ranks.sizes]
         dist.all_gather(parts, padded, group=ranks.group)
         return torch.cat([part[:size] for part, size in zip(parts, ranks.sizes, strict=True)])
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Ranks], output: Tensor) -> None:
+        ctx.ranks = inputs[1]
 
     @staticmethod
     @torch.autograd.function.once_differentiable

@@ -7,6 +7,8 @@ from torch import Tensor
 
 from maninegs_sampling.errors import InvalidTypeError, InvalidValueError, MissingExtraError
 from maninegs_sampling.losses.embeddings import check_embeddings, reduced
+from maninegs_sampling.losses.numbers import check_positive
+from maninegs_sampling.losses.transforms import needs_plain_operations
 
 
 def soft_label_contrastive(
@@ -33,11 +35,13 @@ def soft_label_contrastive(
         reduction: "mean", "sum" or "none": (N,).
 
     Returns:
-        float32, or float64 for float64 embeddings. At d = 0 the gradient is zero.
+        float32, or float64 for float64 embeddings. At d = 0 the gradient is zero. Where embeddings
+        hold inf or NaN, the loss is inf or NaN.
 
     Raises:
-        InvalidValueError: shapes that do not fit, a label outside [0, 1], a margin that is not
-            positive, an unknown reduction.
+        InvalidValueError: shapes that do not fit, a label outside [0, 1] (NaN comes of it where
+            torch.func lets no number be read), a margin that is not positive, an unknown
+            reduction.
         InvalidTypeError: an argument that is no tensor, or not floating-point.
 
     Example:
@@ -55,13 +59,13 @@ def soft_label_contrastive(
             f"soft_labels must have the shape ({len(z_first)},), one for each pair; got "
             f"{tuple(soft_labels.shape)}"
         )
-    if not bool(((soft_labels >= 0) & (soft_labels <= 1)).all()):
+    outside = ~((soft_labels >= 0) & (soft_labels <= 1))
+    if not needs_plain_operations(soft_labels) and bool(outside.any()):
         raise InvalidValueError("soft_labels must lie in [0, 1]")
-    if not 0.0 < margin < math.inf:
-        raise InvalidValueError(f"margin must be positive and finite; got {margin!r}")
+    margin = check_positive("margin", margin)
     dtype = torch.promote_types(torch.promote_types(z_first.dtype, z_second.dtype), torch.float32)
     distance = torch.linalg.vector_norm(z_first.to(dtype) - z_second.to(dtype), dim=1)
-    alike = soft_labels.detach().to(dtype)
+    alike = soft_labels.detach().to(dtype).masked_fill(outside, math.nan)
     losses = alike * distance**2 + (1.0 - alike) * (margin - distance).clamp(min=0.0) ** 2
     return reduced(losses, reduction)
 

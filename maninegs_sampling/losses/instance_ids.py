@@ -1,0 +1,72 @@
+"""Which instances count as the same: ids of any kind, brought into one."""
+
+from numbers import Integral
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from maninegs_sampling.errors import InvalidTypeError, InvalidValueError
+
+_INTEGERS = {
+    torch.bool,
+    torch.int8,
+    torch.int16,
+    torch.int32,
+    torch.int64,
+    torch.uint8,
+    torch.uint16,
+    torch.uint32,
+    torch.uint64,
+}
+
+
+def check_ids(ids: object, n: int, device: torch.device) -> Tensor | None:
+    """Return `ids` as (N,) int64 on the embeddings' device, or None for None.
+
+    Nothing but equality of ids means anything, and that is kept: torch cannot sort or count all of
+    its integer types, and numbers of 2^63 and more become negative, each another one.
+
+    Raises:
+        InvalidTypeError: not integers.
+        InvalidValueError: not one for each instance.
+    """
+    if ids is None:
+        return None
+    if isinstance(ids, Tensor):
+        integers, shape, kind = ids.dtype in _INTEGERS, tuple(ids.shape), str(ids.dtype)
+    else:
+        ids = _as_array(ids)
+        integers, shape, kind = ids.dtype.kind in "biu", ids.shape, _described(ids)
+    if not integers and 0 not in shape:  # an empty list has no type of its own
+        raise InvalidTypeError(
+            f"ids must be integers, one for each instance; got {kind}. Names become integers by "
+            "np.unique(names, return_inverse=True)[1]"
+        )
+    if shape != (n,):
+        raise InvalidValueError(
+            f"ids must have the shape ({n},), one for each instance; got {shape}"
+        )
+    if isinstance(ids, Tensor):
+        return ids.to(device, torch.int64)
+    return torch.as_tensor(ids.astype(np.int64), device=device)
+
+
+def _as_array(ids: object) -> np.ndarray:
+    """Return any other object as an array, of whatever type that has."""
+    try:
+        if not isinstance(ids, (list, tuple)):
+            return np.asarray(ids)
+        # NumPy takes no tensors from another device, and makes floats of integers beyond int64.
+        items = [each.item() if isinstance(each, Tensor) else each for each in ids]
+        whole = bool(items) and all(isinstance(each, Integral) for each in items)
+        return np.asarray(items, dtype=np.uint64 if whole and max(items) >= 2**63 else None)
+    except (ValueError, TypeError, RuntimeError, OverflowError):  # lists of unequal lengths, say
+        raise InvalidTypeError(
+            f"ids must be integers, one for each instance; got {ids!r}"
+        ) from None
+
+
+def _described(ids: np.ndarray) -> str:
+    first = f", the first {ids.flat[0]!r}" if ids.size else ""
+    return f"{ids.dtype}{first}"
