@@ -2,7 +2,7 @@
 
 On made-up data with MVKL's traits, under Table III's law, and, with its four CSV files, on
 CBIS-DDSM under the settings that `suggest` reads off it. The numbers behind each figure come from
-maninegs_sampling.figures.
+maninegs_sampling.reports.figures.
 """
 
 import argparse
@@ -10,10 +10,11 @@ import io
 from pathlib import Path
 from typing import Any
 
-from maninegs_sampling import CBIS_DDSM, LinearAnnealing, ManifestationStore, figures, suggest
-from maninegs_sampling.advice import Settings
-from maninegs_sampling.datasets import synthetic_mvkl
-from maninegs_sampling.storage import write_atomically
+from maninegs_sampling import CBIS_DDSM, LinearAnnealing, ManifestationStore, suggest
+from maninegs_sampling.analysis.advice import Settings
+from maninegs_sampling.data.datasets import synthetic_mvkl
+from maninegs_sampling.data.storage import write_atomically
+from maninegs_sampling.reports import figures
 
 TABLE_III = Settings(
     {"mu": LinearAnnealing(11, 0, steps=4500), "sigma": 3.0, "low": 1, "high": 18}, {}

@@ -14,7 +14,7 @@ from maninegs_sampling import (
     distance_histogram,
     pairwise_hamming,
 )
-from maninegs_sampling.comparison import text_table
+from maninegs_sampling.reports.comparison import text_table
 
 N = 20_000
 

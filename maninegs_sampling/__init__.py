@@ -1,12 +1,16 @@
 """Hard-negative minibatches for contrastive learning, drawn by Hamming distance (ManiNeg)."""
 
-from maninegs_sampling.advice import suggest
-from maninegs_sampling.built_in_schemas import CBIS_DDSM, MVKL
-from maninegs_sampling.diagnostics import coverage, hardness, lower_bound
-from maninegs_sampling.distribution import TruncatedGaussian
+from maninegs_sampling.analysis.advice import suggest
+from maninegs_sampling.analysis.diagnostics import coverage, hardness, lower_bound
+from maninegs_sampling.analysis.verdict import suitability
+from maninegs_sampling.data.built_in_schemas import CBIS_DDSM, MVKL
+from maninegs_sampling.data.schema import Schema
+from maninegs_sampling.data.store import ManifestationStore, concat
+from maninegs_sampling.data.table_files import read_table
+from maninegs_sampling.data.traits import Trait
+from maninegs_sampling.distances.hamming import distance_histogram, max_distance, pairwise_hamming
+from maninegs_sampling.distances.index import DistanceBucketIndex
 from maninegs_sampling.errors import ManiNegError
-from maninegs_sampling.hamming import distance_histogram, max_distance, pairwise_hamming
-from maninegs_sampling.index import DistanceBucketIndex
 from maninegs_sampling.losses import (
     HardNegativeInterModalNTXentLoss,
     HardNegativeNTXentLoss,
@@ -23,19 +27,15 @@ from maninegs_sampling.losses import (
     nt_xent,
     soft_label_contrastive,
 )
-from maninegs_sampling.sampler import ManiNegBatchSampler
-from maninegs_sampling.schedules import (
+from maninegs_sampling.sampling.distribution import TruncatedGaussian
+from maninegs_sampling.sampling.sampler import ManiNegBatchSampler
+from maninegs_sampling.sampling.schedules import (
     Constant,
     CosineAnnealing,
     ExponentialAnnealing,
     LinearAnnealing,
     StepwiseAnnealing,
 )
-from maninegs_sampling.schema import Schema
-from maninegs_sampling.store import ManifestationStore, concat
-from maninegs_sampling.table_files import read_table
-from maninegs_sampling.traits import Trait
-from maninegs_sampling.verdict import suitability
 
 __version__ = "0.1.0"
 

@@ -10,18 +10,20 @@ from typing import Any
 
 import numpy as np
 
-from maninegs_sampling import __version__, comparison
+from maninegs_sampling import __version__
+from maninegs_sampling.analysis.diagnostics import histogram_mean
+from maninegs_sampling.analysis.verdict import suitability
 from maninegs_sampling.cli_tables import add_table_options, read_rows, repeated_options
-from maninegs_sampling.datasets import wisconsin
-from maninegs_sampling.diagnostics import histogram_mean
+from maninegs_sampling.data.datasets import wisconsin
+from maninegs_sampling.distances.hamming import distance_histogram
 from maninegs_sampling.errors import (
     ManiNegError,
     MissingExtraError,
 )
-from maninegs_sampling.hamming import distance_histogram
-from maninegs_sampling.report import save_report
-from maninegs_sampling.terminal import escape_controls, escaped_output, shell_word
-from maninegs_sampling.verdict import suitability
+from maninegs_sampling.quoting import escape_controls
+from maninegs_sampling.reports import comparison
+from maninegs_sampling.reports.report import save_report
+from maninegs_sampling.reports.terminal import escaped_output, shell_word
 
 # Exit statuses of a command that an interrupt or a closed pipe ended: 128 + the signal's number.
 INTERRUPTED, CLOSED_PIPE = 130, 141

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maninegs_sampling.built_in_schemas import find_schema
+from maninegs_sampling.data.built_in_schemas import find_schema
+from maninegs_sampling.data.schema import Schema
+from maninegs_sampling.data.store import ManifestationStore
+from maninegs_sampling.data.table_files import read_table
 from maninegs_sampling.errors import InvalidValueError, TableError
-from maninegs_sampling.schema import Schema
-from maninegs_sampling.store import ManifestationStore
-from maninegs_sampling.table_files import read_table
-from maninegs_sampling.terminal import escape_controls
+from maninegs_sampling.quoting import escape_controls
 
 # How a file is to be read, for `read_table`.
 _READING = ("separator", "header", "encoding", "decimal")

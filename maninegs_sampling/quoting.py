@@ -1,5 +1,6 @@
-"""Values in messages: quoted in full where they are short, cut where they are not."""
+"""Values in messages: cut where they are long, escaped where they would act on a terminal."""
 
+import unicodedata
 from collections.abc import Iterable
 
 _CHARACTERS, _ITEMS = 80, 10
@@ -27,3 +28,25 @@ def listed(values: Iterable[object]) -> str:
     items = ", ".join(map(quoted, values[:_ITEMS]))
     more = f" and {len(values) - _ITEMS} more" if len(values) > _ITEMS else ""
     return f"[{items}{more}]"
+
+
+def escape_controls(text: str, *, keep: str = "") -> str:
+    r"""Return `text` with escapes in place of characters that are not shown but act.
+
+    These are control characters, bidirectional overrides, line separators and lone surrogates: all
+    that Python's `repr` escapes, but for spaces of other widths.
+
+    Parameters:
+        text: from a table, a schema or a file name.
+        keep: characters that stay.
+
+    Example:
+        >>> print(escape_controls("shape\n\x1b[31m=é"))
+        shape\n\x1b[31m=é
+    """
+    return "".join(
+        c
+        if c.isprintable() or c in keep or unicodedata.category(c) == "Zs"
+        else c.encode("unicode_escape").decode()
+        for c in text
+    )

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from maninegs_sampling import ManifestationStore
-from maninegs_sampling.built_in_schemas import CBIS_DDSM
+from maninegs_sampling.data.built_in_schemas import CBIS_DDSM
 
 # The first call of a kernel compiles it, which no deadline should count.
 settings.register_profile(

@@ -12,18 +12,17 @@ from pathlib import Path
 
 import atheris
 
-from maninegs_sampling import (
-    ManifestationStore,
-    ManiNegBatchSampler,
+from maninegs_sampling import ManifestationStore, ManiNegBatchSampler
+from maninegs_sampling.data import (
     inference,
     patterns,
     schema,
     schema_files,
-    state,
     storage,
     table_files,
     tables,
 )
+from maninegs_sampling.sampling import state
 from tests.untrusted import TARGETS
 
 # Not whole modules: Numba compiles kernels from their bytecode, and must find it as it is.

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare, pearsonr
 
-from maninegs_sampling import ManiNegError, _draw
+from maninegs_sampling import ManiNegError
 from maninegs_sampling.randomness import BATCHES, check_seed, generator_at
+from maninegs_sampling.sampling import _draw
 
 
 def kernel_words(seed, purpose, position, n):

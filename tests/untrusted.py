@@ -15,7 +15,7 @@ from maninegs_sampling import (
     ManiNegError,
     Schema,
 )
-from maninegs_sampling.tables import read_tables
+from maninegs_sampling.data.tables import read_tables
 from tests.conftest import random_store, signed
 
 STORE = random_store(20, 14)

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from benchmarks.reference.rendering import Scanner, render
 from maninegs_sampling import ManifestationStore
-from maninegs_sampling.datasets import synthetic_mvkl
+from maninegs_sampling.data.datasets import synthetic_mvkl
 
 
 def lesions(n: int, size: int) -> tuple[Tensor, ManifestationStore]:

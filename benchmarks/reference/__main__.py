@@ -37,8 +37,8 @@ except ImportError as error:
         "pip install -c constraints.txt -e '.[reference]'"
     )
 
+from maninegs_sampling.data.storage import write_atomically
 from maninegs_sampling.errors import InvalidValueError, ManiNegError
-from maninegs_sampling.storage import write_atomically
 
 Loader = Callable[[Path, int], Cases]
 MADE_UP = {phantom.name: phantom for phantom in (PHANTOM, PHANTOM_FILM)}

@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
 from maninegs_sampling import ManifestationStore
+from maninegs_sampling.data.storage import write_atomically
 from maninegs_sampling.errors import InvalidValueError
-from maninegs_sampling.storage import write_atomically
 
 TRAINING, VALIDATION, TEST = 0, 1, 2
 

@@ -15,7 +15,7 @@ from benchmarks.reference.presets import Preset
 from benchmarks.reference.pretraining import MODES, SAMPLERS, Views, build
 from benchmarks.reference.tables import NAMES, markdown, spread
 from maninegs_sampling import ManiNegBatchSampler, nt_xent, pairwise_hamming
-from maninegs_sampling.baselines import uniform
+from maninegs_sampling.analysis.baselines import uniform
 
 BANDS = ((0, 0), (1, 2), (3, 5), (6, 9), (10, 35))  # bits
 BATCHES = 40

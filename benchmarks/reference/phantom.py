@@ -18,7 +18,7 @@ from benchmarks.reference import rendering
 from benchmarks.reference.data import Cases, cached, digest, split_by_patient
 from benchmarks.reference.rendering import Scanner, render
 from maninegs_sampling import MVKL
-from maninegs_sampling.datasets import synthetic_mvkl
+from maninegs_sampling.data.datasets import synthetic_mvkl
 
 # What a trait adds to the log-odds of malignancy, in the direction that radiology textbooks give.
 LOG_ODDS: Final = {

@@ -20,7 +20,7 @@ from benchmarks.reference.data import TRAINING, Cases
 from benchmarks.reference.networks import ContrastiveModel, image_encoder
 from benchmarks.reference.presets import Preset
 from maninegs_sampling import LinearAnnealing, ManifestationStore, ManiNegBatchSampler
-from maninegs_sampling.baselines import uniform
+from maninegs_sampling.analysis.baselines import uniform
 
 MODES: Final = ("unimodal", "multimodal")
 # "vmf" draws uniform batches; it is the loss that differs.

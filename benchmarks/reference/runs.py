@@ -21,8 +21,8 @@ from benchmarks.reference.evaluation import (
 )
 from benchmarks.reference.presets import Preset
 from benchmarks.reference.pretraining import HISTORY, build, pretrain
+from maninegs_sampling.data.storage import write_atomically
 from maninegs_sampling.errors import StateError
-from maninegs_sampling.storage import write_atomically
 
 PACKAGES: Final = (
     "maninegs-sampling", "torch", "numpy", "lightning-fabric", "monai", "kornia", "scikit-learn",

@@ -1,0 +1,1 @@
+"""What a sampler does to a batch, measured without training; suggested settings."""

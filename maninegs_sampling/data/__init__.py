@@ -1,0 +1,1 @@
+"""Tables to bits: reading, traits, schemas, the store and its file format."""

@@ -1,0 +1,36 @@
+"""Data to try the package on."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maninegs_sampling.data.schema import Schema
+from maninegs_sampling.data.store import ManifestationStore
+from maninegs_sampling.data.synthetic import synthetic_mvkl
+from maninegs_sampling.errors import MissingExtraError
+
+__all__ = ["synthetic_mvkl", "wisconsin"]
+
+
+def wisconsin() -> tuple[ManifestationStore, NDArray[np.int64]]:
+    """Return the Wisconsin breast cancer table of scikit-learn as a store, and its labels.
+
+    569 real cases of 30 measured features, each cut into terciles: 90 bits. The labels are 1 for
+    malignant.
+
+    Raises:
+        MissingExtraError: scikit-learn or polars is not installed.
+    """
+    try:
+        import polars
+        from sklearn.datasets import load_breast_cancer
+    except ImportError:
+        raise MissingExtraError(
+            "the demonstration data needs scikit-learn and polars: "
+            "pip install 'maninegs-sampling[demo]'"
+        ) from None
+    data = load_breast_cancer()
+    table = polars.DataFrame(
+        {name: data.data[:, i] for i, name in enumerate(data.feature_names.tolist())}
+    )
+    store = ManifestationStore.from_table(table, Schema.infer(table, name="Wisconsin"))
+    return store, np.asarray(data.target == 0, dtype=np.int64)

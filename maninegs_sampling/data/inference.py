@@ -1,0 +1,246 @@
+"""Guessing the traits of a table without a schema: one decision a column, with its reason."""
+
+import re
+from collections.abc import Collection
+from decimal import Decimal
+from typing import NamedTuple
+
+import numpy as np
+
+from maninegs_sampling.data.cells import normal_form, number_text
+from maninegs_sampling.data.column_names import identifies, names_outcome
+from maninegs_sampling.data.traits import Trait
+from maninegs_sampling.quoting import listed, quoted
+
+_YES_NO = [{"1", "0"}, {"true", "false"}, {"yes", "no"}, {"y", "n"}, {"t", "f"}]
+_YES_NO += [{"present", "absent"}]
+_SEPARATORS = ("|", ";", ",", "-")
+
+_MONTH = r"(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
+_TIME = r"[0-9]{1,2}:[0-9]{2}(:[0-9]{2}([.,][0-9]+)?)?( ?[ap]m)?( ?(z|utc|[+-][0-9]{2}:?[0-9]{2}))?"
+_DATE = (
+    r"[0-9]{4}(?P<sign>[-/.])[0-9]{1,2}((?P=sign)[0-9]{1,2})?"
+    r"|[0-9]{1,2}(?P<mark>[-/.])[0-9]{1,2}(?P=mark)([0-9]{2}|[0-9]{4})"
+    r"|(19|20)[0-9]{2}(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])"
+    rf"|([0-9]{{1,2}}[-. ]+)?{_MONTH}[-, ]*([0-9]{{1,2}},? +)?[0-9]{{2,4}}"
+)
+_DURATION = r"(-?[0-9]+ days?,? ?)?[+-]?[0-9]+:[0-9]{2}:[0-9]{2}(\.[0-9]+)?|-?[0-9]+ days?"
+_DATE_OR_TIME = re.compile(rf"({_DATE})([t ]+{_TIME})?|{_TIME}|{_DURATION}", re.I)
+_COMMA_NUMBER = re.compile(r"[+-]?[0-9]+(,[0-9]+)*")
+_DIGITS_AND_SIGNS = re.compile(r"[0-9 ()+./#-]*[0-9][0-9 ()+./#-]*")
+
+# Ages, sizes and scores keep within these; see `numbers_things`.
+_MOST_MEASURED = 1000
+_FIVE_DIGITS = 10_000
+_MANY, _FILLED = 150, 0.9
+
+_MISSING_NUMBERS = (-1, 9, 99, 999, 9999, -9, -99, -999, -9999)
+_MISSING_WORDS = {
+    "unknown", "unk", "missing", "none", "nil", "blank", "unspecified", "undetermined", "uncertain",
+    "undefined", "unavailable", "n.a.", "n.d.", "nd", "n.k.", "nk", ".", "-", "--", "*", "#null!",
+    "not recorded", "not known", "not available", "not applicable", "not reported", "not stated",
+    "not specified", "not assessed", "not done", "no data", "no information", "no value",
+}  # fmt: skip
+
+
+class Rules(NamedTuple):
+    """What the caller of `Schema.infer` decided."""
+
+    max_options: int
+    n_bins: int
+    missing: str
+    label: str | None
+    include: Collection[str]
+
+
+def numbers_things(values: list[float]) -> str:
+    """Return why whole numbers look like numbers of things, or "".
+
+    Parameters:
+        values: of a column, without those that are missing.
+
+    They do where, none being negative, they number the rows without a gap; or are more than 1,000
+    distinct ones; or more than 150 that fill their range to nine tenths; or all have five digits or
+    more and do not all end in 0. Ages, sizes and scores do none of this.
+
+    Example:
+        >>> numbers_things([10472.0, 10533.0, 10472.0, 11120.5]), numbers_things([41.0, 87.0, 55.0])
+        ('', '')
+        >>> numbers_things([10472.0, 10533.0, 10472.0, 11121.0])
+        'numbers of five digits or more'
+    """
+    distinct = {int(value) for value in values if value.is_integer()}
+    if len(distinct) < len(set(values)) or min(values) < 0:
+        return ""
+    span = max(distinct) - min(distinct) + 1
+    if len(distinct) == len(values) == span:
+        return "it numbers the rows"
+    if len(distinct) > _MOST_MEASURED:
+        return f"{len(distinct)} distinct whole numbers"
+    if len(distinct) > _MANY and len(distinct) >= _FILLED * span:
+        return f"{len(distinct)} whole numbers nearly without a gap"
+    if min(distinct) >= _FIVE_DIGITS and any(value % 10 for value in distinct):
+        return "numbers of five digits or more"
+    return ""
+
+
+def _words(distinct: list[str], most: int) -> tuple[str, list[str]] | None:
+    """The separator and the words, if the distinct texts are sets of few words."""
+    for separator in _SEPARATORS:
+        sets = [text.split(separator) for text in distinct]
+        words = {normal_form(word): word.strip() for words in sets for word in words}
+        # Words that recur across sets make a vocabulary; free text and names do not. Digits
+        # between dashes are a code or a telephone number.
+        if (
+            any(len(words) > 1 for words in sets)
+            and len(words) <= most
+            and len(words) < len(distinct)
+            and "" not in words
+            and not (separator == "-" and any(word.isdigit() for word in words))
+        ):
+            return separator, sorted(words.values())
+    return None
+
+
+def _infer_trait(name: str, texts: list[str], rules: Rules) -> tuple[Trait | None, str]:
+    """The trait that a column becomes, or None, and the reason."""
+    present = [text for text in texts if text]
+    spellings = dict.fromkeys(present)
+    first_spelling = {normal_form(text): text for text in reversed(spellings)}
+    distinct = list(first_spelling.values())
+    if len(distinct) == 0:
+        return None, "left out, every cell is missing"
+    if len(distinct) == 1:
+        return None, f"left out, constant ({quoted(distinct[0])})"
+    number_of = {text: float(text) for text in spellings if number_text(text)}
+    numbers = [number_of[text] for text in present if text in number_of]
+    values = numbers if len(numbers) == len(present) else None
+    dates = sum(_DATE_OR_TIME.fullmatch(text) is not None for text in distinct)
+    are_dates = dates >= 0.9 * len(distinct)
+    few = len(distinct) <= rules.max_options
+    if name not in rules.include:
+        if identifies(name, fractions=not _whole(numbers)):
+            return None, "left out, its name is that of an identifier, a file, a date or a time"
+        if are_dates:
+            return None, "left out, dates or times"
+    if set(first_spelling) in _YES_NO:
+        return Trait(name, "flag"), "yes or no: one bit" + _missing_off("no", texts, rules)
+    if len(distinct) == 2:
+        off, on = sorted(distinct, key=Decimal if values else normal_form)
+        note = f"two values: one bit, set for {quoted(on)}"
+        trait = Trait(name, "flag", (off, on))
+        return trait, note + _missing_off(quoted(off), texts, rules)
+    if few:
+        options = sorted(distinct, key=Decimal) if values else sorted(distinct)
+        return Trait(name, "one_of", tuple(options)), f"{len(options)} options"
+    if values is not None:
+        return _infer_bins(name, values, rules)
+    if are_dates:
+        return None, "left out, dates or times"
+    return _infer_words(name, present, distinct, rules)
+
+
+def _missing_off(off: str, texts: list[str], rules: Rules) -> str:
+    n_missing = texts.count("")
+    if not n_missing or rules.missing != "absent":
+        return ""
+    return f"; {n_missing} missing cells count as {off}"
+
+
+def _infer_bins(name: str, values: list[float], rules: Rules) -> tuple[Trait | None, str]:
+    if not np.isfinite(values).all():
+        return None, "left out, it holds infinite numbers"
+    why = numbers_things(values)
+    if why and name not in rules.include:
+        return None, f"left out, {why}, as of patients or cases; include= makes it a trait"
+    quantiles = np.quantile(values, np.arange(1, rules.n_bins) / rules.n_bins)
+    edges = [float(edge) for edge in np.unique(quantiles) if edge < max(values)]
+    if not edges:
+        return None, "left out, its quantiles coincide"
+    cut = ", ".join(f"{edge:g}" for edge in edges)
+    note = f"number, {len(edges) + 1} bins cut at {cut}"
+    if name not in rules.include and len(set(values)) > _MANY and _whole(values):
+        note += "; if it numbers patients or cases, exclude= leaves it out"
+    return Trait(name, "bins", edges=tuple(edges)), note
+
+
+def _whole(values: list[float]) -> bool:
+    return all(value.is_integer() for value in values)
+
+
+def _infer_words(
+    name: str, present: list[str], distinct: list[str], rules: Rules
+) -> tuple[Trait | None, str]:
+    """What a column of many distinct texts becomes."""
+    no_numbers = [text for text in distinct if not number_text(text)]
+    if all(_COMMA_NUMBER.fullmatch(text) for text in no_numbers):
+        commas = {text.count(",") for text in no_numbers}
+        if commas == {1} or all(re.fullmatch(r"[0-9]+(,[0-9]{3})+", text) for text in no_numbers):
+            return None, (
+                f"left out, numbers with commas such as {quoted(no_numbers[0])}; if these begin "
+                "the decimals, read_table(path, decimal=',') reads them"
+            )
+    if sum(number_text(text) is not None for text in present) >= 0.8 * len(present):
+        return None, (
+            f"left out, numbers but for {listed(no_numbers)}; if these mean missing, "
+            "missing_values= says so"
+        )
+    found = _words(distinct, most=4 * rules.max_options)
+    if found is not None:
+        separator, words = found
+        trait = Trait(name, "any_of", tuple(words), separator=separator)
+        return trait, f"sets of {len(words)} words, separated by {separator!r}"
+    if all(_DIGITS_AND_SIGNS.fullmatch(text) for text in distinct):
+        return None, f"left out, codes or telephone numbers such as {quoted(distinct[0])}"
+    if len(distinct) > len(present) / 2:
+        return None, f"left out, free text or an identifier ({len(distinct)} distinct values)"
+    return None, (
+        f"left out, {len(distinct)} distinct values are more than {rules.max_options} options"
+    )
+
+
+def _suspected_missing(trait: Trait, texts: list[str]) -> list[str]:
+    """The values of a column that are often written for missing ones."""
+    distinct = {text for text in texts if text}
+    values = {text: float(text) for text in distinct if number_text(text)}
+    rest = [value for value in values.values() if value not in _MISSING_NUMBERS]
+    found = []
+    if rest and min(rest) >= 0 and set(values.values()) != {-1, 1}:
+        found = [
+            text
+            for text, value in values.items()
+            if value in _MISSING_NUMBERS and (value < 0 or value > 2 * max(rest))
+        ]
+    words = distinct
+    if trait.kind == "any_of":
+        words = {word.strip() for text in distinct for word in text.split(trait.separator)}
+    return sorted(found) + sorted(word for word in words if normal_form(word) in _MISSING_WORDS)
+
+
+def _doubts(trait: Trait, texts: list[str], rules: Rules) -> str:
+    """What the reader should look at in a column that becomes a trait."""
+    doubts = ""
+    suspected = _suspected_missing(trait, texts)
+    if suspected:
+        doubts += f"; do {listed(suspected)} mean missing? missing_values= says so"
+    if names_outcome(trait.name) and trait.name not in rules.include:
+        way = f"label={quoted(trait.name)}" if rules.label is None else "exclude="
+        doubts += f"; its name is that of an outcome: {way} keeps it out of the bits"
+    return doubts
+
+
+def infer_traits(columns: dict[str, list[str]], rules: Rules) -> tuple[list[Trait], dict[str, str]]:
+    """Return the traits of a table's columns, and a note on every column.
+
+    Parameters:
+        columns: the cells as texts, "" where missing.
+        rules: what the caller decided.
+    """
+    traits, notes = [], {}
+    for name, texts in columns.items():
+        trait, reason = _infer_trait(name, texts, rules)
+        if trait is not None:
+            traits.append(trait)
+            reason += _doubts(trait, texts, rules)
+        notes[name] = reason
+    return traits, notes

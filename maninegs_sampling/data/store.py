@@ -1,0 +1,316 @@
+"""ManifestationStore: manifestations packed into 64-bit words, one row per distinct pattern."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from maninegs_sampling.data import storage
+from maninegs_sampling.data.dense import as_array, as_binary
+from maninegs_sampling.data.patterns import (
+    check_arrays,
+    check_bits,
+    check_instances,
+    check_names,
+    deduplicate,
+    frozen,
+    pack,
+)
+from maninegs_sampling.errors import InvalidTypeError, InvalidValueError
+
+if TYPE_CHECKING:
+    from maninegs_sampling.data.schema import Schema
+
+
+class ManifestationStore:
+    """The manifestations of a dataset: bit-packed, deduplicated, immutable.
+
+    Make one with `from_dense`, `from_table` or `load`. Instance i of the store is row i of what it
+    was made from, and should be item i of the dataset that the batches index.
+
+    Attributes:
+        words: (U, W) uint64, one row per distinct pattern, bit b in bit b % 64 of word b // 64.
+        pattern_of: (N,) int32, the pattern of each instance.
+        n_bits: B, the number of binary traits.
+        bit_names: B names, or None where they are not known.
+
+    Example:
+        >>> store = ManifestationStore.from_dense([[1, 0, 1], [0, 0, 1], [1, 0, 1]])
+        >>> store
+        ManifestationStore(3 instances, 3 bits, 2 patterns)
+        >>> store.pattern_of.tolist(), store.counts.tolist()
+        ([1, 0, 1], [1, 2])
+    """
+
+    def __init__(
+        self,
+        words: NDArray[np.uint64],
+        pattern_of: NDArray[np.integer[Any]],
+        n_bits: int,
+        bit_names: Sequence[str] | None = None,
+    ) -> None:
+        """Make a store of packed patterns; `from_dense` packs them.
+
+        Parameters:
+            words: (U, W) uint64, distinct, with every bit from `n_bits` on zero.
+            pattern_of: (N,) integers in [0, U); every pattern has an instance.
+            n_bits: B, from 1 to 65,535.
+            bit_names: B texts or whole numbers, which become text.
+
+        The arrays are copied, except read-only maps of a file.
+
+        Raises:
+            InvalidValueError: arrays that contradict each other or `n_bits`.
+            InvalidTypeError: arrays of another dtype, or names that are not text.
+        """
+        n_bits = check_bits(n_bits)
+        words, pattern_of = as_array("words", words), as_array("pattern_of", pattern_of)
+        check_arrays(words, pattern_of, n_bits)
+        own = _own(words, np.uint64), _own(pattern_of, np.int32)
+        self._take(*own, n_bits, check_names(bit_names, n_bits))
+
+    def _take(
+        self,
+        words: NDArray[np.uint64],
+        pattern_of: NDArray[np.int32],
+        n_bits: int,
+        bit_names: tuple[str, ...] | None,
+    ) -> None:
+        self.words = frozen(words)
+        self.pattern_of = frozen(pattern_of)
+        self.n_bits = n_bits
+        self.bit_names = bit_names
+
+    @classmethod
+    def _of(
+        cls,
+        words: NDArray[np.uint64],
+        pattern_of: NDArray[np.int32],
+        n_bits: int,
+        bit_names: tuple[str, ...] | None,
+    ) -> "ManifestationStore":
+        """Return the store of arrays that keep the contract and that nobody else holds."""
+        store = cls.__new__(cls)
+        store._take(words, pattern_of, n_bits, bit_names)
+        return store
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Through `_of`, because unpickled arrays are writable, and without the cached values. A map
+        # of a file becomes an array, because the file may not exist where the pickle is read.
+        words, pattern_of = self.words.view(np.ndarray), self.pattern_of.view(np.ndarray)
+        return type(self)._of, (words, pattern_of, self.n_bits, self.bit_names)
+
+    @classmethod
+    def from_dense(
+        cls, bits: ArrayLike | torch.Tensor, bit_names: Sequence[str] | None = None
+    ) -> "ManifestationStore":
+        """Return the store of a dense matrix.
+
+        Parameters:
+            bits: (N, B), bool, or integers or floats that are exactly 0 or 1; an array, a nested
+                list, a torch tensor (dense or sparse, of any dtype and device), a scipy sparse
+                matrix or a data frame of numbers. B is at most 65,535.
+            bit_names: B texts, used in reports only. Whole numbers, such as the column labels of a
+                data frame made without names, become text.
+
+        Raises:
+            InvalidValueError: not a matrix, empty, too large, or a value other than 0 and 1 (also
+                a missing one); the message names its row and column.
+            InvalidTypeError: values that are neither bool nor numbers, or names that are not text.
+        """
+        binary = as_binary(bits)
+        check_instances(len(binary))
+        n_bits = check_bits(binary.shape[1])
+        names = check_names(bit_names, n_bits)
+        return cls._of(*deduplicate(pack(binary)), n_bits, names)
+
+    @classmethod
+    def from_table(cls, table: Any, schema: "Schema") -> "ManifestationStore":
+        """Return the store of a table, one instance per row, encoded by `schema`.
+
+        Parameters:
+            table: a pandas, polars or pyarrow table, a path to a CSV or Parquet file, or a list of
+                any of these, read one after the other.
+            schema: how a row becomes bits, such as `MVKL`, `CBIS_DDSM` or `Schema.infer(table)`.
+
+        Raises:
+            TableError: a cell that the schema does not allow; the message names row and column.
+        """
+        return cls.from_dense(schema.encode(table), schema.bit_names)
+
+    def __len__(self) -> int:
+        return self.n_instances
+
+    @property
+    def n_instances(self) -> int:
+        """N, the number of instances."""
+        return len(self.pattern_of)
+
+    @property
+    def n_patterns(self) -> int:
+        """U, the number of distinct patterns."""
+        return len(self.words)
+
+    @cached_property
+    def counts(self) -> NDArray[np.int32]:
+        """(U,) int32, how many instances share each pattern."""
+        counts = np.bincount(self.pattern_of, minlength=self.n_patterns).astype(np.int32)
+        return frozen(counts)
+
+    @cached_property
+    def digest(self) -> str:
+        """A hexadecimal digest of the patterns and of which instance has which."""
+        state = hashlib.blake2b(digest_size=16)
+        state.update(f"{self.n_instances} {self.n_bits} {self.n_patterns}".encode())
+        state.update(np.ascontiguousarray(self.words, dtype="<u8").data)
+        state.update(np.ascontiguousarray(self.pattern_of, dtype="<i4").data)
+        return state.hexdigest()
+
+    def to_dense(self) -> NDArray[np.bool_]:
+        """Return (N, B) bool, exactly what went in."""
+        as_bytes = self.words.astype("<u8", copy=False).view(np.uint8)
+        patterns = np.unpackbits(as_bytes, axis=1, count=self.n_bits, bitorder="little")
+        dense: NDArray[np.bool_] = patterns.view(np.bool_)[self.pattern_of]
+        return dense
+
+    def subset(self, indices: ArrayLike | torch.Tensor) -> "ManifestationStore":
+        """Return the store of some instances, as torch's `Subset` has those items of a dataset.
+
+        Parameters:
+            indices: (n,) whole numbers in [0, N), in any order, repeated or not; `subset.indices`
+                of a torch `Subset` or of a part of `random_split`.
+
+        Raises:
+            InvalidTypeError: not whole numbers. A mask is `np.flatnonzero(mask)`.
+            InvalidValueError: not a vector, empty, or out of range; the message names the first.
+
+        Example:
+            >>> store = ManifestationStore.from_dense([[1, 0], [0, 1], [1, 1]])
+            >>> store.subset([2, 0]).to_dense().tolist()
+            [[True, True], [True, False]]
+        """
+        chosen = as_array("indices", indices)
+        if chosen.ndim != 1 or len(chosen) == 0:
+            raise InvalidValueError(
+                f"indices must be a vector of at least one instance; got shape {chosen.shape}"
+            )
+        if not np.issubdtype(chosen.dtype, np.integer):
+            raise InvalidTypeError(f"indices must be whole numbers; got {chosen.dtype}")
+        outside = (chosen < 0) | (chosen >= self.n_instances)
+        if outside.any():
+            raise InvalidValueError(
+                f"indices must lie in [0, {self.n_instances}); indices[{outside.argmax()}] is "
+                f"{chosen[outside.argmax()]}"
+            )
+        used, pattern_of = np.unique(self.pattern_of[chosen], return_inverse=True)
+        return ManifestationStore._of(
+            self.words[used], pattern_of.astype(np.int32), self.n_bits, self.bit_names
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write the store to `path`; an older file there stays good until the new one is whole."""
+        header = {"n_bits": self.n_bits, "bit_names": self.bit_names}
+        storage.save(path, header, {"words": self.words, "pattern_of": self.pattern_of})
+
+    @classmethod
+    def load(cls, path: str | Path, *, mmap: bool = False) -> "ManifestationStore":
+        """Return the store saved at `path`.
+
+        Parameters:
+            path: a file written by `save`.
+            mmap: map the arrays instead of reading them, so that processes share the memory.
+
+        Raises:
+            StorageError: not such a file, another version, truncated, changed since it was
+                written, or holding arrays that no store has. Nothing in the file is executed.
+        """
+        header, arrays = storage.load(
+            path, {"words": (np.uint64, 2), "pattern_of": (np.int32, 1)}, mmap=mmap
+        )
+        words, pattern_of = arrays["words"], arrays["pattern_of"]
+        names = header.get("bit_names")
+        # `save` writes text only, although a store accepts whole numbers as names.
+        if names is not None and not (
+            isinstance(names, list) and all(isinstance(name, str) for name in names)
+        ):
+            raise storage.damaged(path, "bit_names are not a list of texts")
+        try:
+            n_bits = check_bits(header.get("n_bits"))
+            check_arrays(words, pattern_of, n_bits)
+            checked_names = check_names(names, n_bits)
+        except (InvalidValueError, InvalidTypeError) as error:
+            raise storage.damaged(path, str(error)) from None
+        return cls._of(words, pattern_of, n_bits, checked_names)
+
+    def __repr__(self) -> str:
+        return (
+            f"ManifestationStore({self.n_instances} instances, {self.n_bits} bits, "
+            f"{self.n_patterns} patterns)"
+        )
+
+
+def concat(stores: Sequence[ManifestationStore]) -> ManifestationStore:
+    """Return one store of all instances, as torch's `ConcatDataset` has all items.
+
+    Parameters:
+        stores: one or more, of the same bits. Names of bits are taken from the first that has any.
+
+    Raises:
+        InvalidValueError: none, or they differ in their bits.
+        InvalidTypeError: something else than a store.
+
+    Example:
+        >>> first = ManifestationStore.from_dense([[1, 0], [0, 1]])
+        >>> concat([first, first.subset([0])])
+        ManifestationStore(3 instances, 2 bits, 2 patterns)
+    """
+    if not isinstance(stores, Iterable):
+        raise InvalidTypeError(f"stores must be a sequence of stores; got {stores!r}")
+    stores = list(stores)
+    if not stores:
+        raise InvalidValueError("concat needs at least one store")
+    for i, store in enumerate(stores):
+        check_store(f"stores[{i}]", store)
+        if store.n_bits != stores[0].n_bits:
+            raise InvalidValueError(
+                f"stores must have the same bits; stores[0] has {stores[0].n_bits} and "
+                f"stores[{i}] {store.n_bits}"
+            )
+    named = [(i, store.bit_names) for i, store in enumerate(stores) if store.bit_names]
+    for i, names in named:
+        if names != named[0][1]:
+            raise InvalidValueError(
+                f"stores must have the same bits; stores[{named[0][0]}] and stores[{i}] name "
+                "theirs differently"
+            )
+    check_instances(sum(store.n_instances for store in stores))
+    words, row_of = deduplicate(np.concatenate([store.words for store in stores]))
+    first_row = np.cumsum([0, *(store.n_patterns for store in stores)])
+    pattern_of = np.concatenate(
+        [row_of[first + store.pattern_of] for first, store in zip(first_row, stores, strict=False)]
+    )
+    bit_names = named[0][1] if named else None
+    return ManifestationStore._of(words, pattern_of, stores[0].n_bits, bit_names)
+
+
+def _own(array: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
+    """Return a copy of `array`, or a view of it if it is a read-only map."""
+    is_map = isinstance(array, np.memmap) and array.mode == "r"
+    if is_map and array.dtype == dtype and array.flags.c_contiguous:
+        return array.view()
+    return np.array(array, dtype, order="C")
+
+
+def check_store(name: str, store: object) -> ManifestationStore:
+    """Return `store`, or raise `InvalidTypeError` if it is not a ManifestationStore."""
+    if not isinstance(store, ManifestationStore):
+        raise InvalidTypeError(
+            f"{name} must be a ManifestationStore; got {type(store).__name__}. "
+            "ManifestationStore.from_dense(bits) makes one from a matrix of traits."
+        )
+    return store

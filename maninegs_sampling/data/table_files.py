@@ -1,0 +1,340 @@
+"""Reading one CSV, TSV or Parquet file: what the file leaves open is detected, or asked for."""
+
+import codecs
+import csv
+import io
+import re
+from itertools import islice
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from maninegs_sampling.data.cells import normal_form, number_text
+from maninegs_sampling.errors import (
+    InvalidTypeError,
+    InvalidValueError,
+    MissingExtraError,
+    TableError,
+)
+from maninegs_sampling.quoting import listed, quoted
+
+if TYPE_CHECKING:
+    import polars
+
+_SEPARATORS = (",", ";", "\t", "|")
+_BOMS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose mark begins this one
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+_DECIMAL_COMMA = re.compile(r"[+-]?[0-9]*,[0-9]+(e[+-]?[0-9]+)?", re.I)
+_THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2},[0-9]{3}")
+_NO_NUMBER = {"", "na", "n/a", "nan", "null", "?"}
+_SNIFFED, _SNIFFED_ROWS = 10_000, 30  # characters and rows
+
+
+def read_table(
+    path: str | PathLike[str],
+    *,
+    separator: str | None = None,
+    header: bool | None = None,
+    encoding: str | None = None,
+    decimal: str | None = None,
+) -> "polars.DataFrame":
+    """Return the table in a CSV, TSV or Parquet file, as a polars data frame.
+
+    The cells of a CSV or TSV file are texts, null where they are empty; those of a Parquet file
+    keep their types. A path given in place of a table is read with the defaults.
+
+    Parameters:
+        path: of exactly one file; ``*``, ``[`` and ``~`` have no meaning. Parquet files end in
+            .parquet or .pq.
+        separator: between cells; by default a tab in .tsv files, and otherwise the one of ``,``,
+            ``;``, tab and ``|`` that cuts the first rows into equally many cells.
+        header: whether the first row names the columns; without a header they are called column_1,
+            column_2 and so on. By default it does, and a first row that looks like data is an
+            error.
+        encoding: such as "cp1252"; by default UTF-8, or UTF-16 or UTF-32 with a byte order mark.
+        decimal: "," or "."; by default a comma where all numbers of a column are written with one
+            and the separator is ``;``.
+
+    Raises:
+        TableError: there is no such file, it is not a table, or it can be read in several ways;
+            the message names the line, or the option that decides.
+        InvalidValueError: an option that has no such value, or given for a Parquet file.
+        MissingExtraError: polars is not installed.
+
+    Example:
+        >>> import tempfile, pathlib
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "cases.csv"
+        >>> _ = path.write_text("shape;size\\nround;1,5\\noval;2,0\\n")
+        >>> read_table(path).to_dicts()
+        [{'shape': 'round', 'size': '1.5'}, {'shape': 'oval', 'size': '2.0'}]
+    """
+    try:
+        import polars
+    except ImportError:
+        raise MissingExtraError(
+            "reading files needs polars: pip install 'maninegs-sampling[table]'"
+        ) from None
+    if not isinstance(path, (str, PathLike)):
+        raise InvalidTypeError(f"a path is a text or a pathlib.Path; got {quoted(path)}")
+    _check_options(separator, header, encoding, decimal)
+    file = Path(path)
+    name = file_name(file)
+    if file.is_dir():
+        raise TableError(f"{name} is a folder, not a file")
+    if not file.is_file():
+        raise TableError(f"there is no file {name}")
+    if file.suffix.lower() in (".parquet", ".pq"):
+        options = {
+            "separator": separator, "header": header, "encoding": encoding, "decimal": decimal
+        }  # fmt: skip
+        given = [f"{key}=" for key, value in options.items() if value is not None]
+        if given:
+            raise InvalidValueError(f"{name} is a Parquet file, which takes no {given[0]}")
+        return _read_parquet(file, name)
+    text = _decoded(file.read_bytes(), name, encoding)
+    if separator is None:
+        separator = _detect_separator(text, name, file.suffix.lower())
+    first, frame = _parsed(text, name, separator, header)
+    frame.columns = _column_names(first, frame, name, header)
+    if decimal == "," or (decimal is None and separator != ","):
+        frame = _with_decimal_points(frame, name, separator, decimal)
+    return frame.with_columns(polars.all().replace("", None)) if '""' in text else frame
+
+
+def _read_parquet(file: Path, name: str) -> "polars.DataFrame":
+    import polars
+
+    # An open file, because polars takes a path for a pattern.
+    with file.open("rb") as content:
+        try:
+            return polars.read_parquet(content)
+        except (polars.exceptions.PolarsError, OSError, ValueError) as error:
+            raise TableError(f"{name} cannot be read as a table: {error}") from None
+
+
+def _parsed(
+    text: str, name: str, separator: str, header: bool | None
+) -> tuple[list[str], "polars.DataFrame"]:
+    """The cells of the first row, and the table with any names for its columns."""
+    import polars
+
+    if separator.isascii() and _is_regular(text, separator):
+        # Several times as fast as _rows, but silent about what that refuses.
+        first = next(csv.reader([text.partition("\n")[0].rstrip("\r")], delimiter=separator))
+        return first, polars.read_csv(
+            text.rstrip("\r\n").encode(),
+            separator=separator,
+            has_header=header is not False,
+            infer_schema=False,
+        )
+    rows = _rows(text, name, separator, header)
+    cells = rows if header is False else rows[1:]
+    columns = {f"{i}": [row[i] or None for row in cells] for i in range(len(rows[0]))}
+    return rows[0], polars.DataFrame(columns, schema=dict.fromkeys(columns, polars.String))
+
+
+def file_name(path: Path) -> str:
+    """Return a path as a text that any file or terminal takes, bytes that are no text escaped."""
+    return str(path).encode("utf-8", "backslashreplace").decode()
+
+
+def _check_options(separator: object, header: object, encoding: object, decimal: object) -> None:
+    if separator is not None and (
+        not isinstance(separator, str) or len(separator) != 1 or separator in '"\r\n\0'
+    ):
+        raise InvalidValueError(
+            f"separator must be one character, and no quote or line end; got {quoted(separator)}"
+        )
+    if header is not None and not isinstance(header, bool):
+        raise InvalidTypeError(f"header must be True, False or None; got {quoted(header)}")
+    if decimal not in (None, ",", "."):
+        raise InvalidValueError(f"decimal must be ',' or '.'; got {quoted(decimal)}")
+    if encoding is not None:
+        try:
+            b"ab".decode(encoding, "ignore")  # type: ignore[arg-type]
+        except (LookupError, TypeError, ValueError):
+            raise InvalidValueError(
+                f"encoding must be one that Python knows, such as 'utf-8' or 'cp1252'; "
+                f"got {quoted(encoding)}"
+            ) from None
+
+
+def _decoded(content: bytes, name: str, encoding: str | None) -> str:
+    if encoding is None:
+        marked = (found for mark, found in _BOMS.items() if content.startswith(mark))
+        codec = next(marked, "utf-8")
+    else:
+        codec = encoding
+    try:
+        text = content.decode(codec)
+    except UnicodeDecodeError as error:
+        line = content[: error.start].decode(codec, "ignore").count("\n") + 1
+        bad = content[error.start : error.start + 1].hex()
+        raise TableError(
+            f"{name}, line {line}: byte 0x{bad} is not {codec}; give the file's encoding=, such as "
+            "'cp1252' for Western European text"
+        ) from None
+    except UnicodeError as error:
+        raise TableError(f"{name} is not {codec}: {error}; give the file's encoding=") from None
+    text = text.removeprefix("\ufeff")
+    if "\0" in text:
+        line = text[: text.index("\0")].count("\n") + 1
+        raise TableError(
+            f"{name}, line {line}: a NUL character, which no table holds; if the file is UTF-16 "
+            "without a byte order mark, give encoding='utf-16-le' or 'utf-16-be'"
+        )
+    if not text.strip():
+        raise TableError(f"{name} is empty")
+    if re.match(r"sep=.?[\r\n]", text):
+        raise TableError(
+            f"{name}, line 1: {text[:5]!r} is for Excel and names no columns; remove this line"
+        )
+    return text
+
+
+def _is_regular(text: str, separator: str) -> bool:
+    """Whether every line has equally many cells, and quotes stand only around whole cells."""
+    # Every second piece is in quotes, where separators and line ends do not count; an empty one
+    # between two of these is a quote that was written twice.
+    pieces = text.rstrip("\r\n").split('"')
+    outside = pieces[::2]
+    ends = {"", separator, "\n", "\r"}
+    if (
+        len(pieces) % 2 == 0
+        or not {piece[:1] for piece in outside[1:]} <= ends
+        or not {piece[-1:] for piece in outside[:-1]} <= ends
+    ):
+        return False
+    plain = "".join(outside)
+    cuts = {line.count(separator) for line in plain.split("\n")}
+    return (
+        len(cuts) == 1
+        and cuts != {0}
+        and not ("\r" in plain and any(p.count("\r") > p.count("\r\n") for p in outside))
+        and text[: text.find("\n")].count('"') % 2 == 0
+    )
+
+
+def _detect_separator(text: str, name: str, suffix: str) -> str:
+    """The separator that cuts the first rows into equally many cells, if there is only one."""
+    first = text.lstrip().partition("\n")[0]
+    if suffix == ".tsv" and "\t" in first:
+        return "\t"
+    head = text[: text.find("\n", _SNIFFED)] if "\n" in text[_SNIFFED:] else text
+    widths: dict[str, list[int]] = {}
+    for separator in _SEPARATORS:
+        if separator not in head:
+            continue
+        reader = csv.reader(io.StringIO(head, newline=""), delimiter=separator)
+        try:
+            widths[separator] = [len(row) for row in islice(reader, _SNIFFED_ROWS) if row]
+        except csv.Error:
+            widths[separator] = [0]  # what is wrong is said where the rows are read
+        if len(head) < len(text) and len(widths[separator]) > 1:
+            widths[separator].pop()  # it may go on after the head
+    fitting = [s for s, found in widths.items() if len(set(found)) == 1 and found[0] > 1]
+    if len(fitting) == 1:
+        return fitting[0]
+    in_header = [s for s in _SEPARATORS if s in first]
+    if not fitting and len(in_header) == 1:
+        return in_header[0]
+    below = [s for s, found in widths.items() if len(set(found[1:])) == 1 and found[1] > 1]
+    if not in_header and not below:
+        words = [len(line.split()) for line in head.splitlines() if line.strip()]
+        if len(words) == 1 or len(set(words)) > 1 or words[0] == 1:
+            return ","  # one column
+    choices = fitting or in_header or below or [" "]
+    raise TableError(
+        f"{name} may be cut at {' or '.join(map(repr, choices))}; give separator= (--separator), "
+        f"such as separator={choices[0]!r}, or another one"
+    )
+
+
+def _rows(text: str, name: str, separator: str, header: bool | None) -> list[list[str]]:
+    """All records, equally long, without blank lines after the last."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    rows: list[list[str]] = []
+    line, blank = 1, 0
+    try:
+        for row in reader:
+            if not row:
+                blank = blank or line
+            elif blank:
+                raise TableError(
+                    f"{name}, line {blank}: a blank line inside the table; remove it, or write "
+                    "its missing cells with separators"
+                )
+            elif rows and len(row) != len(rows[0]):
+                number = len(rows) - (header is not False)
+                raise TableError(
+                    f"{name}, row {number} (the first is 0; line {line}): {len(row)} cells where "
+                    f"the first line has {len(rows[0])}: {listed(row)}"
+                )
+            else:
+                rows.append(row)
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise TableError(
+            f"{name} cannot be read as a table: the row that begins in line {line} does not end "
+            f"well ({error}); is a quote left open?"
+        ) from None
+    return rows
+
+
+def _column_names(
+    first: list[str], frame: "polars.DataFrame", name: str, header: bool | None
+) -> list[str]:
+    if header is False:
+        return [f"column_{number}" for number in range(1, len(first) + 1)]
+    twice = next((word for i, word in enumerate(first) if word in first[:i]), None)
+    if twice is not None:
+        raise TableError(
+            f"{name}: the first line has {quoted(twice)} twice, so it does not name the columns; "
+            "give header=False (--no-header) if it is data, or rename them"
+        )
+    if header is None and _looks_like_data(first, frame):
+        raise TableError(
+            f"{name}: the first line looks like data: {listed(first)}; give header=False "
+            "(--no-header) if it is, or header=True (--header) if it names the columns"
+        )
+    return first
+
+
+def _looks_like_data(first: list[str], frame: "polars.DataFrame") -> bool:
+    """Whether each cell of the first row is a number or stands in its column again."""
+    if all(number_text(word.strip()) for word in first if word.strip()):
+        return True
+    return all(
+        number_text(word.strip()) or (column == word).any()
+        for word, column in zip(first, frame.iter_columns(), strict=True)
+    )
+
+
+def _with_decimal_points(
+    frame: "polars.DataFrame", name: str, separator: str, decimal: str | None
+) -> "polars.DataFrame":
+    """The table with the numbers of columns that have decimal commas written with points."""
+    for column in frame.iter_columns():
+        distinct = {text: text.strip() for text in column.unique() if text is not None}
+        with_comma = {t: s for t, s in distinct.items() if _DECIMAL_COMMA.fullmatch(s)}
+        others = [s for t, s in distinct.items() if t not in with_comma]
+        if not with_comma or any("," in text for text in others):
+            continue  # no numbers, or sets of them
+        if decimal is None:
+            if not all(number_text(s) or normal_form(s) in _NO_NUMBER for s in others):
+                continue
+            thousands = all(map(_THOUSANDS.fullmatch, with_comma.values()))
+            if separator != ";" or thousands or any("." in s for s in others):
+                raise TableError(
+                    f"{name}: column {quoted(column.name)} holds numbers such as "
+                    f"{quoted(min(with_comma.values()))}; give decimal=',' (--decimal) if the "
+                    "comma begins the decimals, or decimal='.' if it does not"
+                )
+        points = {text: number.replace(",", ".") for text, number in with_comma.items()}
+        frame = frame.with_columns(column.replace(points))
+    return frame

@@ -1,0 +1,119 @@
+"""Reading tables: pandas, polars and pyarrow (through narwhals) and paths to files."""
+
+import datetime
+import numbers
+from collections.abc import Iterator
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from maninegs_sampling.data.cells import cell_text
+from maninegs_sampling.data.table_files import file_name, read_table
+from maninegs_sampling.errors import InvalidTypeError, MissingExtraError, TableError
+from maninegs_sampling.quoting import listed, quoted
+
+# Besides numbers, a cell is one of these; pandas has its own types of missing cells and periods.
+_CELLS = (str, numbers.Number, np.generic, datetime.date, datetime.time, datetime.timedelta)
+_CELLS_BY_NAME = {"NoneType", "NAType", "NaTType", "Period", "Interval", "UUID"}
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table: where it came from, for messages, its columns' names, and its cells as texts."""
+
+    source: str
+    names: tuple[str, ...]
+    n_rows: int
+    _frame: Any
+
+    def texts(self, name: str) -> list[str]:
+        """Return the cells of a column as `cell_text` writes them.
+
+        Raises:
+            TableError: a cell is neither a text, a number, a date nor a time, but a list, say.
+        """
+        column = self._frame[name]
+        cells = column.to_list()
+        if str(column.dtype) == "Float32":
+            # as it is written with seven digits: 0.1, not 0.10000000149
+            cells = [None if cell is None else str(np.float32(cell)) for cell in cells]
+        for kind in {*map(type, cells)}:
+            if kind.__name__ in _CELLS_BY_NAME or (
+                issubclass(kind, _CELLS) and not issubclass(kind, (np.bytes_, np.void))
+            ):
+                continue
+            row = next(i for i, cell in enumerate(cells) if type(cell) is kind)
+            raise TableError(
+                f"{self.source}, row {row} (the first is 0), column {quoted(name)}: a cell of type "
+                f"{kind.__name__}, {quoted(cells[row])}, is neither a text, a number nor a date"
+            )
+        if {*map(type, cells)} <= {str, type(None)}:
+            texts = {cell: cell_text(cell) for cell in set(cells)}  # far fewer than there are rows
+            return [texts[cell] for cell in cells]
+        return [cell_text(cell) for cell in cells]
+
+
+def _with_text_names(native: Any, source: str) -> Any:
+    """A pandas data frame with its columns named by texts."""
+    names = []
+    for name in native.columns:
+        text = cell_text(name) if isinstance(name, _CELLS) and not isinstance(name, str) else name
+        if not isinstance(text, str) or (text == "" and not isinstance(name, str)):
+            kind = "a tuple (a MultiIndex)" if isinstance(name, tuple) else type(name).__name__
+            raise TableError(f"{source} has a column whose name is {kind}: {quoted(name)}")
+        names.append(text)
+    return native if names == list(native.columns) else native.set_axis(names, axis=1)
+
+
+def _make(native: Any, source: str) -> Table:
+    import narwhals
+
+    names: list[str] = []
+    if narwhals.dependencies.is_pandas_dataframe(native):
+        native = _with_text_names(native, source)
+        names = list(native.columns)
+    elif narwhals.dependencies.is_pyarrow_table(native):
+        names = list(native.column_names)
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise TableError(f"{source} has several columns of one name: {listed(twice)}")
+    try:
+        frame = narwhals.from_native(native, eager_only=True)
+    except TypeError:
+        raise InvalidTypeError(
+            "a table is a pandas, polars or pyarrow table, or a path to a CSV or Parquet file; "
+            f"got {type(native).__name__}"
+        ) from None
+    if not frame.columns:
+        raise TableError(f"{source} has no columns")
+    if len(frame) == 0:
+        raise TableError(f"{source} has no rows")
+    return Table(source, tuple(frame.columns), len(frame), frame)
+
+
+def read_tables(table: Any) -> Iterator[Table]:
+    """Yield the tables in `table`: a path, a data frame, or a list of these.
+
+    Raises:
+        TableError: a path that is not a readable table, or a table without rows, without columns,
+            or with two columns of one name.
+        InvalidTypeError: anything that is not a table.
+        MissingExtraError: narwhals, or for paths polars, is not installed.
+    """
+    try:
+        import narwhals  # noqa: F401
+    except ImportError:
+        raise MissingExtraError(
+            "tables need narwhals: pip install 'maninegs-sampling[table]'"
+        ) from None
+    parts = table if isinstance(table, (list, tuple)) else [table]
+    if not parts:
+        raise TableError("no table was given")
+    for number, part in enumerate(parts, 1):
+        if isinstance(part, (str, PathLike)):
+            yield _make(read_table(part), file_name(Path(part)))
+        else:
+            yield _make(part, "the table" if len(parts) == 1 else f"table {number}")

@@ -1,0 +1,160 @@
+"""One trait of a manifestation: some columns of a table and the bits that they become."""
+
+import difflib
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+
+from maninegs_sampling.data.cells import normal_form, number_text
+from maninegs_sampling.errors import SchemaError, check_choice
+from maninegs_sampling.quoting import listed, quoted
+
+KINDS = ("one_of", "any_of", "flag", "bins")
+
+_TRUE = {"1", "true", "t", "yes", "y", "present"}
+_FALSE = {"0", "false", "f", "no", "n", "absent"}
+
+
+# Among more options, or for a longer word, looking for the closest one takes too long.
+_MOST_COMPARED, _LONGEST_COMPARED = 1000, 80
+
+
+@dataclass(frozen=True)
+class Trait:
+    """One trait: some columns of a table and the bits that they become.
+
+    Parameters:
+        name: of the trait and, unless `columns` says otherwise, of its column.
+        kind: "one_of": mutually exclusive options, one bit each. "any_of": a set of words such as
+            PLEOMORPHIC-PUNCTATE, one bit a word. "flag": one bit. "bins": a number, one bit for
+            each interval between the edges, upper ends included.
+        options: of "one_of" and "any_of", in the order of their bits. Of "flag", the word for off
+            and the word for on, which names the bit; by default any yes or no, 1 or 0.
+        edges: of "bins", ascending; n edges make n + 1 intervals.
+        columns: the names that the column may have; the first one present is read.
+        separator: between the words of "any_of".
+        synonyms: pairs (word in the table, option it stands for).
+        optional: a table without the column has the trait missing in every row.
+
+    A "one_of" or "any_of" trait may also be spread over 0/1 columns named as its bits are,
+    "trait=option".
+    """
+
+    name: str
+    kind: str
+    options: tuple[str, ...] = ()
+    edges: tuple[float, ...] = ()
+    columns: tuple[str, ...] = ()
+    separator: str = "-"
+    synonyms: tuple[tuple[str, str], ...] = ()
+    optional: bool = False
+
+    def __post_init__(self) -> None:
+        check_choice(f"kind of trait {quoted(self.name)}", self.kind, KINDS)
+        for name in ("options", "edges", "columns"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        object.__setattr__(self, "synonyms", tuple((a, b) for a, b in self.synonyms))
+        problem = self._problem()
+        if problem:
+            raise SchemaError(f"trait {quoted(self.name)} {problem}")
+
+    def _problem(self) -> str:
+        """What contradicts itself, or nothing."""
+        if self.kind in ("one_of", "any_of") and not self.options:
+            return "has no options"
+        if self.kind == "flag" and len(self.options) not in (0, 2):
+            return f"is a flag, whose options are off and on; got {listed(self.options)}"
+        if self.kind == "bins" and self.options:
+            return f"has bins, which have edges and no options; got {listed(self.options)}"
+        if len({normal_form(option) for option in self.options}) < len(self.options):
+            return f"lists an option twice: {listed(self.options)}"
+        if self.kind == "any_of" and not self.separator:
+            return "needs a separator between its words"
+        if self.kind == "bins" and not self.edges:
+            return "needs at least one edge between its bins"
+        if self.kind != "bins" and self.edges:
+            return f"has edges, which are of bins, and is {self.kind!r}"
+        if not all(a < b for a, b in pairwise(self.edges)):
+            return f"has edges that do not ascend: {listed(self.edges)}"
+        options = set(self.options)
+        unknown = [option for _, option in self.synonyms if option not in options]
+        return f"has synonyms of unknown options: {listed(unknown)}" if unknown else ""
+
+    @property
+    def bit_names(self) -> tuple[str, ...]:
+        """A name for each bit, without the one for missing values."""
+        if self.kind == "flag":
+            return (f"{self.name}={self.options[1]}" if self.options else self.name,)
+        if self.kind == "bins":
+            limits = [f"{edge:g}" for edge in self.edges]
+            inner = [f"{a}<{self.name}<={b}" for a, b in pairwise(limits)]
+            return (f"{self.name}<={limits[0]}", *inner, f"{self.name}>{limits[-1]}")
+        return tuple(f"{self.name}={option}" for option in self.options)
+
+    @property
+    def n_bits(self) -> int:
+        """How many bits the trait has, without the one for missing values."""
+        return {"flag": 1, "bins": len(self.edges) + 1}.get(self.kind, len(self.options))
+
+    def may_read(self, column: str) -> bool:
+        """Whether the trait is read from a column of this name, in any table."""
+        return column in (self.columns or (self.name,)) or (
+            self.kind != "flag" and column in self.bit_names
+        )
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        """The number of the option that each word stands for, words in normal form."""
+        number = {option: i for i, option in enumerate(self.options)}
+        places = {normal_form(option): i for option, i in number.items()}
+        return places | {normal_form(word): number[option] for word, option in self.synonyms}
+
+    def encode_text(self, text: str) -> list[int]:
+        """Return the numbers of the bits that a cell sets.
+
+        Raises:
+            ValueError: with the problem, when the trait does not allow the cell.
+        """
+        form = normal_form(text)
+        if self.kind == "flag":
+            if self.options:
+                if form not in self._places:
+                    raise ValueError(self._unknown(text))
+                return [0] if self._places[form] == 1 else []
+            if form not in _TRUE | _FALSE:
+                raise ValueError(f"{quoted(text)} is neither yes nor no")
+            return [0] if form in _TRUE else []
+        if self.kind == "bins":
+            try:
+                value = float(number_text(text) or "")
+            except ValueError:
+                raise ValueError(f"{quoted(text)} is not a number") from None
+            return [int(np.searchsorted(self.edges, value, side="left"))]
+        if form in self._places:
+            return [self._places[form]]
+        if self.kind == "any_of":
+            words = text.split(self.separator)
+            for word in words:
+                if normal_form(word) not in self._places:
+                    raise ValueError(self._unknown(word))
+            return sorted({self._places[normal_form(word)] for word in words})
+        for separator in (";", "|", ",", "-", "/"):
+            words = [normal_form(word) for word in text.split(separator)]
+            if len(words) > 1 and all(word in self._places for word in words):
+                raise ValueError(
+                    f"{quoted(text)} names several of the exclusive options of {quoted(self.name)}"
+                )
+        raise ValueError(self._unknown(text))
+
+    def _unknown(self, word: str) -> str:
+        form, places = normal_form(word), self._places
+        close = []
+        if len(form) <= _LONGEST_COMPARED and len(places) <= _MOST_COMPARED:
+            close = difflib.get_close_matches(form, places, n=1)
+        hint = f"; did you mean {quoted(self.options[places[close[0]]])}?" if close else ""
+        return (
+            f"{quoted(word)} is not an option of {quoted(self.name)}, which are "
+            f"{listed(self.options)}{hint}"
+        )

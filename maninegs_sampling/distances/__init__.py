@@ -1,0 +1,1 @@
+"""Bits to distances: Hamming distances and the index of instances by distance."""

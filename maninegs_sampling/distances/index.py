@@ -1,0 +1,221 @@
+"""DistanceBucketIndex: for an anchor, which instances lie at which distance.
+
+Two answers behind one interface. While they fit the memory limit, every pattern's row is sorted
+by distance beforehand: two bytes a pair, a draw in constant time. Beyond it, an
+anchor's distances are computed when they are asked for, from the packed words. Both give the same
+buckets in the same order, and so the same batches.
+"""
+
+import re
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maninegs_sampling.data.patterns import frozen
+from maninegs_sampling.data.store import ManifestationStore, check_store
+from maninegs_sampling.distances import _kernels
+from maninegs_sampling.distances.hamming import (
+    distance_dtype,
+    pattern_distances,
+    run_on_threads,
+    transposed,
+)
+from maninegs_sampling.errors import InvalidTypeError, InvalidValueError, check_choice, check_whole
+
+_UNITS = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3, "T": 1000**4}
+_UNITS |= {"Ki": 1024, "Mi": 1024**2, "Gi": 1024**3, "Ti": 1024**4}
+
+# Rows sorted by one thread before it takes the next slab.
+_SLAB_ROWS = 64
+
+
+def parse_size(limit: int | str) -> int:
+    """Return a number of bytes from an int or a text such as "512MiB" or "2GB".
+
+    Raises:
+        InvalidValueError: another text, a negative number, or 2**63 bytes and more.
+        InvalidTypeError: neither a whole number nor a text.
+
+    Example:
+        >>> parse_size("1GiB"), parse_size("1.5 kB"), parse_size(0)
+        (1073741824, 1500, 0)
+    """
+    if isinstance(limit, str):
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGTk]?i?)B", limit.strip())
+        unit = None if match is None else match[2].replace("k", "K")
+        if match is None or unit not in _UNITS:
+            raise InvalidValueError(
+                f'memory_limit must be bytes or a size such as "512MiB" or "2GB"; got {limit!r}'
+            )
+        number = float(match[1]) * _UNITS[unit]
+    else:
+        try:
+            number = check_whole("memory_limit", limit)
+        except InvalidTypeError:
+            raise InvalidTypeError(
+                f"memory_limit must be a whole number or a text; got {limit!r}"
+            ) from None
+    if number < 0:
+        raise InvalidValueError(f"memory_limit must not be negative; got {limit}")
+    if number >= 2**63:
+        raise InvalidValueError(f"memory_limit must be below 2**63 bytes; got {limit!r}")
+    return int(number)
+
+
+class Buckets(NamedTuple):
+    """What the index knows. Without precomputed rows, `order` and `offsets` have no rows."""
+
+    words: NDArray[np.uint64]  # (W, U)
+    order: NDArray[Any]  # (U, N) instances, or (U, U) patterns, of each row by distance
+    offsets: NDArray[np.int32]  # (U, B + 2) first place of each distance in a row of `order`
+
+
+class DistanceBucketIndex:
+    """For each instance, the other instances by Hamming distance (section IV-C, step 2).
+
+    Parameters:
+        store: the manifestations.
+        memory_limit: bytes, or a text such as "1GiB", that precomputed buckets may take.
+        rows: what a bucket is drawn from, "instances" or "patterns". Precomputed buckets take 2
+            bytes for each pair of a pattern and an instance, or of two patterns; 4 where there
+            are more than 65,536 of them.
+
+    Attributes:
+        precomputed: whether the buckets fitted and were precomputed.
+        nbytes: bytes that the precomputed buckets take; 0 without.
+
+    Example:
+        >>> store = ManifestationStore.from_dense([[1, 1, 0], [0, 1, 1], [1, 1, 0], [0, 1, 0]])
+        >>> index = DistanceBucketIndex(store)
+        >>> index.counts(0).tolist()
+        [1, 1, 1, 0]
+        >>> index.bucket(0, 1).tolist()
+        [3]
+    """
+
+    def __init__(
+        self,
+        store: ManifestationStore,
+        *,
+        memory_limit: int | str = "1GiB",
+        rows: str = "instances",
+    ) -> None:
+        check_store("store", store)
+        check_choice("rows", rows, ("instances", "patterns"))
+        self.store = store
+        self.rows = rows
+        patterns, distances = store.n_patterns, store.n_bits + 1
+        length = store.n_instances if rows == "instances" else patterns
+        id_dtype = np.dtype(np.uint16 if length <= 2**16 else np.uint32)
+        nbytes = patterns * (length * id_dtype.itemsize + (distances + 1) * 4)
+        self.precomputed = nbytes <= parse_size(memory_limit)
+        self.nbytes = nbytes if self.precomputed else 0
+
+        n_rows = patterns if self.precomputed else 0
+        words = transposed(store.words)
+        order = np.empty((n_rows, length), id_dtype)
+        offsets = np.empty((n_rows, distances + 1), np.int32)
+        if rows == "instances":
+            members, starts, counts = self.members, self.starts, store.counts
+        else:
+            members = starts = frozen(np.arange(patterns, dtype=np.int32))
+            counts = frozen(np.ones(patterns, np.int32))
+
+        def sort(begin: int, end: int) -> None:
+            _kernels.sort_rows(
+                words,
+                members,
+                starts,
+                counts,
+                begin,
+                end,
+                np.empty(patterns, distance_dtype(store.n_bits)),
+                np.empty((4, distances), np.int64),
+                order,
+                offsets,
+            )
+
+        run_on_threads(sort, [*range(0, n_rows, _SLAB_ROWS), n_rows])
+        self.buckets = Buckets(words, frozen(order), frozen(offsets))
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Without what is quick to compute again. The words come from the store.
+        made = self.buckets.order, self.buckets.offsets
+        left_out = {"members", "starts"}
+        return {k: v for k, v in vars(self).items() if k not in left_out} | {"buckets": made}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        order, offsets = state["buckets"]
+        # Unpickled arrays are writable.
+        self.buckets = Buckets(transposed(self.store.words), frozen(order), frozen(offsets))
+
+    @cached_property
+    def members(self) -> NDArray[np.int32]:
+        """(N,) the instances grouped by pattern, ascending within one."""
+        return frozen(np.argsort(self.store.pattern_of, kind="stable").astype(np.int32))
+
+    @cached_property
+    def starts(self) -> NDArray[np.int32]:
+        """(U,) the first place of each pattern in `members`."""
+        return frozen((np.cumsum(self.store.counts) - self.store.counts).astype(np.int32))
+
+    @property
+    def largest_distance(self) -> int:
+        """A distance that no two instances exceed: the largest if `precomputed`, else B."""
+        if not self.precomputed:
+            return self.store.n_bits
+        return int(np.flatnonzero(np.diff(self.buckets.offsets).any(axis=0))[-1])
+
+    def counts(self, instance: int) -> NDArray[np.int64]:
+        """Return (B + 1,) how many other instances lie at each distance from `instance`.
+
+        Raises:
+            InvalidValueError: no such instance.
+            InvalidTypeError: not a whole number.
+        """
+        pattern = self.store.pattern_of[self._check_instance(instance)]
+        distances = pattern_distances(self.store, int(pattern))
+        weights = np.bincount(distances, self.store.counts, minlength=self.store.n_bits + 1)
+        weights[0] -= 1
+        return weights.astype(np.int64)
+
+    def bucket(self, instance: int, distance: int) -> NDArray[np.int64]:
+        """Return the other instances at `distance` from `instance`, ascending.
+
+        Raises:
+            InvalidValueError: no such instance, or a distance outside [0, B].
+            InvalidTypeError: not whole numbers.
+        """
+        instance = self._check_instance(instance)
+        pattern = int(self.store.pattern_of[instance])
+        distance = check_whole("distance", distance)
+        if not 0 <= distance <= self.store.n_bits:
+            raise InvalidValueError(f"distance must be in [0, {self.store.n_bits}]; got {distance}")
+        if self.precomputed:
+            begin, end = self.buckets.offsets[pattern, distance : distance + 2]
+            items = self.buckets.order[pattern, begin:end]
+        else:
+            items = np.flatnonzero(pattern_distances(self.store, pattern) == distance)
+        if self.precomputed and self.rows == "instances":
+            instances = np.sort(items).astype(np.int64)
+        else:
+            chosen = np.zeros(self.store.n_patterns, dtype=np.bool_)
+            chosen[items] = True
+            instances = np.flatnonzero(chosen[self.store.pattern_of])
+        others: NDArray[np.int64] = instances[instances != instance]
+        return others
+
+    def _check_instance(self, instance: object) -> int:
+        number = check_whole("instance", instance)
+        if not 0 <= number < self.store.n_instances:
+            raise InvalidValueError(
+                f"instance must be in [0, {self.store.n_instances}); got {number}"
+            )
+        return number
+
+    def __repr__(self) -> str:
+        how = f"precomputed, {self.nbytes:,} bytes" if self.precomputed else "scanned"
+        return f"DistanceBucketIndex({self.store.n_patterns} patterns, {how})"

@@ -1,0 +1,1 @@
+"""Figures, comparison tables and the HTML report."""

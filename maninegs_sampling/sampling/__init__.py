@@ -1,0 +1,1 @@
+"""Distances to batches: the distance distribution, its annealing, and the batch sampler."""

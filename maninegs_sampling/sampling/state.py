@@ -1,0 +1,145 @@
+"""The state of a batch sampler: where it stands and what it was made from, as plain values."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from maninegs_sampling.errors import StateError, check_count
+from maninegs_sampling.quoting import quoted
+from maninegs_sampling.sampling.schedules import (
+    Constant,
+    CosineAnnealing,
+    ExponentialAnnealing,
+    LinearAnnealing,
+    Schedule,
+    StepwiseAnnealing,
+)
+
+STATE_VERSION = 1
+
+_KEYS = {"version", "epoch", "position", "fingerprint"}
+
+
+def is_built_in(schedule: Schedule) -> bool:
+    """Whether `schedule` is one of this package's, whose repr says all about it.
+
+    Such a schedule answers any step, at no cost. Anybody else's is asked only for steps that are
+    drawn: it may read a table that ends with the training.
+    """
+    if type(schedule) is StepwiseAnnealing:
+        return is_built_in(schedule.schedule)
+    return type(schedule) in (Constant, LinearAnnealing, CosineAnnealing, ExponentialAnnealing)
+
+
+def schedule_fingerprint(
+    schedule: Schedule, mu_at: Callable[[int], float], n_steps: int
+) -> dict[str, Any]:
+    """Return what a schedule does: its values at the steps 0, 1, 2, 4, 8, ... of `n_steps`.
+
+    Parameters:
+        schedule: from step to mu.
+        mu_at: the same, with its values checked.
+        n_steps: steps that were drawn; step 0 is among them.
+    """
+    last = max(n_steps, 1) - 1
+    steps = sorted({0, last, *(1 << k for k in range(last.bit_length()))})
+    return {
+        "name": repr(schedule) if is_built_in(schedule) else None,
+        "steps": steps,
+        "values": [mu_at(step) for step in steps],
+    }
+
+
+def check_schedule(theirs: Any, schedule: Schedule, mu_at: Callable[[int], float]) -> None:
+    """Raise unless `schedule` does what the fingerprint `theirs` says.
+
+    Raises:
+        StateError: it does something else, or `theirs` is no fingerprint of a schedule.
+    """
+    if not _is_schedule_fingerprint(theirs):
+        raise StateError(f"the state does not say what mu was; got {quoted(theirs)}")
+    name = theirs["name"]
+    if name is not None and is_built_in(schedule) and name != repr(schedule):
+        raise StateError(f"the state was made with mu={name}; this sampler has mu={schedule!r}")
+    for step, value in zip(theirs["steps"], theirs["values"], strict=True):
+        try:
+            mine = mu_at(step)
+        except Exception as error:
+            raise StateError(
+                f"the state was made with mu={value!r} at step {step}; this sampler's mu fails "
+                f"there: {error!r}"
+            ) from error
+        if not math.isclose(mine, value, rel_tol=1e-9, abs_tol=1e-12):
+            raise StateError(
+                f"the state was made with mu={value!r} at step {step}; this sampler has mu={mine!r}"
+            )
+
+
+def _is_schedule_fingerprint(value: Any) -> bool:
+    if not isinstance(value, dict) or set(value) != {"name", "steps", "values"}:
+        return False
+    steps, values = value["steps"], value["values"]
+    return (
+        (value["name"] is None or isinstance(value["name"], str))
+        and isinstance(steps, list)
+        and isinstance(values, list)
+        and len(steps) == len(values) <= 100
+        and all(type(step) is int and 0 <= step < 2**62 for step in steps)
+        and all(type(mu) in (int, float) and math.isfinite(mu) for mu in values)
+    )
+
+
+def make_state(epoch: int, position: int, fingerprint: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a state."""
+    return {
+        "version": STATE_VERSION,
+        "epoch": epoch,
+        "position": position,
+        "fingerprint": dict(fingerprint),
+    }
+
+
+def read_state(state: Any) -> tuple[int, int, dict[str, Any]]:
+    """Return epoch, position and fingerprint of a state.
+
+    Raises:
+        StateError: not a state, or one of another version.
+    """
+    if not isinstance(state, dict) or set(state) != _KEYS:
+        got = sorted(map(repr, state)) if isinstance(state, dict) else type(state).__name__
+        raise StateError(f"a sampler state has the keys {sorted(_KEYS)}; got {got!s:.200}")
+    version = state["version"]
+    if type(version) is not int or version != STATE_VERSION:
+        raise StateError(
+            f"the state has version {quoted(version)}; this release reads {STATE_VERSION}"
+        )
+    fingerprint = state["fingerprint"]
+    if not isinstance(fingerprint, dict):
+        raise StateError(f"the state has no fingerprint; got {quoted(fingerprint)}")
+    epoch = check_count("epoch", state["epoch"], at_least=0)
+    position = check_count("position", state["position"], at_least=0)
+    return epoch, position, fingerprint
+
+
+def check_fingerprint(
+    mine: Mapping[str, Any], theirs: Mapping[str, Any], *, may_differ: tuple[str, ...]
+) -> None:
+    """Raise unless two samplers with these fingerprints draw the same batches.
+
+    The schedule, "mu", is left to `check_schedule`.
+
+    Raises:
+        StateError: they differ; the message names the first difference.
+    """
+    if set(theirs) != set(mine):
+        raise StateError(f"the state does not say what it was made with; got {quoted(theirs)}")
+    for name, value in mine.items():
+        if name == "mu" or name in may_differ:
+            continue
+        other = theirs[name]
+        # An array, say, which a state cannot hold, would not answer with one truth value.
+        plain = other is None or isinstance(other, (str, int, float))
+        if not plain or other != value:
+            raise StateError(
+                f"the state was made with {name}={quoted(other)}; this sampler has {name}={value!r}"
+            )

@@ -1,0 +1,210 @@
+"""What `ManiNegBatchSampler.wrap` reads off a loader, and what it refuses."""
+
+import inspect
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    IterableDataset,
+    RandomSampler,
+    Sampler,
+    SequentialSampler,
+    SubsetRandomSampler,
+)
+from torch.utils.data.distributed import DistributedSampler
+
+from maninegs_sampling.data.store import ManifestationStore, check_store
+from maninegs_sampling.errors import InvalidTypeError, InvalidValueError
+
+if TYPE_CHECKING:
+    from maninegs_sampling.sampling.sampler import ManiNegBatchSampler
+
+Loader = TypeVar("Loader", bound="DataLoader[Any]")
+
+# The settings of a DataLoader that have nothing to do with which items a batch holds.
+_SETTINGS = (
+    "num_workers", "collate_fn", "pin_memory", "timeout", "worker_init_fn",
+    "multiprocessing_context", "generator", "prefetch_factor", "persistent_workers",
+    "pin_memory_device", "in_order",
+)  # fmt: skip
+
+_BUILD_IT_YOURSELF = (
+    "Build the loader yourself, with batch_sampler=ManiNegBatchSampler(store, batch_size=..., "
+    "mu=...) in place of batch_size, shuffle, sampler and drop_last."
+)
+
+
+def wrap(
+    cls: "type[ManiNegBatchSampler]",
+    loader: Loader,
+    store: ManifestationStore,
+    options: dict[str, Any],
+) -> Loader:
+    """Return a loader like `loader` whose batches `cls` draws; see `ManiNegBatchSampler.wrap`."""
+    check_store("store", store)
+    n_items = _count_items(loader)
+    if n_items != store.n_instances:
+        raise InvalidValueError(
+            f"the dataset has {n_items} items and the store {store.n_instances} instances; "
+            "instance i of the store must be item i of the dataset"
+        )
+    settings = loader_settings(loader)  # refuses a loader before anything is built for it
+    replaced = _sampler_of(loader)
+    if "indices" in options:
+        indices = options["indices"]
+    else:
+        indices = (
+            replaced.indices if isinstance(replaced, cls) else drawn_indices(replaced, n_items)
+        )
+    n_drawn = n_items if indices is None else len(np.atleast_1d(np.asarray(indices)))
+    distributed = replaced if isinstance(replaced, DistributedSampler) else None
+    ranks: dict[str, Any] = {}
+    if not {"distributed", "num_replicas", "rank"} & set(options):
+        if isinstance(replaced, cls):
+            ranks = replaced.replicas.as_options()
+        elif distributed is not None:
+            ranks = {"num_replicas": distributed.num_replicas, "rank": distributed.rank}
+    batches = _batch_options(loader, n_drawn, options, sharded=distributed is not None)
+    settled: dict[str, Any] = {"indices": indices} | batches | ranks | options
+    batch_sampler = cls(store, **settled)
+    if distributed is not None:
+        batch_sampler.follow_epochs(distributed)
+    try:
+        wrapped = type(loader)(loader.dataset, batch_sampler=batch_sampler, **settings)
+    except TypeError as error:
+        raise InvalidTypeError(
+            f"{type(loader).__name__} cannot be made with a batch sampler ({error}). "
+            f"{_BUILD_IT_YOURSELF}"
+        ) from error
+    # torch puts a SequentialSampler there; training loops call `loader.sampler.set_epoch`.
+    object.__setattr__(wrapped, "sampler", batch_sampler.sampler)
+    return wrapped
+
+
+def _count_items(loader: Any) -> int:
+    """Return the number of items of the dataset, or raise if no batch sampler can act on it."""
+    if not isinstance(loader, DataLoader):
+        raise InvalidTypeError(f"loader must be a DataLoader; got {type(loader).__name__}")
+    if isinstance(loader.dataset, IterableDataset):
+        raise InvalidTypeError(
+            "an IterableDataset chooses its own order, so no batch sampler can act on it; wrap "
+            "a loader over a map-style dataset (one with __getitem__ and __len__). The README "
+            "says how, for webdataset and other streams."
+        )
+    if loader.batch_sampler is None:
+        raise InvalidValueError(
+            "loader has batch_size=None (automatic batching is off): it has no batches to draw"
+        )
+    if not hasattr(loader.dataset, "__len__"):
+        raise InvalidTypeError(
+            f"the dataset has no length; got {type(loader.dataset).__name__}. Instance i of the "
+            "store must be item i of the dataset, so that both need the same length"
+        )
+    return len(loader.dataset)
+
+
+def _batch_options(
+    loader: "DataLoader[Any]", n_drawn: int, options: dict[str, Any], *, sharded: bool
+) -> dict[str, Any]:
+    """Return the loader's batch size and epoch length as options of the sampler."""
+    batch_size = getattr(loader.batch_sampler, "batch_size", None)
+    if batch_size is None and "batch_size" not in options:
+        raise InvalidValueError(
+            f"{type(loader.batch_sampler).__name__} has no batch_size; give wrap batch_size="
+        )
+    found: dict[str, Any] = {"batch_size": batch_size}
+    if {"batch_size", "batches_per_epoch"} & set(options) or not hasattr(
+        loader.batch_sampler, "__len__"
+    ):
+        return found
+    length = len(loader)
+    found["batches_per_epoch"] = max(1, length)
+    if not sharded and isinstance(batch_size, int):
+        # Put in a way that holds for any number of ranks, should some start later.
+        ways = {-(-n_drawn // batch_size): "ceil", n_drawn // batch_size: None}
+        found["batches_per_epoch"] = ways.get(length, found["batches_per_epoch"])
+    return found
+
+
+def _sampler_of(loader: "DataLoader[Any]") -> Any:
+    """Return the sampler that decides which items the loader's batches hold."""
+    batches: Any = loader.batch_sampler
+    # Another class may hold any sampler, and do anything with what it yields.
+    return batches.sampler if _is_torchs(batches, BatchSampler) else batches
+
+
+def drawn_indices(sampler: Any, n_items: int) -> ArrayLike | None:
+    """Return the items that `sampler` draws from, None for all of `n_items`.
+
+    Raises:
+        InvalidTypeError: a sampler whose choice cannot be kept, such as one with weights.
+    """
+    if _is_torchs(sampler, SubsetRandomSampler):
+        return np.asarray(sampler.indices)
+    if isinstance(sampler, (list, tuple, range)):
+        return np.asarray(sampler)
+    for kind, source in (
+        (RandomSampler, "data_source"),
+        (SequentialSampler, "data_source"),
+        (DistributedSampler, "dataset"),
+    ):
+        if _is_torchs(sampler, kind):
+            n_drawn = len(getattr(sampler, source))
+            return None if n_drawn == n_items else np.arange(n_drawn)
+    raise InvalidTypeError(
+        f"wrap cannot keep the choice that {type(sampler).__name__} makes: ManiNeg batches replace "
+        "it. Give wrap indices=, the items that may be drawn (indices=range(len(dataset)) for all "
+        "of them); it keeps RandomSampler, SequentialSampler, SubsetRandomSampler and "
+        "DistributedSampler by itself."
+    )
+
+
+def _is_torchs(sampler: Any, kind: type[Sampler[Any]]) -> bool:
+    """Whether `sampler` is of `kind` and iterates as torch or torchdata wrote it."""
+    if not isinstance(sampler, kind):
+        return False
+    owner = next(c for c in type(sampler).__mro__ if "__iter__" in vars(c))
+    return owner.__module__.split(".")[0] in ("torch", "torchdata")
+
+
+def loader_settings(loader: "DataLoader[Any]") -> dict[str, Any]:
+    """Return the arguments that make another loader with the settings of this one.
+
+    A subclass's own settings are read from the attributes of the same name.
+
+    Raises:
+        InvalidTypeError: a setting of a subclass that the loader does not keep.
+    """
+    accepted, own = _constructor(type(loader))
+    missing = sorted(name for name in own if not hasattr(loader, name))
+    if missing:
+        raise InvalidTypeError(
+            f"wrap cannot keep every setting of {type(loader).__name__}: the loader has no "
+            f"attribute {', '.join(missing)} to read back. {_BUILD_IT_YOURSELF}"
+        )
+    kept = [name for name in _SETTINGS if hasattr(loader, name)]
+    if accepted is not None:
+        kept = [name for name in kept if name in accepted]
+    return {name: getattr(loader, name) for name in (*kept, *sorted(own))}
+
+
+def _constructor(cls: type) -> tuple[set[str] | None, set[str]]:
+    """Return the parameters that `cls` accepts, None for any, and those that are its own."""
+    torchs = set(inspect.signature(DataLoader.__init__).parameters)
+    own: set[str] = set()
+    for ancestor in cls.__mro__[: cls.__mro__.index(DataLoader)]:
+        if "__init__" not in vars(ancestor):
+            continue
+        parameters = inspect.signature(vars(ancestor)["__init__"]).parameters
+        named = {
+            name
+            for name, parameter in parameters.items()
+            if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        }
+        own |= named - torchs
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+            return named, own
+    return None, own

@@ -1,0 +1,106 @@
+import numpy as np
+import pytest
+from hypothesis import given
+
+from maninegs_sampling import (
+    ManifestationStore,
+    ManiNegError,
+    distance_histogram,
+    max_distance,
+    pairwise_hamming,
+)
+from maninegs_sampling.distances import _kernels
+from maninegs_sampling.distances.hamming import run_on_threads
+from tests import naive
+from tests.conftest import bit_matrices, random_store
+
+
+@given(bits=bit_matrices())
+def test_pairwise_equals_naive(bits):
+    store = ManifestationStore.from_dense(bits)
+    distances = pairwise_hamming(store)
+    assert distances.dtype == (np.uint8 if bits.shape[1] < 256 else np.uint16)
+    assert distances.tolist() == naive.pairwise_hamming(bits, bits)
+
+
+@given(bits=bit_matrices())
+def test_pairwise_with_another_store_equals_naive(bits):
+    others = ~bits[: max(1, len(bits) // 2)]
+    store, other = ManifestationStore.from_dense(bits), ManifestationStore.from_dense(others)
+    assert pairwise_hamming(store, other).tolist() == naive.pairwise_hamming(bits, others)
+
+
+@given(bits=bit_matrices())
+def test_histogram_and_max_equal_naive(bits):
+    store = ManifestationStore.from_dense(bits)
+    histogram = distance_histogram(store)
+    expected = naive.distance_histogram(bits)
+    assert histogram.tolist() == expected
+    assert max_distance(store) == max([d for d, n in enumerate(expected) if n], default=0)
+
+
+@pytest.mark.parametrize("n_bits", [35, 64, 255, 256, 312])
+@pytest.mark.parametrize("n", [2047, 2048, 2049, 2051, 4100])
+def test_many_rows_cross_tiles_and_threads(n, n_bits):
+    store = random_store(n, n_bits)
+    distances = pairwise_hamming(store)
+    words = store.words[store.pattern_of]
+    expected = np.bitwise_count(words[:, None] ^ words[None, ::7]).sum(-1)
+    assert (distances[:, ::7] == expected).all()
+    upper = distances[np.triu_indices(n, 1)]
+    assert (distance_histogram(store) == np.bincount(upper, minlength=n_bits + 1)).all()
+
+
+def test_the_pair_table_is_read_and_emptied_along_the_way():
+    patterns = random_store(3000, 20)
+    store = ManifestationStore(patterns.words, np.arange(patterns.n_patterns, dtype=np.int32), 20)
+    histogram = np.zeros(21, np.int64)
+    table = np.zeros((2, 65536), np.uint32)
+    _kernels.unweighted_histogram_rows(
+        np.ascontiguousarray(store.words.T),
+        0,
+        store.n_patterns,
+        np.empty(_kernels.TILE, np.uint8),
+        table,
+        histogram,
+    )
+    assert (histogram == distance_histogram(store)).all()
+    assert histogram.sum() == store.n_patterns * (store.n_patterns - 1) // 2
+    assert not table.any()
+
+
+def test_out_is_filled_and_returned():
+    store = random_store(10, 5)
+    out = np.full((10, 10), 99, np.uint8)
+    assert pairwise_hamming(store, out=out) is out
+    assert (out == pairwise_hamming(store)).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (lambda s: (s, random_store(3, 6)), "store has 5, other 6"),
+        (lambda s: (s, None, np.empty((9, 10), np.uint8)), "shape"),
+        (lambda s: (s, None, np.empty((10, 10), np.uint8, order="F")), "C-contiguous"),
+        (lambda s: (s, None, np.empty((10, 10), np.int64)), "uint8"),
+        (lambda s: (s, None, [[0]]), "out must be an array of uint8"),
+        (lambda s: ([[0, 1]],), "store must be a ManifestationStore; got list"),
+    ],
+)
+def test_errors(arguments, message):
+    with pytest.raises(ManiNegError, match=message):
+        pairwise_hamming(*arguments(random_store(10, 5)))
+
+
+def test_an_error_in_a_thread_is_raised():
+    def work(begin, end):
+        raise ValueError(f"slab {begin}")
+
+    with pytest.raises(ValueError, match="slab 0"):
+        run_on_threads(work, [0, 1, 2])
+
+
+def test_real_table(cbis):
+    histogram = distance_histogram(cbis)
+    assert histogram.sum() == 3568 * 3567 // 2
+    assert max_distance(cbis) == 13

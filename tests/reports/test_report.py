@@ -1,0 +1,242 @@
+"""The figures' numbers, and the report as a page: whole, by itself, readable without eyes."""
+
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import polars
+import pytest
+from scipy import stats
+
+import maninegs_sampling as mn
+from maninegs_sampling.analysis.diagnostics import data_lower_bound
+from maninegs_sampling.cli import main
+from maninegs_sampling.data.datasets import synthetic_mvkl
+from maninegs_sampling.reports import figures
+from maninegs_sampling.reports.report import save_report
+from tests import naive
+from tests.analysis.test_advice import clustered
+from tests.conftest import random_store
+
+STORE = mn.ManifestationStore.from_dense(clustered(n=200, n_bits=14))
+SETTINGS = mn.suggest(STORE, steps=1000, batch_size=16)
+
+
+def test_figure_2_numbers():
+    data = figures.distance_laws(STORE, SETTINGS)
+    histogram = np.array(naive.distance_histogram(STORE.to_dense()))
+    end = np.flatnonzero(histogram)[-1]
+    np.testing.assert_allclose(data.uniform, histogram[: end + 1] / histogram.sum())
+    np.testing.assert_allclose(data.independent, stats.binom(14, 0.5).pmf(np.arange(end + 1)))
+    assert list(data.laws) == [SETTINGS["mu"].start, SETTINGS["mu"].end]
+    for mu, law in data.laws.items():
+        exact = mn.TruncatedGaussian(mu, SETTINGS["sigma"], low=1, high=SETTINGS["high"]).pmf()
+        np.testing.assert_array_equal(law[: len(exact)], exact[: len(law)])
+        assert law.shape == data.uniform.shape
+
+
+def test_figure_4_numbers():
+    data = figures.lower_bounds(STORE)
+    assert data.data == (14, data_lower_bound(STORE))
+    assert data.half[data.n_bits.tolist().index(35)] == pytest.approx(mn.lower_bound(35))
+    # the frequency that stands for the data's gives its mean distance
+    p = STORE.to_dense().mean(axis=0)
+    mean = (2 * p * (1 - p)).mean()
+    at = data.n_bits.tolist().index(20)
+    assert data.alike[at] == pytest.approx(20 * mean - 3 * np.sqrt(20 * mean * (1 - mean)))
+
+
+def test_figure_5_numbers():
+    data = figures.hardness_by_mu(STORE, [6, 1], sigma=2.0, batch_size=16, batches=30)
+    for k, found in enumerate(data.measured):
+        sampler = mn.ManiNegBatchSampler(
+            STORE, batch_size=16, mu=(6.0, 1.0)[k], sigma=2.0, batches_per_epoch=30
+        )
+        batches = [sampler.batch(b, epoch=k) for b in range(30)]
+        anchors, pairs = naive.hardness(STORE.to_dense(), batches)
+        assert found.anchor_histogram.tolist() == anchors.tolist()
+        assert found.pair_histogram.tolist() == pairs.tolist()
+    assert data.mus == (6.0, 1.0)
+    distances = np.array(naive.distance_histogram(STORE.to_dense()))
+    assert data.uniform_mean == pytest.approx(distances @ np.arange(15) / distances.sum())
+
+
+def test_annealing_numbers():
+    data = figures.annealing(STORE, SETTINGS, steps=1000, batch_size=16, points=5, batches=10)
+    assert data.steps.tolist() == [0, 250, 500, 749, 999]
+    assert data.mus.tolist() == [SETTINGS["mu"](int(step)) for step in data.steps]
+    np.testing.assert_allclose(data.shares.sum(axis=1), 1.0)
+    means = data.shares @ np.arange(data.shares.shape[1])
+    assert means[0] > means[-1]
+    assert figures.annealing(STORE, SETTINGS, steps=1, batch_size=16).steps.tolist() == [0]
+
+
+def test_every_figure_is_drawn(tmp_path):
+    hard = figures.hardness_by_mu(STORE, [6, 1], sigma=2.0, batch_size=16, batches=1)
+    drawn = [
+        figures.draw_distance_laws(figures.distance_laws(STORE, SETTINGS)),
+        figures.draw_lower_bounds(figures.lower_bounds(STORE)),
+        figures.draw_hardness(hard, figures.largest_distance(STORE)),
+        figures.draw_annealing(figures.annealing(STORE, SETTINGS, steps=1, batch_size=16)),
+        figures.draw_coverage(np.array([0, 1, 1, 5])),
+    ]
+    for k, figure in enumerate(drawn):
+        figure.savefig(tmp_path / f"{k}.png")
+        assert (tmp_path / f"{k}.png").stat().st_size > 5000
+        for axis in figure.axes[: 1 if k != 2 else 0]:
+            assert axis.get_xlabel()
+            assert axis.get_ylabel()
+
+
+# The page
+
+VOID = {"meta", "br", "hr", "img", "input", "link"}
+
+
+class Page(HTMLParser):
+    """Checks while it reads: tags close in order, ids are unique, nothing comes from outside."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.ids, self.problems, self.headings, self.tags = [], set(), [], [], []
+        self.feed(text)
+        self.problems += [f"<{tag}> is never closed" for tag in self.open]
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.tags.append((tag, attributes))
+        if tag not in VOID:
+            self.open.append(tag)
+        self._look(tag, attributes)
+
+    def handle_startendtag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        self._look(tag, dict(attributes))
+
+    def _look(self, tag, attributes):
+        if "id" in attributes:
+            if attributes["id"] in self.ids:
+                self.problems.append(f"id {attributes['id']} stands twice")
+            self.ids.add(attributes["id"])
+        for name in ("src", "href", "xlink:href"):
+            value = attributes.get(name) or "#"
+            if not value.startswith(("#", "data:")):
+                self.problems.append(f"{tag} {name}={value} comes from outside")
+        if re.fullmatch("h[1-6]", tag):
+            self.headings.append(int(tag[1]))
+
+    def handle_endtag(self, tag):
+        if not self.open or self.open.pop() != tag:
+            self.problems.append(f"</{tag}> closes something else")
+
+
+def page_of(text):
+    page = Page(text)
+    for inner in re.findall(r"url\(([^)]*)\)", text):
+        if not inner.startswith(("#", "data:")) or inner.lstrip("#") not in page.ids:
+            page.problems.append(f"url({inner}) leads nowhere")
+    if "@import" in text or "<script" in text:
+        page.problems.append("needs more than itself to be read")
+    return page
+
+
+def test_the_page_checker_finds_what_is_wrong():
+    for wrong in (
+        "<p><b></p></b>", "<p>", '<i id="a"></i><i id="a"></i>', '<img src="https://x.org/a.png">',
+        '<p style="fill: url(#nothing)"></p>', "<script></script>",
+    ):  # fmt: skip
+        assert page_of(wrong).problems, wrong
+
+
+def write_table(path, bits, **columns):
+    table = {f"sign <{b}> & more": bits[:, b].astype(int) for b in range(bits.shape[1])}
+    polars.DataFrame(table | columns).write_csv(path)
+    return str(path)
+
+
+def test_report_of_a_table(tmp_path, capsys, monkeypatch):
+    bits = clustered()
+    outcome = np.where(bits[:, 3], "bad", "good")
+    table = write_table(tmp_path / "my cases.csv", bits, outcome=outcome)
+    out = tmp_path / "report.html"
+    assert main(["report", table, "--label", "outcome", "--out", str(out)]) == 0
+    assert f"wrote {out}" in capsys.readouterr().out
+    text = out.read_text(encoding="utf-8")
+    page = page_of(text)
+    assert page.problems == []
+    assert page.headings == [1] + [2] * (len(page.headings) - 1)
+    assert ("html", {"lang": "en"}) in page.tags
+    pictures = [attributes for tag, attributes in page.tags if tag == "svg"]
+    assert len(pictures) == 5
+    assert all(p["role"] == "img" and len(p["aria-label"]) > 40 for p in pictures)
+    for tag, attributes in page.tags:
+        if tag == "th":
+            assert attributes.get("scope") in ("row", "col")
+    assert "my cases.csv" in text
+    assert "Yes, harder batches." in text
+    assert "equals the label" in text
+    assert "sign &lt;3&gt; &amp; more" in text
+    assert "sign <3>" not in text
+    assert "mn.ManiNegBatchSampler.wrap(loader, store, mu=mn.LinearAnnealing(" in text
+    assert "prefers-color-scheme: dark" in text
+    # the same table gives the same page
+    again, opened = tmp_path / "again.html", []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    main(["report", table, "--label", "outcome", "--out", str(again), "--open"])
+    assert opened == [again.as_uri()]
+    assert again.read_text(encoding="utf-8") == text
+
+
+@pytest.mark.parametrize(
+    "bits",
+    [np.eye(100, dtype=bool), random_store(200, 4).to_dense()],
+    ids=["one distance", "few patterns"],
+)
+def test_report_of_data_without_near_negatives(tmp_path, bits):
+    table = write_table(tmp_path / "cases.csv", bits)
+    out = tmp_path / "report.html"
+    assert main(["report", table, "--out", str(out)]) == 0
+    text = out.read_text(encoding="utf-8")
+    assert "No, not harder than uniform ones." in text
+    assert page_of(text).problems == []
+
+
+def test_report_of_one_pattern(tmp_path):
+    schema = mn.Schema("two signs", (mn.Trait("a", "flag"), mn.Trait("b", "flag")))
+    store = mn.ManifestationStore.from_dense(np.ones((3, 2), dtype=bool))
+    save_report(tmp_path / "report.html", store, schema, source="three alike")
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "No, not harder than uniform ones." in text
+    assert page_of(text).problems == []
+
+
+def test_the_example_is_written_out_right(tmp_path):
+    store, labels = synthetic_mvkl(400)
+    out = tmp_path / "report.html"
+    save_report(out, store, mn.MVKL, source="made up", labels=labels)
+    text = out.read_text(encoding="utf-8")
+    anchor = int(re.search(r"<p>Row ([\d,]+) has:", text)[1].replace(",", ""))
+    rows = store.to_dense()
+    distances = {i: naive.hamming(rows[anchor], rows[i]) for i in range(400)}
+    found = re.findall(
+        r"<th scope=row>(nearest|middle|farthest)</th><td class=number>(\d+)</td>"
+        r"<td class=number>([\d,]+)</td><td>([^<]*)</td>",
+        text,
+    )
+    assert [name for name, *_ in found] == ["nearest", "middle", "farthest"]
+    others = sorted(d for d in distances.values() if d > 0)
+    expected = [others[0], others[len(others) // 2], others[-1]]
+    assert [int(d) for _, d, *_ in found] == expected
+    for _, distance, row, words in found:
+        assert distances[int(row.replace(",", ""))] == int(distance)
+        assert len(words.split("; ")) == int(distance)
+
+
+def test_a_figure_has_no_more_shapes_for_more_distances():
+    shapes = []
+    for n_bits in (10, 200):
+        store = random_store(60, n_bits)
+        hard = figures.hardness_by_mu(store, [3, 1], sigma=2.0, batch_size=8, batches=3)
+        figure = figures.draw_hardness(hard, figures.largest_distance(store))
+        shapes.append([len(axis.get_children()) for axis in figure.axes])
+    assert shapes[0] == shapes[1]
