@@ -36,7 +36,7 @@ def escape_controls(text: str, *, keep: str = "") -> str:
     These are control characters, bidirectional overrides, line separators and lone surrogates: all
     that Python's `repr` escapes, but for spaces of other widths.
 
-    Parameters:
+    Args:
         text: from a table, a schema or a file name.
         keep: characters that stay.
 

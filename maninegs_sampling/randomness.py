@@ -30,7 +30,7 @@ def generator_at(
 ) -> np.random.Generator:
     """Return numpy's Philox generator for one named stream.
 
-    Parameters:
+    Args:
         seed: in [0, 2**64).
         purpose: one of this module's constants.
         position: three numbers in [0, 2**64), such as (batch number, epoch, rank). The lowest

@@ -34,7 +34,7 @@ def load(folder: Path, cache: Path, size: int) -> Cases:
     in other words, and in 6 they are labelled differently.
     The split is the published one, with a tenth of the training set's patients for validation.
 
-    Parameters:
+    Args:
         folder: holds the four tables, and the archive's folders below it, at any depth.
         cache: where the crops are kept.
         size: pixels a side.

@@ -15,7 +15,7 @@ from maninegs_sampling.errors import StateError
 class Checkpoint:
     """A file that training goes on from.
 
-    Parameters:
+    Args:
         fabric: whose first process writes.
         path: the file.
         seconds: between two saves.

@@ -105,7 +105,7 @@ def cached(
 ) -> NDArray[np.uint8]:
     """Return the images, memory-mapped from `path`, which is written first where it is missing.
 
-    Parameters:
+    Args:
         path: an .npy file, which appears only when it is complete.
         images: each lesion's views; not looked at where the file is there.
         shape: (N, 2, size, size).

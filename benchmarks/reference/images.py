@@ -15,7 +15,7 @@ SMALLEST = 256  # pixels of the mammogram that a crop shows at least
 def read_image(path: Path) -> NDArray[np.float32]:
     """Return a grey image as (height, width) from 0 to 1 of what its type can hold.
 
-    Parameters:
+    Args:
         path: DICOM (.dcm), or anything that Pillow reads.
 
     Raises:
@@ -53,7 +53,8 @@ def square(image: NDArray[np.float32], size: int) -> NDArray[np.uint8]:
 def around_lesion(image: NDArray[np.float32], mask: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the square around a mask's bounding box with context, black beyond the image.
 
-    Parameters:
+    Args:
+        image: grey values in [0, 1].
         mask: above 1/2 at the lesion; of any size, taken to cover the whole image.
 
     Raises:

@@ -15,7 +15,7 @@ FEATURES = 128
 def image_encoder(name: str, weights: Path | None = None) -> ResNet:
     """Return f_I: a ResNet of one channel whose last layer gives (N, 128), without bias.
 
-    Parameters:
+    Args:
         name: "resnet50", or "small": four basic blocks of 16 to 128 channels.
         weights: a file of ImageNet weights of a ResNet50, as torchvision names them. The first
             layer's are summed over the colours.
@@ -65,7 +65,7 @@ def projector() -> nn.Sequential:
 class ContrastiveModel(nn.Module):
     """Figure 1 of the paper: encoders, projector and loss, Eq. (5) or Eq. (6).
 
-    Parameters:
+    Args:
         encoder: f_I.
         n_bits: of a manifestation.
         multimodal: whether the loss contrasts images with manifestations, too.

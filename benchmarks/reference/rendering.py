@@ -107,7 +107,9 @@ class Canvas:
     ) -> tuple[Floats, Floats]:
         """Return the signed distance to a closed outline, negative inside, and its softness.
 
-        Parameters:
+        Args:
+            centre: (x, y) in cm.
+            radius: mean radius in cm.
             waves: (k, 3), each a frequency, a relative height and a phase.
             soft: the rim's width in cm on the sharp side, on the other side, and the direction of
                 the latter.
@@ -132,7 +134,7 @@ def power_law(rng: np.random.Generator, size: int, exponent: float) -> Floats:
 class Lesion:
     """A lesion's shapes in space, all that both views share.
 
-    Parameters:
+    Args:
         bits: (35,), in the order of `MVKL.bit_names`.
         rng: draws what the manifestation leaves open.
     """

@@ -59,9 +59,13 @@ def perform(
 ) -> dict[str, Any]:
     """Return a run's results, doing what of it is missing in `out`.
 
-    Parameters:
+    Args:
+        run: which run.
+        fabric: the devices.
         datasets: the first is pretrained on; all are evaluated on, by all three protocols.
+        preset: the settings.
         out: gets a folder of the run's name with result.json, which grows with each measurement.
+        weights: pretrained weights to begin with.
 
     Returns:
         AUCs of LP, LE and FT by dataset, the history, and what else was measured; see `tables`.

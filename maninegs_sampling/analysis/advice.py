@@ -75,7 +75,7 @@ class Settings(Mapping[str, Any]):
     def call(self, *, groups: str = "groups") -> str:
         """Return the arguments as Python source, to be pasted into a call.
 
-        Parameters:
+        Args:
             groups: source for the labels, which are too many to print.
 
         Example:
@@ -137,7 +137,7 @@ def neighbourhood(
 ) -> Neighbourhood:
     """Return what lies around an anchor, from at most 1,000 instances drawn at random.
 
-    Parameters:
+    Args:
         store: the manifestations.
         batch_size: instances a batch.
         groups: N labels; no two instances of a batch share one.
@@ -188,7 +188,7 @@ def uniform_distinct_hardness(
 ) -> Hardness:
     """Return the hardness of uniform batches of distinct patterns, the yardstick for ManiNeg's.
 
-    Parameters:
+    Args:
         store: the manifestations.
         batch_size: instances a batch.
         groups: N labels; no two instances of a batch share one.
@@ -216,7 +216,7 @@ def suggest(
 ) -> Settings:
     """Return settings read off the data, for a training of `steps` steps.
 
-    Parameters:
+    Args:
         store: the manifestations.
         steps: steps of the whole training.
         batch_size: instances a batch.

@@ -58,7 +58,7 @@ def uniform_distinct(
     This is what ManiNeg's batches are to be compared with, since leaving duplicates out raises the
     mean distance by itself. A batch that cannot be filled is shorter.
 
-    Parameters:
+    Args:
         store: the manifestations.
         batch_size: instances a batch.
         seed: in [0, 2**64).

@@ -103,7 +103,7 @@ def measure_hardness(
 ) -> Hardness:
     """Return the hardness of the batches of some epochs.
 
-    Parameters:
+    Args:
         store: whose instances the batches hold.
         epochs: the batches of each epoch, the anchor first in each batch.
 
@@ -185,7 +185,7 @@ def _check_sampler(sampler: object) -> ManiNegBatchSampler:
 def hardness(sampler: ManiNegBatchSampler, *, batches: int = 200, epoch: int = 0) -> Hardness:
     """Return the hardness of batches of a sampler, which is left where it stands.
 
-    Parameters:
+    Args:
         sampler: whose batches to measure.
         batches: how many, going on into later epochs where one has fewer.
         epoch: where to begin; with an annealed mu this decides how hard they are.
@@ -224,7 +224,7 @@ def hardness_at(
 ) -> tuple[Hardness, ...]:
     """Return the hardness of `batches` batches at each mean of the law: Figure 5 of the paper.
 
-    Parameters:
+    Args:
         store: the manifestations.
         mus: (M,) means of the law.
         sigma: standard deviation of the law.
@@ -334,7 +334,7 @@ def gini(counts: ArrayLike) -> float:
 def coverage(sampler: ManiNegBatchSampler, *, epochs: int = 1, epoch: int = 0) -> Coverage:
     """Return how often each instance and each pattern is seen; the sampler is left as it is.
 
-    Parameters:
+    Args:
         sampler: whose batches to count.
         epochs: how many epochs.
         epoch: the first of them.
@@ -363,7 +363,7 @@ def lower_bound(n_bits: int, p: ArrayLike = 0.5) -> float:
     in a trait of frequency p with probability 2 p (1 - p). (The paper writes the mean as n p, which
     is the same at its p = 0.5.) Negative where near negatives are no rarity.
 
-    Parameters:
+    Args:
         n_bits: number of traits.
         p: frequency of each, in [0, 1]: one for all or (n_bits,).
 

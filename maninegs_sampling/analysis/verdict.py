@@ -101,7 +101,7 @@ def suitability(
 
     That batches are harder is no promise of better representations.
 
-    Parameters:
+    Args:
         store: the manifestations.
         batch_size: instances a batch.
         labels: (N,) the task's labels; a trait that equals them is called out (section VI).

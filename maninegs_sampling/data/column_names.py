@@ -35,7 +35,7 @@ def words_of(name: str) -> list[str]:
 def identifies(name: str, *, fractions: bool = False) -> bool:
     """Return whether a column is named as an identifier, a file, a date or a time.
 
-    Parameters:
+    Args:
         name: of the column.
         fractions: whether the column holds numbers that are not whole.
 

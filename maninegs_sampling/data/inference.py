@@ -56,7 +56,7 @@ class Rules(NamedTuple):
 def numbers_things(values: list[float]) -> str:
     """Return why whole numbers look like numbers of things, or "".
 
-    Parameters:
+    Args:
         values: of a column, without those that are missing.
 
     They do where, none being negative, they number the rows without a gap; or are more than 1,000
@@ -232,7 +232,7 @@ def _doubts(trait: Trait, texts: list[str], rules: Rules) -> str:
 def infer_traits(columns: dict[str, list[str]], rules: Rules) -> tuple[list[Trait], dict[str, str]]:
     """Return the traits of a table's columns, and a note on every column.
 
-    Parameters:
+    Args:
         columns: the cells as texts, "" where missing.
         rules: what the caller decided.
     """

@@ -35,7 +35,7 @@ _LONGEST_NAME = 1000  # characters of a label or a group
 class Schema:
     """Traits in the order of their bits, and what the other columns of interest are called.
 
-    Parameters:
+    Args:
         name: for messages and reports.
         traits: in order.
         missing: what a missing cell becomes. "absent": no bit is set. "option": a bit of its own,
@@ -112,7 +112,7 @@ class Schema:
     def encode(self, table: Any) -> NDArray[np.bool_]:
         """Return (rows, bits) bool.
 
-        Parameters:
+        Args:
             table: a pandas, polars or pyarrow table, a path to a CSV or Parquet file, or a list of
                 any of these, read one after the other.
 
@@ -290,9 +290,10 @@ class Schema:
         - whole numbers that look like numbers of things, see
           `maninegs_sampling.data.inference.numbers_things`.
 
-        Parameters:
+        Args:
             table: a pandas, polars or pyarrow table, a path, or a list of these.
-            label, groups: columns with the outcome and, say, the patient; they never become bits.
+            label: column with the outcome; it never becomes bits.
+            groups: column with, say, the patient; it never becomes bits.
             missing: see `Schema`.
             missing_values: texts that count as missing besides those that always do in `Schema`,
                 such as "-9" or "unknown".
@@ -302,6 +303,7 @@ class Schema:
             max_options: most distinct values of a column that become options; a set may be made of
                 four times as many words.
             n_bins: intervals for numbers, with about equally many rows in each.
+            name: of the schema, for messages and reports.
 
         Raises:
             TableError: no such column, no column that can become a trait, or one to include that

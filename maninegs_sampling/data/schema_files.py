@@ -78,7 +78,7 @@ def schema_to_json(schema: "Schema") -> str:
 def schema_from_json(cls: "type[Schema]", text: str, where: str) -> "Schema":
     """Return the schema that `schema_to_json` wrote.
 
-    Parameters:
+    Args:
         cls: `Schema`.
         text: the JSON.
         where: it came from, for messages.

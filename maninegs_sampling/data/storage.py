@@ -197,7 +197,8 @@ def load(
 ) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """Return the header and the arrays saved at `path`.
 
-    Parameters:
+    Args:
+        path: the file.
         expected: for each array its dtype and number of dimensions.
         mmap: return read-only maps of the file instead of copies in memory.
 

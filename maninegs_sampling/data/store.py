@@ -56,7 +56,7 @@ class ManifestationStore:
     ) -> None:
         """Make a store of packed patterns; `from_dense` packs them.
 
-        Parameters:
+        Args:
             words: (U, W) uint64, distinct, with every bit from `n_bits` on zero.
             pattern_of: (N,) integers in [0, U); every pattern has an instance.
             n_bits: B, from 1 to 65,535.
@@ -111,7 +111,7 @@ class ManifestationStore:
     ) -> "ManifestationStore":
         """Return the store of a dense matrix.
 
-        Parameters:
+        Args:
             bits: (N, B), bool, or integers or floats that are exactly 0 or 1; an array, a nested
                 list, a torch tensor (dense or sparse, of any dtype and device), a scipy sparse
                 matrix or a data frame of numbers. B is at most 65,535.
@@ -133,7 +133,7 @@ class ManifestationStore:
     def from_table(cls, table: Any, schema: "Schema") -> "ManifestationStore":
         """Return the store of a table, one instance per row, encoded by `schema`.
 
-        Parameters:
+        Args:
             table: a pandas, polars or pyarrow table, a path to a CSV or Parquet file, or a list of
                 any of these, read one after the other.
             schema: how a row becomes bits, such as `MVKL`, `CBIS_DDSM` or `Schema.infer(table)`.
@@ -181,7 +181,7 @@ class ManifestationStore:
     def subset(self, indices: ArrayLike | torch.Tensor) -> "ManifestationStore":
         """Return the store of some instances, as torch's `Subset` has those items of a dataset.
 
-        Parameters:
+        Args:
             indices: (n,) whole numbers in [0, N), in any order, repeated or not; `subset.indices`
                 of a torch `Subset` or of a part of `random_split`.
 
@@ -221,7 +221,7 @@ class ManifestationStore:
     def load(cls, path: str | Path, *, mmap: bool = False) -> "ManifestationStore":
         """Return the store saved at `path`.
 
-        Parameters:
+        Args:
             path: a file written by `save`.
             mmap: map the arrays instead of reading them, so that processes share the memory.
 
@@ -257,7 +257,7 @@ class ManifestationStore:
 def concat(stores: Sequence[ManifestationStore]) -> ManifestationStore:
     """Return one store of all instances, as torch's `ConcatDataset` has all items.
 
-    Parameters:
+    Args:
         stores: one or more, of the same bits. Names of bits are taken from the first that has any.
 
     Raises:

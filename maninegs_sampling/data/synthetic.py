@@ -61,7 +61,7 @@ def synthetic_mvkl(n: int = 2764, *, seed: int = 0) -> tuple[ManifestationStore,
     are masses and calcifications, and the nine signs with the trait that makes each likelier. Each
     number stands with its source in this module.
 
-    Parameters:
+    Args:
         n: lumps.
         seed: the same seed gives the same lumps.
 

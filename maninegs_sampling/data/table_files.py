@@ -48,7 +48,7 @@ def read_table(
     The cells of a CSV or TSV file are texts, null where they are empty; those of a Parquet file
     keep their types. A path given in place of a table is read with the defaults.
 
-    Parameters:
+    Args:
         path: of exactly one file; ``*``, ``[`` and ``~`` have no meaning. Parquet files end in
             .parquet or .pq.
         separator: between cells; by default a tab in .tsv files, and otherwise the one of ``,``,

@@ -25,7 +25,7 @@ _MOST_COMPARED, _LONGEST_COMPARED = 1000, 80
 class Trait:
     """One trait: some columns of a table and the bits that they become.
 
-    Parameters:
+    Args:
         name: of the trait and, unless `columns` says otherwise, of its column.
         kind: "one_of": mutually exclusive options, one bit each. "any_of": a set of words such as
             PLEOMORPHIC-PUNCTATE, one bit a word. "flag": one bit. "bins": a number, one bit for

@@ -58,7 +58,7 @@ def pairwise_hamming(
 ) -> NDArray[Any]:
     """Return the Hamming distance of every instance of `store` to every one of `other`.
 
-    Parameters:
+    Args:
         store: N instances.
         other: M instances with the same number of bits; `store` itself by default.
         out: (N, M), C-contiguous, of the dtype of the result; filled and returned if given.

@@ -75,7 +75,7 @@ class Buckets(NamedTuple):
 class DistanceBucketIndex:
     """For each instance, the other instances by Hamming distance (section IV-C, step 2).
 
-    Parameters:
+    Args:
         store: the manifestations.
         memory_limit: bytes, or a text such as "1GiB", that precomputed buckets may take.
         rows: what a bucket is drawn from, "instances" or "patterns". Precomputed buckets take 2

@@ -143,7 +143,7 @@ def compare(
     patterns only, blocks of a bandwidth-minimising order of the Hamming graph, and at each mu the
     authors' reading of the paper and `ManiNegBatchSampler`'s defaults.
 
-    Parameters:
+    Args:
         store: the manifestations.
         batch_size: instances a batch.
         mus: means of the law; by default the mean distance between instances, half of it, and 0.

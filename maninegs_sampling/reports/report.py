@@ -71,7 +71,7 @@ def save_report(
 ) -> Suitability:
     """Write the report to `path` and return the verdict.
 
-    Parameters:
+    Args:
         path: the HTML file.
         store: the manifestations, one for each row.
         schema: the schema that made them.

@@ -74,9 +74,12 @@ def new_scratch(
 ) -> Scratch:
     """Return working memory.
 
-    Parameters:
+    Args:
+        n_patterns: patterns that may be drawn.
+        n_bits: bits of a pattern.
         n_distances: from `low` to the largest one with any probability.
         n_keys: instances, or patterns where they may be in a batch but once.
+        n_groups: groups, 0 without.
         scanned: whether distances are computed for each anchor, without precomputed rows.
     """
     size = n_bits + 1

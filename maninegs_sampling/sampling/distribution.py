@@ -49,10 +49,11 @@ def check_sigma(sigma: object) -> float:
 def log_weights(mu: ArrayLike, sigma: float, low: int, high: int) -> NDArray[np.float64]:
     """Return log p(low), ..., log p(high) up to a constant, one row for each mu.
 
-    Parameters:
+    Args:
         mu: (M,) or scalar, in units of Hamming distance.
         sigma: positive, in the same unit.
-        low, high: the support, both included.
+        low: smallest distance of the support.
+        high: largest distance of the support.
 
     Returns:
         (M, high - low + 1) float64, or (high - low + 1,) for a scalar mu.
@@ -63,7 +64,7 @@ def log_weights(mu: ArrayLike, sigma: float, low: int, high: int) -> NDArray[np.
 def log_masses(mu: ArrayLike, sigma: float, edges: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the log of the Gaussian's mass between neighbouring edges, one row for each mu.
 
-    Parameters:
+    Args:
         mu: (M,) or scalar.
         sigma: positive.
         edges: (E + 1,), ascending.
@@ -86,7 +87,7 @@ def log_masses(mu: ArrayLike, sigma: float, edges: NDArray[np.float64]) -> NDArr
 class TruncatedGaussian:
     """The law of a negative's Hamming distance from its anchor (section IV-C, Eq. (4)).
 
-    Parameters:
+    Args:
         mu: mean before truncation, in units of Hamming distance; may lie far outside the support.
         sigma: standard deviation before truncation, positive.
         low: smallest distance, at least 1: the anchor's own pattern is never a negative.

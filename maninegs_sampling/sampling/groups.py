@@ -12,8 +12,9 @@ from maninegs_sampling.errors import InvalidTypeError, InvalidValueError
 def group_numbers(groups: ArrayLike, n_instances: int) -> NDArray[np.int32]:
     """Return (N,) int32, the number of each instance's group, in order of appearance.
 
-    Parameters:
+    Args:
         groups: N labels: an array, a tensor, a data frame's column or a list.
+        n_instances: N.
 
     Raises:
         InvalidValueError: another number of labels, or a label that is missing.

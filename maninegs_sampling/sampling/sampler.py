@@ -111,7 +111,7 @@ class ManiNegBatchSampler(BatchSampler):
     A pass over the sampler is one epoch. Each pass belongs to the epoch after that of the pass
     begun last, finished or not, unless `set_epoch` or `load_state_dict` says otherwise.
 
-    Parameters:
+    Args:
         store: one manifestation for each item of the dataset, in the same order.
         batch_size: instances a batch, of each rank.
         mu: mean of the law before truncation: a number, or a schedule from the global step
@@ -687,7 +687,8 @@ class ManiNegBatchSampler(BatchSampler):
         150, as Table III says; with the 9,000 steps of the same table the authors' code reaches 0
         at its 150th epoch of 30 batches, step 4,500: `mu=LinearAnnealing(11, 0, steps=4500)`.
 
-        Parameters:
+        Args:
+            store: the manifestations.
             options: replace any of these settings, or set any other option of the sampler.
 
         Example:
@@ -718,7 +719,8 @@ class ManiNegBatchSampler(BatchSampler):
         `batches_per_epoch=100`, `mu=StepwiseAnnealing(LinearAnnealing(11, 0, steps=300),
         every=100)` and `high=18`. Here the largest distance is that of the data.
 
-        Parameters:
+        Args:
+            store: the manifestations.
             options: replace any of these settings, or set any other option of the sampler.
 
         Example:
@@ -746,8 +748,9 @@ class ManiNegBatchSampler(BatchSampler):
         SubsetRandomSampler only its indices are drawn. Of a DistributedSampler the ranks are kept,
         and its `set_epoch` goes on to set the epoch.
 
-        Parameters:
+        Args:
             loader: over a map-style dataset with as many items as the store has instances.
+            store: one manifestation for each item of the dataset, in the same order.
             options: `mu` and any other option of the sampler. With `indices=` the sampler of
                 `loader` may be of any kind, since they replace its choice.
 

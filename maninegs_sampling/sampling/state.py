@@ -36,7 +36,7 @@ def schedule_fingerprint(
 ) -> dict[str, Any]:
     """Return what a schedule does: its values at the steps 0, 1, 2, 4, 8, ... of `n_steps`.
 
-    Parameters:
+    Args:
         schedule: from step to mu.
         mu_at: the same, with its values checked.
         n_steps: steps that were drawn; step 0 is among them.
