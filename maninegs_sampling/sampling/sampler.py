@@ -25,7 +25,8 @@ from maninegs_sampling.errors import (
     check_count,
 )
 from maninegs_sampling.sampling import state, wrapping
-from maninegs_sampling.sampling._draw import Population, Rules, Scratch, draw_batches, new_scratch
+from maninegs_sampling.sampling._draw import Scratch, draw_batches, new_scratch
+from maninegs_sampling.sampling._population import Population, Rules
 from maninegs_sampling.sampling.distribution import check_mean, check_sigma, log_masses
 from maninegs_sampling.sampling.groups import group_numbers
 from maninegs_sampling.sampling.progress import Pass, Progress
