@@ -1,4 +1,4 @@
-"""Groups: instances, of one patient say, that may not meet in a batch."""
+"""Groups, such as patients, whose instances may not meet in a batch; the instances to draw from."""
 
 from collections.abc import Hashable
 from typing import Any
@@ -61,3 +61,27 @@ def _is_missing(label: Any) -> bool:
         return label is None or bool(label != label)
     except TypeError:  # pandas.NA is neither equal nor unequal to anything
         return True
+
+
+def distinct_indices(indices: Any) -> NDArray[np.int64]:
+    """Return `indices` as int64, or raise if one appears twice."""
+    chosen = np.asarray(indices).astype(np.int64)
+    values, counts = np.unique(chosen, return_counts=True)
+    if len(values) < chosen.size:
+        raise InvalidValueError(
+            f"indices must not repeat an instance; {values[counts.argmax()]} appears "
+            f"{counts.max()} times"
+        )
+    return chosen
+
+
+def numbers_of_drawn(
+    groups: ArrayLike | None, n_instances: int, indices: NDArray[np.int64] | None
+) -> NDArray[np.int32]:
+    """Return the groups of the instances that may be drawn, numbered from 0; empty for None."""
+    if groups is None:
+        return np.empty(0, np.int32)
+    numbers = group_numbers(groups, n_instances)
+    if indices is not None:
+        numbers = np.unique(numbers[indices], return_inverse=True)[1].astype(np.int32)
+    return numbers

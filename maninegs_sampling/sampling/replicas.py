@@ -16,6 +16,9 @@ from maninegs_sampling.errors import (
     check_count,
 )
 
+# "batches": each rank draws its own. "within": the ranks split one batch.
+Shard = Literal["batches", "within"]
+
 
 @dataclass(frozen=True)
 class Replicas:

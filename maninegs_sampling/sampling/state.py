@@ -1,8 +1,11 @@
 """The state of a batch sampler: where it stands and what it was made from, as plain values."""
 
+import hashlib
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
+
+from numpy.typing import NDArray
 
 from maninegs_sampling.errors import StateError, check_count
 from maninegs_sampling.quoting import quoted
@@ -143,3 +146,9 @@ def check_fingerprint(
             raise StateError(
                 f"the state was made with {name}={quoted(other)}; this sampler has {name}={value!r}"
             )
+
+
+def digest_of(numbers: NDArray[Any]) -> str:
+    """Return a hexadecimal digest of an array of integers."""
+    content = numbers.astype("<i8").tobytes()
+    return hashlib.blake2b(content, digest_size=8).hexdigest()

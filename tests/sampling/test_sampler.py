@@ -29,7 +29,7 @@ from tests.laws import assert_follows_law, assert_resumes
 
 EMPTY = ("renormalize", "nearest")
 DRAW = ("instance", "pattern")
-DUPLICATES = ("refill", "drop", "keep", "shrink")
+DUPLICATES = ("refill", "drop_patterns", "keep", "drop_instances")
 
 
 def batches_of(sampler, epoch=0):
@@ -142,7 +142,12 @@ def other(choices, value):
 
 @pytest.mark.parametrize("wrong", ["empty", "draw", "duplicates", "groups", "mu"])
 def test_the_law_test_notices_a_wrong_option(wrong):
-    options = {"empty": "renormalize", "draw": "instance", "duplicates": "drop", "groups": None}
+    options = {
+        "empty": "renormalize",
+        "draw": "instance",
+        "duplicates": "drop_patterns",
+        "groups": None,
+    }
     drawn, _ = drawn_and_law(options, mu=2.0, sigma=1.5)
     changed = dict(options)
     mu = 2.0
@@ -228,7 +233,7 @@ def test_every_batch_keeps_its_contract(
         assert 1 <= len(batch) <= batch_size
         assert len(set(batch)) == len(batch)
         assert all(bits[i].tolist() != bits[batch[0]].tolist() for i in batch[1:])
-        if duplicates in ("refill", "drop"):
+        if duplicates in ("refill", "drop_patterns"):
             assert len({bits[i].tobytes() for i in batch}) == len(batch)
         if groups is not None:
             assert len(set(groups[batch])) == len(batch)
@@ -441,7 +446,7 @@ def test_thousands_of_bits_and_a_far_bound_cost_no_more_memory():
         sampler.batch(0)
         tracemalloc.start()
         next(iter(sampler))
-        assert sampler.describe(0, 0).law.sum() == pytest.approx(1.0)
+        assert sampler.describe(0, 0).distribution.sum() == pytest.approx(1.0)
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert peak < 50e6, (options, peak)
@@ -736,6 +741,21 @@ def test_repr_shows_every_option():
         assert name in text
 
 
+def test_a_ready_index_is_used_and_changes_nothing():
+    store = random_store(64, 12)
+    for draw in DRAW:
+        index = DistanceBucketIndex(store, rows=f"{draw}s")
+        options = {"batch_size": 4, "mu": 3.0, "draw": draw}
+        sampler = ManiNegBatchSampler(store, index=index, **options)
+        assert sampler.index is index
+        assert list(sampler) == list(ManiNegBatchSampler(store, **options))
+    part = store.subset(range(40))
+    sampler = ManiNegBatchSampler(
+        store, batch_size=4, mu=3.0, indices=range(40), index=DistanceBucketIndex(part)
+    )
+    assert list(sampler) == list(ManiNegBatchSampler(part, batch_size=4, mu=3.0))
+
+
 def test_it_is_a_torch_batch_sampler():
     sampler = ManiNegBatchSampler(random_store(20, 5), batch_size=2, mu=1.0)
     assert isinstance(sampler, BatchSampler)
@@ -777,7 +797,10 @@ NARROW = ManifestationStore.from_dense(np.eye(4, dtype=bool))
         ),
         ({"empty": "skip"}, "empty must be one of 'renormalize', 'nearest'; got 'skip'"),
         ({"draw": "any"}, "draw must be one of 'instance', 'pattern'"),
-        ({"duplicates": "allow"}, "duplicates must be one of 'refill', 'drop', 'keep', 'shrink'"),
+        (
+            {"duplicates": "allow"},
+            "duplicates must be one of 'refill', 'keep', 'drop_patterns', 'drop_instances'",
+        ),
         ({"shard": "all"}, "shard must be one of 'batches', 'within'"),
         ({"groups": [1, 2]}, "one label for each of the 20 instances; got 2"),
         ({"groups": "patients"}, "groups must hold a label for each instance; got 'patients'"),
@@ -797,6 +820,19 @@ NARROW = ManifestationStore.from_dense(np.eye(4, dtype=bool))
         ({"distributed": "yes"}, "distributed must be one of 'auto'"),
         ({"distributed": "auto", "rank": 0, "num_replicas": 1}, "give only one"),
         ({"memory_limit": "big"}, "memory_limit must be bytes or a size"),
+        ({"index": 3}, "index must be a DistanceBucketIndex; got int"),
+        (
+            {"index": DistanceBucketIndex(NARROW)},
+            "index must be of the instances that may be drawn",
+        ),
+        (
+            {"index": DistanceBucketIndex(STORE, rows="patterns")},
+            "rows='instances' .draw='instance'",
+        ),
+        (
+            {"index": DistanceBucketIndex(STORE), "indices": range(9)},
+            "index must be of the instances",
+        ),
     ],
 )
 def test_errors(options, message):
