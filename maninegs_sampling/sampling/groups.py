@@ -17,8 +17,8 @@ def group_numbers(groups: ArrayLike, n_instances: int) -> NDArray[np.int32]:
         n_instances: N.
 
     Raises:
-        InvalidValueError: another number of labels, or a label that is missing.
-        InvalidTypeError: a label that is not a single value.
+        InvalidValueError: If the number of labels is not N, or if a label is missing.
+        InvalidTypeError: If a label is not a single value.
     """
     labels = _as_list(groups)
     if len(labels) != n_instances:
@@ -34,7 +34,7 @@ def group_numbers(groups: ArrayLike, n_instances: int) -> NDArray[np.int32]:
             )
         if _is_missing(label):
             raise InvalidValueError(
-                f"groups[{i}] is missing; give an instance without a group a label of its own"
+                f"groups[{i}] is missing; give each instance without a group a label of its own"
             )
         found[i] = numbers.setdefault(label, len(numbers))
     return found

@@ -43,7 +43,7 @@ _INDICES_PER_CALL = 16384
 # Probabilities evaluated for one call: with thousands of bits it draws fewer batches.
 _PROBABILITIES_PER_CALL = 2**18
 
-# A sampler that changed would leave its length, its index and its states behind.
+# Changing one of these would leave length, index and saved states out of date.
 _FIXED = {
     "store", "batch_size", "mu", "sigma", "low", "high", "empty", "draw", "duplicates", "shard",
     "seed", "indices", "index", "replicas", "num_replicas", "rank", "drop_last", "sampler", "epoch",
@@ -221,9 +221,9 @@ class ManiNegBatchSampler(BatchSampler):
         super().__setattr__(name, value)
 
     def _settle_replicas(self) -> None:
-        """Find out about ranks as soon as they run: trainers start them after the sampler is made.
+        """Read the ranks as soon as they run: trainers may start them after making the sampler.
 
-        Called before whatever depends on them.
+        Called before anything that depends on the ranks.
         """
         settled = self._replicas.settled()
         if settled is self._replicas:
@@ -234,7 +234,7 @@ class ManiNegBatchSampler(BatchSampler):
             try:
                 self._drawer.check_supply(self._global_batch)
             except InvalidValueError:
-                self._replicas = before  # to be refused each time, not once
+                self._replicas = before  # so that the next call raises again
                 raise
             self._batches_per_epoch = self._count_batches()
 
@@ -276,15 +276,16 @@ class ManiNegBatchSampler(BatchSampler):
         """Set the epoch of the next pass. A position just loaded for that epoch is kept.
 
         Raises:
-            InvalidTypeError, InvalidValueError: not a whole number of at least 0, or too large.
+            InvalidTypeError, InvalidValueError: If `epoch` is not a whole number of at least 0, or
+                is too large.
         """
         self._progress.set_epoch(self._check_epoch(epoch))
 
     def follow_epochs(self, sampler: "DistributedSampler[Any]") -> None:
-        """Take over the epoch whenever somebody calls `set_epoch` of `sampler`.
+        """Set the epoch whenever `sampler.set_epoch` is called.
 
-        For a loop that holds the DistributedSampler which this batch sampler replaces; `wrap` does
-        it by itself.
+        Use this if your loop calls `set_epoch` of the DistributedSampler that this batch sampler
+        replaces. `wrap` does it for you.
         """
         self._progress.follow(sampler)
 
@@ -312,10 +313,10 @@ class ManiNegBatchSampler(BatchSampler):
         return max(1, min(by_size, _PROBABILITIES_PER_CALL // self._drawer.n_distances))
 
     def batch(self, k: int, epoch: int = 0) -> list[int]:
-        """Return batch `k` of `epoch`, whatever was drawn before.
+        """Return batch `k` of `epoch`. What was drawn before does not change the result.
 
         Raises:
-            InvalidValueError: k outside [0, len(self)), or a negative epoch.
+            InvalidValueError: If `k` is outside [0, len(self)) or `epoch` is negative.
         """
         epoch = self._check_epoch(epoch)
         k = check_count("k", k, at_least=0)
@@ -324,12 +325,12 @@ class ManiNegBatchSampler(BatchSampler):
         return self._draw(epoch, k, 1)[0]
 
     def describe(self, epoch: int, k: int) -> BatchDescription:
-        """Return mu, the distribution and the realised distances of batch `k`, for logging.
+        """Return mu, the distribution and the drawn distances of batch `k`, for logging.
 
-        Cheap enough for every step; whatever was drawn before does not change it.
+        Cheap enough to call at every step. What was drawn before does not change the result.
 
         Raises:
-            InvalidValueError: k outside [0, len(self)), or a negative epoch.
+            InvalidValueError: If `k` is outside [0, len(self)) or `epoch` is negative.
 
         Example:
             >>> from maninegs_sampling import LinearAnnealing
@@ -364,7 +365,7 @@ class ManiNegBatchSampler(BatchSampler):
         return check_mean(f"mu at step {step}", self.mu(step))
 
     def _draw(self, epoch: int, first: int, count: int) -> list[list[int]]:
-        """Draw `count` consecutive batches; nothing of `self` but a warning's flag changes."""
+        """Draw `count` consecutive batches. Only the flag of a warning may change in `self`."""
         before = epoch * self._batches_per_epoch + first
         batches, lengths = self._drawer.draw(
             self._anchors(epoch, first, count),
@@ -384,7 +385,7 @@ class ManiNegBatchSampler(BatchSampler):
         return rows
 
     def _share(self, batch: list[int]) -> list[int]:
-        """This rank's part of a global batch; parts are equally long, so a rest is left out."""
+        """Return this rank's part of a global batch. All parts are equally long."""
         size = len(batch) // self.num_replicas
         if size == 0:
             raise InvalidValueError(
@@ -430,13 +431,13 @@ class ManiNegBatchSampler(BatchSampler):
     # Stopping and resuming.
 
     def state_dict(self) -> dict[str, Any]:
-        """Return where the latest pass stands, and what it was made from, as plain values.
+        """Return how far the latest pass came and what it was made from, as plain values.
 
-        The position counts batches handed out. A DataLoader with workers takes them ahead of the
-        training step, so a loop with workers saves where it stands itself, after batch k of an
-        epoch `sampler.state_dict() | {"epoch": epoch, "position": k + 1}`. (torchdata's
-        StatefulDataLoader does its own counting.) After a pass that was left early the state lies
-        within its epoch; a loop that does not want the rest of it saves
+        The position is the number of batches handed out. A DataLoader with workers takes batches
+        ahead of the training step: after step k save
+        `sampler.state_dict() | {"epoch": epoch, "position": k + 1}` there. torchdata's
+        StatefulDataLoader counts by itself. If a pass was left early, the state lies within its
+        epoch. To skip the rest of that epoch, save
         `sampler.state_dict() | {"epoch": sampler.epoch, "position": 0}`.
         """
         self._progress.catch_up()
@@ -444,18 +445,18 @@ class ManiNegBatchSampler(BatchSampler):
         return state.make_state(where.epoch, where.position, self._fingerprint())
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Let the next pass begin where `state_dict` stands.
+        """Set the next pass to continue from `state_dict`.
 
         The number of ranks may have changed. With `shard="within"` the batches stay the same if
-        num_replicas * batch_size does; with `shard="batches"`, whose ranks draw their own, the next
-        pass begins at the same part of the epoch.
+        num_replicas * batch_size does. With `shard="batches"` each rank draws its own batches, so
+        they differ; the next pass begins at the same part of the epoch.
 
         Raises:
-            StateError: not a state, of another version, or made with other data or options; the
-                message names the first difference.
+            StateError: If it is not a state, has another version, or was made with other data or
+                options. The message names the first difference.
 
         Warns:
-            UserWarning: the ranks changed and with them the batches.
+            UserWarning: If the number of ranks changed, and with it the batches.
         """
         epoch, position, theirs = state.read_state(state_dict)
         mine = self._fingerprint()
@@ -471,8 +472,8 @@ class ManiNegBatchSampler(BatchSampler):
             ranks = check_count("num_replicas", theirs["num_replicas"], at_least=1)
             warnings.warn(
                 f"the state is of {ranks} ranks with {length} batches an epoch, and now "
-                f"{self.num_replicas} have {len(self)}: their batches are others, and mu is that "
-                "of the new step. The next pass begins at the same part of the epoch.",
+                f"{self.num_replicas} have {len(self)}: they draw other batches, and mu is that of "
+                "the new step. The next pass begins at the same part of the epoch.",
                 stacklevel=2,
             )
             position = position * len(self) // length
@@ -482,7 +483,7 @@ class ManiNegBatchSampler(BatchSampler):
         self._progress.move_to(epoch, position)
 
     def _fingerprint(self) -> dict[str, Any]:
-        """What must agree for two samplers to draw the same batches."""
+        """Return what must be equal for two samplers to draw the same batches."""
         self._settle_replicas()
         where = self._progress
         return {
@@ -513,11 +514,11 @@ class ManiNegBatchSampler(BatchSampler):
             f"num_replicas={self.num_replicas}, rank={self.rank}, shard={self.shard!r})"
         )
 
-    # Ready-made readings of the paper, and the drop-in.
+    # Settings of the paper, and the drop-in.
 
     @classmethod
     def paper(cls, store: ManifestationStore, **options: Any) -> "ManiNegBatchSampler":
-        """Return the paper to the letter: Algorithm 1 with the settings of Table III.
+        """Return a sampler that follows the paper to the letter: Algorithm 1 and Table III.
 
         Every instance is an anchor once an epoch. Of batch_size - 1 = 63 distances drawn with
         replacement each pattern is kept once, so batches are shorter than 64. mu falls from 11 to
@@ -537,7 +538,7 @@ class ManiNegBatchSampler(BatchSampler):
 
     @classmethod
     def authors(cls, store: ManifestationStore, **options: Any) -> "ManiNegBatchSampler":
-        """Return the authors' way of drawing, with the numbers of the paper's Table III.
+        """Return a sampler that draws as the authors' code does, with the numbers of Table III.
 
         A distance moves to the nearest one that the anchor has, a pattern is drawn before an
         instance, only repeated instances are dropped, and mu changes once an epoch.

@@ -140,7 +140,7 @@ def drawn_indices(sampler: Any, n_items: int) -> ArrayLike | None:
     """Return the items that `sampler` draws from, None for all of `n_items`.
 
     Raises:
-        InvalidTypeError: a sampler whose choice cannot be kept, such as one with weights.
+        InvalidTypeError: If the choice of `sampler` would be lost, for instance its weights.
     """
     name = _torchs_class(sampler)
     if name == "SubsetRandomSampler":
@@ -153,8 +153,8 @@ def drawn_indices(sampler: Any, n_items: int) -> ArrayLike | None:
     raise InvalidTypeError(
         f"wrap cannot keep the choice that {type(sampler).__name__} makes: ManiNeg batches replace "
         "it. Give wrap indices=, the items that may be drawn (indices=range(len(dataset)) for all "
-        "of them); it keeps RandomSampler, SequentialSampler, SubsetRandomSampler and "
-        "DistributedSampler by itself."
+        "of them). Only RandomSampler, SequentialSampler, SubsetRandomSampler and "
+        "DistributedSampler need no indices=."
     )
 
 
@@ -175,7 +175,7 @@ def loader_settings(loader: "DataLoader[Any]") -> dict[str, Any]:
     A subclass's own settings are read from the attributes of the same name.
 
     Raises:
-        InvalidTypeError: a setting of a subclass that the loader does not keep.
+        InvalidTypeError: If a subclass has a setting that the loader does not keep.
     """
     accepted, own = _constructor(type(loader))
     missing = sorted(name for name in own if not hasattr(loader, name))
