@@ -140,7 +140,7 @@ def test_ranks_that_start_after_the_sampler_was_made(monkeypatch):
     assert (len(sampler), list(sampler)) == (5, list(expected))
     monkeypatch.setenv("RANK", "0")  # known once, ranks stay
     assert list(sampler) == list(expected)
-    with pytest.warns(UserWarning, match="runs 2 ranks and each of them"):
+    with pytest.warns(UserWarning, match="runs 2 ranks, and each of them"):
         iter(silent)
     assert len(silent) == 10
 
