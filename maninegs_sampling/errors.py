@@ -3,6 +3,7 @@
 import math
 import numbers
 import operator
+from typing import Any
 
 import numpy as np
 
@@ -45,11 +46,12 @@ class MissingExtraError(ManiNegError, ImportError):
     """An optional dependency is not installed; the message names the extra that brings it."""
 
 
-def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
-    """Raise `InvalidValueError` unless `value` is one of `choices`."""
+def check_choice(name: str, value: object, choices: tuple[str, ...]) -> Any:
+    """Return the one of `choices` that equals `value`, or raise `InvalidValueError`."""
     if not isinstance(value, str) or value not in choices:
         listed = ", ".join(repr(choice) for choice in choices)
         raise InvalidValueError(f"{name} must be one of {listed}; got {quoted(value)}")
+    return choices[choices.index(value)]
 
 
 def _plain(value: object) -> object:

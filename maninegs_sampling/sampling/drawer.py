@@ -54,13 +54,12 @@ class BatchDrawer:
         memory_limit: int | str,
         index: DistanceBucketIndex | None,
     ) -> None:
-        check_choice("empty", empty, get_args(Empty))
-        check_choice("draw", draw, get_args(Draw))
-        check_choice("duplicates", duplicates, get_args(Duplicates))
         self.store = store
         self.sigma = check_sigma(sigma)
         self.low = check_count("low", low, at_least=1)
-        self.empty, self.duplicates = empty, duplicates
+        self.empty: Empty = check_choice("empty", empty, get_args(Empty))
+        self.duplicates: Duplicates = check_choice("duplicates", duplicates, get_args(Duplicates))
+        self.instances_or_patterns: Draw = check_choice("draw", draw, get_args(Draw))
         self.high = self._find_high(high)
         rows = f"{draw}s"
         if index is None:
@@ -197,7 +196,7 @@ class BatchDrawer:
         if self.low > n_bits:
             raise InvalidValueError(f"low={self.low} exceeds the {n_bits} bits of the store")
         if high is not None:
-            largest = check_count("high", high, at_least=1)
+            largest = check_count("high", high, at_least=1, at_most=2**62)
             if largest < self.low:
                 raise InvalidValueError(
                     f"low must not exceed high; got low={self.low}, high={largest}"

@@ -32,12 +32,12 @@ def count_batches(
     per_step = replicas.count * batch_size
     if option is None:
         return max(1, n_instances // per_step)
-    if option == "ceil":
+    if isinstance(option, str) and option == "ceil":
         return -(-n_instances // per_step)
-    if option == "anchors":
+    if isinstance(option, str) and option == "anchors":
         return -(-n_instances // (replicas.count if shard == "batches" else 1))
     if isinstance(option, str):
         raise InvalidValueError(
             f'batches_per_epoch must be a number, "ceil" or "anchors"; got {option!r}'
         )
-    return check_count("batches_per_epoch", option, at_least=1)
+    return check_count("batches_per_epoch", option, at_least=1, at_most=2**40)

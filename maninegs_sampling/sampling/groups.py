@@ -1,12 +1,15 @@
 """Groups, such as patients, whose instances may not meet in a batch; the instances to draw from."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping, Set
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 
+from maninegs_sampling.data.dense import as_array
 from maninegs_sampling.errors import InvalidTypeError, InvalidValueError
+from maninegs_sampling.quoting import quoted
 
 
 def group_numbers(groups: ArrayLike, n_instances: int) -> NDArray[np.int32]:
@@ -25,12 +28,14 @@ def group_numbers(groups: ArrayLike, n_instances: int) -> NDArray[np.int32]:
         raise InvalidValueError(
             f"groups must hold one label for each of the {n_instances} instances; got {len(labels)}"
         )
-    numbers: dict[Hashable, int] = {}
+    numbers: dict[Any, int] = {}
     found = np.empty(n_instances, np.int32)
     for i, label in enumerate(labels):
-        if isinstance(label, (list, tuple, dict, set, np.ndarray)):
+        if getattr(label, "ndim", None) == 0 and hasattr(label, "item"):
+            label = label.item()  # a tensor of one number is equal to no other
+        if not _is_value(label):
             raise InvalidTypeError(
-                f"groups must hold one label for each instance; groups[{i}] is {label!r}"
+                f"groups must hold one label for each instance; groups[{i}] is {quoted(label)}"
             )
         if _is_missing(label):
             raise InvalidValueError(
@@ -46,26 +51,38 @@ def _as_list(groups: Any) -> list[Any]:
         return [None if missing else value for value, missing in zip(
             groups.astype(np.int64).tolist(), np.isnat(groups).tolist(), strict=True
         )]  # fmt: skip
-    if isinstance(groups, (str, bytes)) or not hasattr(groups, "__iter__"):
-        raise InvalidTypeError(f"groups must hold a label for each instance; got {groups!r}")
+    if isinstance(groups, torch.Tensor):
+        groups = as_array("groups", groups)
+    if isinstance(groups, (str, bytes, Mapping, Set)) or not hasattr(groups, "__iter__"):
+        raise InvalidTypeError(f"groups must hold a label for each instance; got {quoted(groups)}")
     if np.ma.isMaskedArray(groups):
         groups = groups.tolist(None)  # masked labels become None
     labels = groups.tolist() if hasattr(groups, "tolist") else list(groups)
     if not isinstance(labels, list):  # an array or a tensor of no dimensions
-        raise InvalidTypeError(f"groups must hold a label for each instance; got {groups!r}")
+        raise InvalidTypeError(f"groups must hold a label for each instance; got {quoted(groups)}")
     return labels
+
+
+def _is_value(label: Any) -> bool:
+    """Return whether labels of this kind can be equal to each other."""
+    # An object that is hashed by identity is equal to itself alone: a group of one.
+    hashes: Any = type(label).__hash__
+    by_identity = hashes is object.__hash__ and label is not None
+    several = isinstance(label, tuple) or hasattr(label, "ndim")
+    return isinstance(label, Hashable) and not several and not by_identity
 
 
 def _is_missing(label: Any) -> bool:
     try:
         return label is None or bool(label != label)
-    except TypeError:  # pandas.NA is neither equal nor unequal to anything
+    except (TypeError, ArithmeticError):  # pandas.NA and Decimal("sNaN") cannot be compared
         return True
 
 
 def distinct_indices(indices: Any) -> NDArray[np.int64]:
-    """Return `indices` as int64, or raise if one appears twice."""
-    chosen = np.asarray(indices).astype(np.int64)
+    """Return `indices`, whole numbers, as read-only int64, or raise if one appears twice."""
+    chosen = as_array("indices", indices).astype(np.int64)
+    chosen.flags.writeable = False
     values, counts = np.unique(chosen, return_counts=True)
     if len(values) < chosen.size:
         raise InvalidValueError(

@@ -1,5 +1,6 @@
 """Where the passes over a batch sampler stand."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,29 +33,25 @@ class Progress:
         next_epoch: the epoch of the next pass.
         next_start: the first batch of the next pass.
         epoch, position: the batches of `epoch` that the latest pass has handed out.
+        followed: a sampler whose `set_epoch` sets the epoch here too.
     """
 
     def __init__(self) -> None:
         self.next_epoch = self.next_start = self.epoch = self.position = 0
         self._generation = 0
-        self._followed: DistributedSampler[Any] | None = None
-        self._followed_epoch = 0
+        self.followed: DistributedSampler[Any] | None = None
+        self._followed_epoch: object = None
         self._latest: Pass | None = None
 
-    def follow(self, sampler: "DistributedSampler[Any]") -> None:
-        """Take over the epoch of `sampler`, now and whenever it is set there."""
-        self._followed = sampler
-        self.set_epoch(sampler.epoch)
-
-    def catch_up(self) -> None:
-        """Take over an epoch that was set at the followed sampler since the last look."""
-        if self._followed is not None and self._followed.epoch != self._followed_epoch:
-            self.set_epoch(self._followed.epoch)
+    @property
+    def followed_changed(self) -> bool:
+        """Whether the epoch of the followed sampler was set since the last look."""
+        return self.followed is not None and self.followed.epoch != self._followed_epoch
 
     def _look(self) -> None:
-        # Whatever is said here from now on is newer than what was said there.
-        if self._followed is not None:
-            self._followed_epoch = self._followed.epoch
+        # Whatever is set here from now on is newer than what was set there.
+        if self.followed is not None:
+            self._followed_epoch = self.followed.epoch
 
     def move_to(self, epoch: int, position: int) -> None:
         """Let the next pass begin at batch `position` of `epoch`."""
@@ -67,7 +64,8 @@ class Progress:
     def set_epoch(self, epoch: int) -> None:
         """Let the next pass be over `epoch`, from a position loaded for it or else from its start.
 
-        A trainer may call this when it has begun to draw that epoch: the pass then still counts.
+        If a pass over `epoch` is running, it still counts, and the pass after it belongs to the
+        next epoch; a new pass made before it ends starts `epoch` again.
         """
         self._look()
         running = self._latest is not None and self._latest.epoch == epoch
@@ -98,5 +96,35 @@ class Progress:
             self.epoch, self.position = this.epoch, position
             return
         self.epoch, self.position = this.epoch + 1, 0
+        self._latest = None
         if self.next_epoch == this.epoch:  # `set_epoch` was called while it ran
             self.next_epoch, self.next_start = this.epoch + 1, 0
+
+
+class PassIterator:
+    """Iterates over the batches of a pass, for loaders that save the state of their iterators.
+
+    torchdata's StatefulDataLoader restores the iterator of a finished pass before it makes the one
+    of the next. It must not draw, or the next epoch would be used up.
+    """
+
+    def __init__(self, batches: Iterator[list[int]], n_batches: int) -> None:
+        self._batches = batches
+        self._left = n_batches
+
+    def __iter__(self) -> "PassIterator":
+        return self
+
+    def __next__(self) -> list[int]:
+        batch = next(self._batches)
+        self._left -= 1
+        return batch
+
+    def state_dict(self) -> dict[str, bool]:
+        """Return whether all batches were handed out."""
+        return {"finished": self._left <= 0}
+
+    def load_state_dict(self, state: dict[str, bool]) -> None:
+        """Stop here if all batches had been handed out."""
+        if state["finished"]:
+            self._batches, self._left = iter(()), 0

@@ -15,6 +15,7 @@ from maninegs_sampling.errors import (
     check_choice,
     check_count,
 )
+from maninegs_sampling.quoting import quoted
 
 # "batches": each rank draws its own. "within": the ranks split one batch.
 Shard = Literal["batches", "within"]
@@ -65,7 +66,7 @@ class Replicas:
             if injected is not None:
                 return cls(injected.num_replicas, injected.rank, "told")
             return cls(source="default" if distributed is None else "auto")
-        count = check_count("num_replicas", num_replicas, at_least=1)
+        count = check_count("num_replicas", num_replicas, at_least=1, at_most=2**31)
         number = check_count("rank", rank, at_least=0)
         if number >= count:
             raise InvalidValueError(f"rank must be below num_replicas={count}; got {number}")
@@ -121,9 +122,9 @@ def _running() -> Replicas | None:
 
 def _from_environment(name: str) -> int:
     text = os.environ[name]
-    if not text.strip().isdecimal():
+    if not text.strip().isdecimal() or len(text) > 12:
         raise InvalidValueError(
             f"the environment variable {name} must be a whole number, as torchrun sets it; "
-            f"got {text!r}"
+            f"got {quoted(text)}"
         )
     return int(text)

@@ -25,6 +25,7 @@ from maninegs_sampling.errors import (
     check_choice,
     check_count,
 )
+from maninegs_sampling.quoting import quoted
 from maninegs_sampling.sampling import state, wrapping
 from maninegs_sampling.sampling.description import BatchDescription, distances_from
 from maninegs_sampling.sampling.distribution import check_mean
@@ -32,7 +33,7 @@ from maninegs_sampling.sampling.drawer import BatchDrawer, Draw, Duplicates, Emp
 from maninegs_sampling.sampling.epoch_length import BatchesPerEpoch, count_batches
 from maninegs_sampling.sampling.groups import distinct_indices, numbers_of_drawn
 from maninegs_sampling.sampling.presets import AUTHORS, PAPER
-from maninegs_sampling.sampling.progress import Pass, Progress
+from maninegs_sampling.sampling.progress import Pass, PassIterator, Progress
 from maninegs_sampling.sampling.replicas import Replicas, Shard
 from maninegs_sampling.sampling.schedules import Schedule, as_schedule
 from maninegs_sampling.sampling.wrapping import Loader
@@ -185,12 +186,11 @@ class ManiNegBatchSampler(BatchSampler):
         sampler: Sampler[Any] | None = None,
     ) -> None:
         check_store("store", store)
-        check_choice("shard", shard, get_args(Shard))
         self.store = store
-        self.batch_size = check_count("batch_size", batch_size, at_least=1)
+        self.batch_size = check_count("batch_size", batch_size, at_least=1, at_most=2**31)
         self.mu = as_schedule(mu)
         self._mu_at(0)
-        self.shard = shard
+        self.shard: Shard = check_choice("shard", shard, get_args(Shard))
         self.seed = randomness.check_seed(seed)
         self._replicas = Replicas.from_options(num_replicas, rank, distributed, sampler)
         # The instances that may be drawn. The drawer and the anchors number them from 0.
@@ -203,13 +203,15 @@ class ManiNegBatchSampler(BatchSampler):
         )  # fmt: skip
         self.index = self._drawer.index
         self.sigma, self.low, self.high = self._drawer.sigma, self._drawer.low, self._drawer.high
-        self.empty, self.draw, self.duplicates = empty, draw, duplicates
+        self.empty, self.duplicates = self._drawer.empty, self._drawer.duplicates
+        self.draw = self._drawer.instances_or_patterns
         self._drawer.check_supply(self._global_batch)
         anchor_stream = randomness.generator_at(self.seed, randomness.ANCHOR_ORDER)
         self._anchor_order = anchor_stream.permutation(drawn.n_instances)
         self._batches_option = batches_per_epoch
         self._batches_per_epoch = self._count_batches()
         self._progress = Progress()
+        self._drawn_steps = state.DrawnSteps()
         self._warned = False
         self._settle_replicas()
 
@@ -247,6 +249,21 @@ class ManiNegBatchSampler(BatchSampler):
         return self._replicas
 
     @property
+    def followed(self) -> "DistributedSampler[Any] | None":
+        """The sampler whose `set_epoch` sets the epoch here too, if there is one."""
+        return self._progress.followed
+
+    @property
+    def loader_options(self) -> dict[str, Any]:
+        """The options that `wrap` keeps when a loader of this sampler is wrapped again."""
+        return {
+            "batch_size": self.batch_size,
+            "batches_per_epoch": self._batches_option,
+            "indices": self.indices,
+            **self._replicas.as_options(),
+        }
+
+    @property
     def num_replicas(self) -> int:
         """The number of ranks."""
         return self._replicas.count
@@ -269,8 +286,14 @@ class ManiNegBatchSampler(BatchSampler):
     @property
     def epoch(self) -> int:
         """The epoch that the next pass belongs to; it advances with the first batch of a pass."""
-        self._progress.catch_up()
+        self._catch_up()
         return self._progress.next_epoch
+
+    @property
+    def position(self) -> int:
+        """The first batch of the next pass: 0, or what `load_state_dict` has set."""
+        self._catch_up()
+        return self._progress.next_start
 
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch of the next pass. A position just loaded for that epoch is kept.
@@ -285,15 +308,27 @@ class ManiNegBatchSampler(BatchSampler):
         """Set the epoch whenever `sampler.set_epoch` is called.
 
         Use this if your loop calls `set_epoch` of the DistributedSampler that this batch sampler
-        replaces. `wrap` does it for you.
+        replaces. `wrap` does it for you. A call that does not change `sampler.epoch` has no effect.
+
+        Raises:
+            InvalidTypeError: If `sampler` is not a DistributedSampler.
         """
-        self._progress.follow(sampler)
+        if not isinstance(sampler, DistributedSampler):
+            raise InvalidTypeError(f"sampler must be a DistributedSampler; got {quoted(sampler)}")
+        self._progress.followed = sampler
+        self.set_epoch(sampler.epoch)
+
+    def _catch_up(self) -> None:
+        """Take over an epoch that was set at a followed sampler."""
+        if self.followed is not None and self._progress.followed_changed:
+            self.set_epoch(self.followed.epoch)
 
     def __iter__(self) -> Iterator[list[int]]:
         """Return an iterator over the rest of the next epoch's batches."""
         self._settle_replicas()
-        self._progress.catch_up()
-        return self._pass(self._progress.new_pass())
+        self._catch_up()
+        this = self._progress.new_pass()
+        return PassIterator(self._pass(this), self._batches_per_epoch - this.start)
 
     def _pass(self, this: Pass) -> Iterator[list[int]]:
         length, chunk = self._batches_per_epoch, self._chunk()
@@ -303,6 +338,7 @@ class ManiNegBatchSampler(BatchSampler):
                 self._progress.begin(this)
             for k, batch in enumerate(batches, first + 1):
                 self._progress.hand_out(this, k, length)
+                self._drawn_steps.note(this.epoch * length + k - 1)
                 yield batch
 
     def _chunk(self) -> int:
@@ -350,6 +386,8 @@ class ManiNegBatchSampler(BatchSampler):
 
     def anchors(self, epoch: int, first: int, count: int) -> NDArray[np.int64]:
         """Return (count,) the anchors of batches `first`, `first` + 1, ... of `epoch`."""
+        first = check_count("first", first, at_least=0, at_most=2**31)
+        count = check_count("count", count, at_least=0, at_most=2**31)
         anchors = self._anchors(self._check_epoch(epoch), first, count)
         return anchors if self.indices is None else self.indices[anchors]
 
@@ -440,7 +478,7 @@ class ManiNegBatchSampler(BatchSampler):
         epoch. To skip the rest of that epoch, save
         `sampler.state_dict() | {"epoch": sampler.epoch, "position": 0}`.
         """
-        self._progress.catch_up()
+        self._catch_up()
         where = self._progress
         return state.make_state(where.epoch, where.position, self._fingerprint())
 
@@ -480,19 +518,17 @@ class ManiNegBatchSampler(BatchSampler):
         if position == len(self):
             epoch, position = epoch + 1, 0
         epoch = self._check_epoch(epoch)
+        self._drawn_steps.add(theirs["mu"]["steps"])
         self._progress.move_to(epoch, position)
 
     def _fingerprint(self) -> dict[str, Any]:
         """Return what must be equal for two samplers to draw the same batches."""
         self._settle_replicas()
-        where = self._progress
         return {
             "store": self.store.digest,
             "indices": None if self.indices is None else state.digest_of(self.indices),
             "groups": state.digest_of(self._groups),
-            "mu": state.schedule_fingerprint(
-                self.mu, self._mu_at, where.epoch * len(self) + where.position
-            ),
+            "mu": state.schedule_fingerprint(self.mu, self._mu_at, self._drawn_steps),
             # How a batch is split over the ranks does not change it.
             "batch_size": self._global_batch,
             "num_replicas": self.num_replicas if self.shard == "batches" else None,

@@ -139,7 +139,7 @@ class StepwiseAnnealing:
 
     def __call__(self, step: int) -> float:
         """Return mu at `step`."""
-        return float(self.schedule(int(step) // self.every * self.every))
+        return check_mean("mu", self.schedule(int(step) // self.every * self.every))
 
 
 def as_schedule(mu: float | Schedule) -> Schedule:

@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from numpy.typing import NDArray
@@ -34,18 +34,41 @@ def is_built_in(schedule: Schedule) -> bool:
     return type(schedule) in (Constant, LinearAnnealing, CosineAnnealing, ExponentialAnnealing)
 
 
+class DrawnSteps:
+    """Steps whose batches were drawn, as far as a fingerprint names them: 0, 1, 2, 4, 8, ..., last.
+
+    Step 0 always counts as drawn: a sampler asks for it when it is made.
+    """
+
+    def __init__(self) -> None:
+        self._steps = {0}
+        self._last = 0
+
+    def note(self, step: int) -> None:
+        """Note that the batch of `step` was drawn."""
+        self._last = step
+        if step & (step - 1) == 0:
+            self._steps.add(step)
+
+    def add(self, steps: Iterable[int]) -> None:
+        """Add the steps of a state that is resumed."""
+        self._steps.update(steps)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(sorted({*self._steps, self._last}))
+
+
 def schedule_fingerprint(
-    schedule: Schedule, mu_at: Callable[[int], float], n_steps: int
+    schedule: Schedule, mu_at: Callable[[int], float], drawn: Iterable[int]
 ) -> dict[str, Any]:
-    """Return the values of a schedule at step 0, 1, 2, 4, 8, ... and the last of `n_steps`.
+    """Return the values of a schedule at steps that were drawn.
 
     Args:
         schedule: from step to mu.
         mu_at: the same, with its values checked.
-        n_steps: steps that were drawn. Step 0 always counts as drawn.
+        drawn: the steps.
     """
-    last = max(n_steps, 1) - 1
-    steps = sorted({0, last, *(1 << k for k in range(last.bit_length()))})
+    steps = list(drawn)
     return {
         "name": repr(schedule) if is_built_in(schedule) else None,
         "steps": steps,
@@ -88,7 +111,7 @@ def _is_schedule_fingerprint(value: Any) -> bool:
         and isinstance(values, list)
         and len(steps) == len(values) <= 100
         and all(type(step) is int and 0 <= step < 2**62 for step in steps)
-        and all(type(mu) in (int, float) and math.isfinite(mu) for mu in values)
+        and all(type(mu) in (int, float) and abs(mu) < 1e9 for mu in values)
     )
 
 

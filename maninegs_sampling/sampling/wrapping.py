@@ -4,10 +4,11 @@ import inspect
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader, IterableDataset
 from torch.utils.data.distributed import DistributedSampler
 
+from maninegs_sampling.data.dense import as_array
 from maninegs_sampling.data.store import ManifestationStore, check_store
 from maninegs_sampling.errors import InvalidTypeError, InvalidValueError
 
@@ -45,6 +46,7 @@ def wrap(
 ) -> Loader:
     """Return a loader like `loader` whose batches `cls` draws; see `ManiNegBatchSampler.wrap`."""
     check_store("store", store)
+    options = {name: value for name, value in options.items() if value is not None}
     n_items = _count_items(loader)
     if n_items != store.n_instances:
         raise InvalidValueError(
@@ -52,33 +54,39 @@ def wrap(
             "instance i of the store must be item i of the dataset"
         )
     settings = loader_settings(loader)  # refuses a loader before anything is built for it
-    replaced = _sampler_of(loader)
-    if "indices" in options:
-        indices = options["indices"]
+    replaced: Any = _sampler_of(loader)
+    followed = replaced if isinstance(replaced, DistributedSampler) else None
+    if isinstance(replaced, cls):
+        kept = replaced.loader_options
+        followed = replaced.followed
     else:
-        indices = (
-            replaced.indices if isinstance(replaced, cls) else drawn_indices(replaced, n_items)
-        )
-    n_drawn = n_items if indices is None else len(np.atleast_1d(np.asarray(indices)))
-    distributed = replaced if isinstance(replaced, DistributedSampler) else None
-    ranks: dict[str, Any] = {}
-    if not {"distributed", "num_replicas", "rank"} & set(options):
-        if isinstance(replaced, cls):
-            ranks = replaced.replicas.as_options()
-        elif distributed is not None:
-            ranks = {"num_replicas": distributed.num_replicas, "rank": distributed.rank}
-    batches = _batch_options(loader, n_drawn, options, sharded=distributed is not None)
-    settled: dict[str, Any] = {"indices": indices} | batches | ranks | options
-    batch_sampler = cls(store, **settled)
-    if distributed is not None:
-        batch_sampler.follow_epochs(distributed)
+        kept = _kept_options(loader, replaced, n_items, options)
+    if {"distributed", "num_replicas", "rank"} & set(options):
+        kept = {k: v for k, v in kept.items() if k not in ("distributed", "num_replicas", "rank")}
+    if options.get("batch_size", kept["batch_size"]) != kept["batch_size"]:
+        kept.pop("batches_per_epoch", None)
+    batch_sampler = cls(store, **(kept | options))
+    if followed is not None:
+        batch_sampler.follow_epochs(followed)
+    return _rebuilt(loader, batch_sampler, settings)
+
+
+def _rebuilt(
+    loader: Loader, batch_sampler: "ManiNegBatchSampler", settings: dict[str, Any]
+) -> Loader:
+    """Return a loader of the same class with another batch sampler."""
     try:
         wrapped = type(loader)(loader.dataset, batch_sampler=batch_sampler, **settings)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise InvalidTypeError(
             f"{type(loader).__name__} cannot be made with a batch sampler ({error}). "
             f"{_BUILD_IT_YOURSELF}"
         ) from error
+    if wrapped.dataset is not loader.dataset:
+        raise InvalidTypeError(
+            f"{type(loader).__name__} changes its dataset when it is made, which wrap would do a "
+            f"second time. {_BUILD_IT_YOURSELF}"
+        )
     # torch puts a SequentialSampler there; training loops call `loader.sampler.set_epoch`.
     object.__setattr__(wrapped, "sampler", batch_sampler.sampler)
     return wrapped
@@ -106,27 +114,36 @@ def _count_items(loader: Any) -> int:
     return len(loader.dataset)
 
 
-def _batch_options(
-    loader: "DataLoader[Any]", n_drawn: int, options: dict[str, Any], *, sharded: bool
+def _kept_options(
+    loader: "DataLoader[Any]", replaced: Any, n_items: int, options: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return the loader's batch size and epoch length as options of the sampler."""
+    """Return batch size, items, ranks and epoch length of the loader as options of the sampler."""
     batch_size = getattr(loader.batch_sampler, "batch_size", None)
     if batch_size is None and "batch_size" not in options:
         raise InvalidValueError(
             f"{type(loader.batch_sampler).__name__} has no batch_size; give wrap batch_size="
         )
-    found: dict[str, Any] = {"batch_size": batch_size}
-    if {"batch_size", "batches_per_epoch"} & set(options) or not hasattr(
-        loader.batch_sampler, "__len__"
-    ):
-        return found
-    length = len(loader)
-    found["batches_per_epoch"] = max(1, length)
+    kept: dict[str, Any] = {"batch_size": batch_size}
+    n_drawn = n_items
+    if "indices" in options:
+        n_drawn = as_array("indices", options["indices"]).size
+    else:
+        indices = drawn_indices(replaced, n_items)
+        if indices is not None:
+            kept["indices"], n_drawn = indices, len(indices)
+    sharded = isinstance(replaced, DistributedSampler)
+    if sharded:
+        kept |= {"num_replicas": replaced.num_replicas, "rank": replaced.rank}
+    try:
+        length = len(loader)
+    except TypeError:  # a sampler of its own without a length
+        return kept
+    kept["batches_per_epoch"] = max(1, length)
     if not sharded and isinstance(batch_size, int):
         # Put in a way that holds for any number of ranks, should some start later.
         ways = {-(-n_drawn // batch_size): "ceil", n_drawn // batch_size: None}
-        found["batches_per_epoch"] = ways.get(length, found["batches_per_epoch"])
-    return found
+        kept["batches_per_epoch"] = ways.get(length, kept["batches_per_epoch"])
+    return kept
 
 
 def _sampler_of(loader: "DataLoader[Any]") -> Any:
@@ -136,7 +153,7 @@ def _sampler_of(loader: "DataLoader[Any]") -> Any:
     return batches.sampler if _torchs_class(batches) == "BatchSampler" else batches
 
 
-def drawn_indices(sampler: Any, n_items: int) -> ArrayLike | None:
+def drawn_indices(sampler: Any, n_items: int) -> NDArray[Any] | None:
     """Return the items that `sampler` draws from, None for all of `n_items`.
 
     Raises:
@@ -144,9 +161,9 @@ def drawn_indices(sampler: Any, n_items: int) -> ArrayLike | None:
     """
     name = _torchs_class(sampler)
     if name == "SubsetRandomSampler":
-        return np.asarray(sampler.indices)
+        return as_array("indices", sampler.indices)
     if isinstance(sampler, (list, tuple, range)):
-        return np.asarray(sampler)
+        return as_array("indices", sampler)
     if name in _DATASET_OF:
         n_drawn = len(getattr(sampler, _DATASET_OF[name]))
         return None if n_drawn == n_items else np.arange(n_drawn)
@@ -192,6 +209,11 @@ def loader_settings(loader: "DataLoader[Any]") -> dict[str, Any]:
 
 def _constructor(cls: type) -> tuple[set[str] | None, set[str]]:
     """Return the parameters that `cls` accepts, None for any, and those that are its own."""
+    if DataLoader not in cls.__mro__:
+        raise InvalidTypeError(
+            f"{cls.__name__} is a DataLoader that a trainer has prepared. Wrap the loader before "
+            "the trainer prepares it."
+        )
     torchs = set(inspect.signature(DataLoader.__init__).parameters)
     own: set[str] = set()
     for ancestor in cls.__mro__[: cls.__mro__.index(DataLoader)]:

@@ -33,7 +33,7 @@ def plain_loop(folder, workers):
         trained = state["trained"]
     loader = DataLoader(Indices(), batch_sampler=sampler, **workers_of(workers))
     for epoch in range(sampler.epoch, EPOCHS):
-        for k, batch in enumerate(loader, sampler.state_dict()["position"]):
+        for k, batch in enumerate(loader, sampler.position):
             time.sleep(PAUSE)
             trained.append(batch.tolist())
             where = sampler.state_dict() | {"epoch": epoch, "position": k + 1}

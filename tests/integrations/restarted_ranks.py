@@ -35,7 +35,7 @@ if state := load_checkpoint(folder):
     sampler.load_state_dict(state["sampler"])
     seen = json.loads(notes.read_text())[: state["steps"]]
 for epoch in range(sampler.epoch, 3):
-    for k, batch in enumerate(loader, sampler.state_dict()["position"]):
+    for k, batch in enumerate(loader, sampler.position):
         if (rank, len(seen)) == (dies, at):
             os.killpg(0, signal.SIGKILL)  # with its workers: torchrun gave it a group
         dist.all_reduce(torch.ones(1))  # a step: all ranks or none

@@ -132,6 +132,13 @@ def test_it_is_a_torch_batch_sampler():
         ({"distributed": "yes"}, "distributed must be one of 'auto'"),
         ({"distributed": "auto", "rank": 0, "num_replicas": 1}, "give only one"),
         ({"memory_limit": "big"}, "memory_limit must be bytes or a size"),
+        ({"batches_per_epoch": np.array([1, 2])}, "batches_per_epoch must be a whole number"),
+        ({"batches_per_epoch": 2**64}, "batches_per_epoch must be at most"),
+        ({"num_replicas": 10**30, "rank": 0}, "num_replicas must be at most"),
+        ({"high": 10**400, "empty": "nearest"}, "high must be at most"),
+        ({"batch_size": 10**30, "duplicates": "drop_patterns"}, "batch_size must be at most"),
+        ({"mu": StepwiseAnnealing(lambda step: None, every=2)}, "mu must be a number; got None"),
+        ({"mu": StepwiseAnnealing(lambda step: "3", every=2)}, "mu must be a number; got '3'"),
         ({"index": 3}, "index must be a DistanceBucketIndex; got int"),
         (
             {"index": DistanceBucketIndex(NARROW)},

@@ -108,3 +108,50 @@ def test_two_passes_made_together_belong_to_one_epoch(epochs):
     assert next(second) == epochs[0][1]
     assert sampler.state_dict()["position"] == 2
     assert list(sampler) == epochs[1]
+
+
+def test_set_epoch_after_a_finished_pass_is_what_the_state_says(epochs):
+    sampler = make()
+    list(sampler)
+    sampler.set_epoch(0)
+    assert (sampler.state_dict()["epoch"], sampler.state_dict()["position"]) == (0, 0)
+    assert list(sampler) == epochs[0]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_documented_loop_counts_right_after_passes_that_were_left(epochs, workers):
+    sampler = make()
+    loader = DataLoader(range(64), batch_sampler=sampler, num_workers=workers,
+                        multiprocessing_context="fork" if workers else None)  # fmt: skip
+    sampler.load_state_dict(sampler.state_dict() | {"position": 5})
+    for epoch in range(sampler.epoch, 3):
+        for k, batch in enumerate(loader, sampler.position):
+            assert batch.tolist() == epochs[epoch][k]
+            saved = sampler.state_dict() | {"epoch": epoch, "position": k + 1}
+            if k == 8:
+                break
+    other = make()
+    other.load_state_dict(saved)
+    assert list(other) == epochs[2][9:]
+
+
+@pytest.mark.filterwarnings("ignore:'set_vital' is deprecated")
+@pytest.mark.parametrize(
+    ("workers", "settings"), [(0, {}), (2, {}), (2, {"persistent_workers": True})]
+)
+@pytest.mark.parametrize("finished", [1, 2])
+def test_a_stateful_loader_saved_between_epochs(epochs, workers, settings, finished):
+    torchdata = pytest.importorskip("torchdata.stateful_dataloader")
+
+    def new_loader():
+        return torchdata.StatefulDataLoader(
+            range(64), batch_sampler=make(), num_workers=workers, **settings
+        )
+
+    first = new_loader()
+    for _ in range(finished):
+        list(first)
+    second = new_loader()
+    second.load_state_dict(first.state_dict())
+    assert [batch.tolist() for batch in second] == epochs[finished]
+    assert [batch.tolist() for batch in second] == epochs[finished + 1]

@@ -157,3 +157,20 @@ def test_other_indices_are_refused():
     for indices in (None, range(41), range(1, 41)):
         with pytest.raises(ManiNegError, match="the state was made with"):
             sampler_of(2.0, indices=indices).load_state_dict(state)
+
+
+def test_a_table_of_the_steps_that_are_drawn_is_enough_for_a_state():
+    table = dict.fromkeys([0, *range(48, 64)], 3.0)
+    sampler = sampler_of(table.__getitem__)
+    sampler.set_epoch(3)
+    state = sampler.state_dict()
+    list(sampler)
+    again = sampler_of(table.__getitem__)
+    again.load_state_dict(sampler.state_dict())
+    again.load_state_dict(state)
+    assert list(again) == [again.batch(k, epoch=3) for k in range(16)]
+
+
+def test_options_that_are_a_kind_of_text_are_kept_as_plain_text():
+    sampler = sampler_of(2.0, empty=np.str_("nearest"), shard=np.str_("batches"))
+    assert {type(sampler.empty), type(sampler.shard)} == {str}

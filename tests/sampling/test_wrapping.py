@@ -144,8 +144,32 @@ def test_a_loader_may_be_wrapped_again():
         STORE, batch_size=10, mu=3.0, seed=7, indices=range(200), batches_per_epoch=20
     )
     assert list(twice.batch_sampler) == list(expected)
-    ranked = wrap(DataLoader(DATA, 10, sampler=DistributedSampler(DATA, 3, 2)))
-    assert wrap(ranked).batch_sampler.replicas == ranked.batch_sampler.replicas
+    replaced = DistributedSampler(DATA, 3, 2)
+    ranked = wrap(DataLoader(DATA, 10, sampler=replaced), batches_per_epoch=30)
+    again = wrap(ranked)
+    assert again.batch_sampler.replicas == ranked.batch_sampler.replicas
+    assert len(again) == 30
+    replaced.set_epoch(5)
+    assert again.batch_sampler.epoch == 5
+
+
+def test_options_that_are_none_count_as_not_given():
+    loader = DataLoader(DATA, 10, sampler=SubsetRandomSampler(range(90)))
+    assert max(drawn(wrap(loader, indices=None, groups=None))) == 89
+    ranked = DataLoader(DATA, 10, sampler=DistributedSampler(DATA, 3, 2))
+    nothing = {"num_replicas": None, "rank": None, "distributed": None}
+    assert wrap(ranked, **nothing).batch_sampler.replicas.count == 3
+    short = DataLoader(DATA, 10, sampler=RandomSampler(DATA, num_samples=60))
+    assert len(wrap(short, batches_per_epoch=None)) == len(wrap(short, batch_size=10)) == 6
+
+
+def test_indices_cannot_be_changed_afterwards():
+    given = np.arange(20)
+    sampler = ManiNegBatchSampler(STORE, batch_size=4, mu=3.0, indices=given)
+    given[:] = 7
+    with pytest.raises(ValueError, match="read-only"):
+        sampler.indices[:] = 7
+    assert set(sum(sampler, [])) <= set(range(20))
 
 
 @pytest.mark.filterwarnings("ignore:'set_vital' is deprecated")
@@ -236,6 +260,25 @@ def test_a_loaded_position_survives_set_epoch_on_the_replaced_sampler():
     assert next(iter(hard)) == hard.batch(3, epoch=5)
 
 
+@pytest.mark.parametrize("epoch", [-1, 2.5, None, "x", 2**70])
+def test_an_epoch_of_a_replaced_sampler_is_checked(epoch):
+    replaced = DistributedSampler(DATA, 2, 1)
+    hard = falling(DataLoader(DATA, 10, sampler=replaced))
+    replaced.set_epoch(epoch)
+    with pytest.raises(ManiNegError, match="epoch must be"):
+        iter(hard)
+    with pytest.raises(ManiNegError, match="sampler must be a DistributedSampler"):
+        hard.batch_sampler.follow_epochs(SequentialSampler(DATA))
+
+
+def test_epochs_counted_by_numpy_can_be_saved():
+    replaced = DistributedSampler(DATA, 2, 1)
+    hard = falling(DataLoader(DATA, 10, sampler=replaced))
+    replaced.set_epoch(np.int64(3))
+    next(iter(hard.batch_sampler))
+    assert type(hard.batch_sampler.state_dict()["epoch"]) is int
+
+
 def test_a_sampler_made_by_hand_follows_one_too():
     followed = DistributedSampler(DATA, 2, 1)
     hard = ManiNegBatchSampler(STORE, batch_size=10, mu=3.0)
@@ -275,6 +318,16 @@ class Narrow(DataLoader):
         super().__init__(items, batch_size=10)
 
 
+class Sized(DataLoader):
+    def __init__(self, dataset, batch_size=8, **kwargs):
+        super().__init__(dataset, batch_size=batch_size, **kwargs)
+
+
+class Augmenting(DataLoader):
+    def __init__(self, dataset, **kwargs):
+        super().__init__(Subset(dataset, range(len(dataset))), **kwargs)
+
+
 class Fixed(DataLoader):
     def __init__(self, dataset, batch_size):
         super().__init__(dataset, batch_size, shuffle=True)
@@ -308,6 +361,8 @@ def test_settings_of_subclasses_are_kept():
         ),
         (lambda: Narrow(DATA), "Narrow cannot be made with a batch sampler"),
         (lambda: Fixed(DATA, 10), "Fixed cannot be made with a batch sampler"),
+        (lambda: Sized(DATA), "Sized cannot be made with a batch sampler"),
+        (lambda: Augmenting(DATA, batch_size=10), "Augmenting changes its dataset when it is made"),
     ],
 )
 def test_a_subclass_that_cannot_be_made_again_is_refused_with_the_way_out(loader, message):
