@@ -11,8 +11,7 @@ from torch import nn
 
 import maninegs_sampling as mn
 from maninegs_sampling.errors import InvalidTypeError, InvalidValueError
-from tests.losses.test_arguments import ALL
-from tests.losses.test_losses import LOSSES, PATHS, forced, random_pair
+from tests.losses.cases import ALL, LOSSES, PATHS, forced, random_pair
 
 
 class NotANumber:
