@@ -1,4 +1,4 @@
-"""Contrastive losses. Exact; their memory grows with the batch size, not with its square."""
+"""Exact contrastive losses whose memory grows with the batch size, not with its square."""
 
 from maninegs_sampling.losses.cross_entropy import inter_modal_nt_xent, nt_xent
 from maninegs_sampling.losses.hard_negative import (

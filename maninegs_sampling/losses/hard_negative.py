@@ -41,8 +41,8 @@ def hard_negative_nt_xent(
         z_i: (N, D) floating-point embeddings; row k belongs to instance k.
         z_j: (N, D), the other view of the same instances.
         temperature: See `nt_xent`.
-        beta: Concentration, at least 0. The larger, the more similar negatives weigh; 0 weights all
-            equally. Default: 1, as the paper's authors ran.
+        beta: Concentration, at least 0. Larger values give similar negatives more weight; 0 weights
+            all equally. Default: 1, as the paper's authors ran.
         tau_plus: Assumed share of negatives that are of the anchor's class, in [0, 1). With
             beta = 0 and tau_plus = 0 the loss is `nt_xent`. Default: 0.1, as the authors ran.
         ids: See `nt_xent`.

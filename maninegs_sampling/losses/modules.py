@@ -18,7 +18,32 @@ from maninegs_sampling.losses.multimodal import multimodal_terms
 from maninegs_sampling.losses.options import Reduction, check_flag
 
 
-class NTXentLoss(ContrastiveLoss):
+class _ViewLoss(ContrastiveLoss):
+    """A loss of two views."""
+
+    def forward(
+        self, z_i: Tensor, z_j: Tensor, *, ids: Ids | None = None, return_terms: bool = False
+    ) -> Result:
+        """Return the loss. If `return_terms`, also return a dict of detached values to log."""
+        return self._result(z_i, z_j, ids=ids, return_terms=return_terms)
+
+
+class _ModalityLoss(ContrastiveLoss):
+    """A loss of two modalities."""
+
+    def forward(
+        self,
+        z_image: Tensor,
+        z_other: Tensor,
+        *,
+        ids: Ids | None = None,
+        return_terms: bool = False,
+    ) -> Result:
+        """Return the loss. If `return_terms`, also return a dict of detached values to log."""
+        return self._result(z_image, z_other, ids=ids, return_terms=return_terms)
+
+
+class NTXentLoss(_ViewLoss):
     """`nt_xent` with its own temperature.
 
     Args:
@@ -51,14 +76,8 @@ class NTXentLoss(ContrastiveLoss):
     ) -> None:
         super().__init__(locals())
 
-    def forward(
-        self, z_i: Tensor, z_j: Tensor, *, ids: Ids | None = None, return_terms: bool = False
-    ) -> Result:
-        """Return the loss. If `return_terms`, also return a dict of detached values to log."""
-        return self._result(z_i, z_j, ids=ids, return_terms=return_terms)
 
-
-class InterModalNTXentLoss(ContrastiveLoss):
+class InterModalNTXentLoss(_ModalityLoss):
     """`inter_modal_nt_xent` with its own temperature.
 
     Args:
@@ -90,19 +109,8 @@ class InterModalNTXentLoss(ContrastiveLoss):
     ) -> None:
         super().__init__(locals())
 
-    def forward(
-        self,
-        z_image: Tensor,
-        z_other: Tensor,
-        *,
-        ids: Ids | None = None,
-        return_terms: bool = False,
-    ) -> Result:
-        """Return the loss. If `return_terms`, also return a dict of detached values to log."""
-        return self._result(z_image, z_other, ids=ids, return_terms=return_terms)
 
-
-class HardNegativeNTXentLoss(ContrastiveLoss):
+class HardNegativeNTXentLoss(_ViewLoss):
     """`hard_negative_nt_xent` with its own temperature.
 
     Args:
@@ -134,14 +142,8 @@ class HardNegativeNTXentLoss(ContrastiveLoss):
     ) -> None:
         super().__init__(locals())
 
-    def forward(
-        self, z_i: Tensor, z_j: Tensor, *, ids: Ids | None = None, return_terms: bool = False
-    ) -> Result:
-        """Return the loss. If `return_terms`, also return a dict of detached values to log."""
-        return self._result(z_i, z_j, ids=ids, return_terms=return_terms)
 
-
-class HardNegativeInterModalNTXentLoss(ContrastiveLoss):
+class HardNegativeInterModalNTXentLoss(_ModalityLoss):
     """`hard_negative_inter_modal_nt_xent` with its own temperature.
 
     Args:
@@ -174,17 +176,6 @@ class HardNegativeInterModalNTXentLoss(ContrastiveLoss):
         gather: bool | dist.ProcessGroup = False,
     ) -> None:
         super().__init__(locals())
-
-    def forward(
-        self,
-        z_image: Tensor,
-        z_other: Tensor,
-        *,
-        ids: Ids | None = None,
-        return_terms: bool = False,
-    ) -> Result:
-        """Return the loss. If `return_terms`, also return a dict of detached values to log."""
-        return self._result(z_image, z_other, ids=ids, return_terms=return_terms)
 
 
 class MultimodalNTXentLoss(WeightedTermsLoss):

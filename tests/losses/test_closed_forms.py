@@ -16,7 +16,7 @@ def test_closed_forms(path, tau):
     equal = torch.ones(n, 3, dtype=torch.float64)
     orthogonal = torch.eye(n, 2 * n, dtype=torch.float64)
     with forced(path):
-        # all views equal: 2N - 1 candidates, all alike
+        # all views are equal: 2N - 1 equal candidates
         assert float(mn.nt_xent(equal, equal, temperature=tau)) == pytest.approx(
             math.log(2 * n - 1)
         )
@@ -37,7 +37,7 @@ def test_closed_forms(path, tau):
 
 
 def test_equal_views_under_hard_negatives():
-    # all weights are 1, and the own class takes its share: N' (1 - tau_plus) / (1 - tau_plus)
+    # all weights are 1, so that Ng / pos is N' (1 - tau_plus) / (1 - tau_plus)
     z = torch.ones(4, 3, dtype=torch.float64)
     for tau_plus in (0.0, 0.1, 0.5):
         loss = mn.hard_negative_nt_xent(z, z, temperature=0.5, tau_plus=tau_plus)

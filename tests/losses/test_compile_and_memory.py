@@ -10,7 +10,7 @@ import torch
 from tests.losses.cases import ALL, LOSSES, PATHS, forced, random_pair
 
 
-@pytest.mark.filterwarnings("ignore")  # the compiler warns of its own ways
+@pytest.mark.filterwarnings("ignore")  # the compiler's own warnings
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("name", ALL)
 def test_compiled_losses_are_the_same(name, path):

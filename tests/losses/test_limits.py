@@ -1,4 +1,4 @@
-"""Values of the losses where numbers are very large, not finite, or ought to cancel."""
+"""The losses of very large numbers, of inf and NaN, and of numbers that cancel."""
 
 import math
 from functools import partial

@@ -72,7 +72,7 @@ def test_a_temperature_for_each_term():
 
 def test_temperature_stays_above_its_bound_and_can_rise_again():
     easy = torch.eye(6, 8)  # the smaller the temperature, the smaller the loss
-    hard = easy.flip(0)  # each is told that another is its partner
+    hard = easy.flip(0)  # each has the wrong partner
     module = mn.NTXentLoss(0.5, min_temperature=0.2)
     optimizer = torch.optim.SGD(module.parameters(), lr=1.0)
     seen = []

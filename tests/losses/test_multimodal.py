@@ -22,7 +22,7 @@ def test_multimodal_is_equation_6():
     expected = inter(cc, m) + inter(mlo, m) + (inter(cc, report) + inter(mlo, report)) / 4
     torch.testing.assert_close(found, expected + views(cc, mlo))
 
-    found = mn.multimodal_nt_xent(cc, m, temperature=0.4)  # one view: nothing but the modality
+    found = mn.multimodal_nt_xent(cc, m, temperature=0.4)  # one view has no pairs of views
     torch.testing.assert_close(found, inter(cc, m))
 
     third = report

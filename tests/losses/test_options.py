@@ -1,4 +1,4 @@
-"""Ids and numbers of all kinds, which the losses take or refuse."""
+"""Ids and numbers that the losses accept or refuse."""
 
 from decimal import Decimal
 from fractions import Fraction
@@ -83,7 +83,7 @@ def test_large_unsigned_ids_do_not_collide(make):
             mn.nt_xent(*z, ids=beyond)
 
 
-NUMBERS = {  # what takes it, a value, and the name in the message
+NUMBERS = {  # by option: the losses that take it, and a valid value
     "temperature": [(name, 0.5) for name in ALL],
     "label_smoothing": [
         (name, 0.25)

@@ -60,7 +60,7 @@ def test_half_precision_and_autocast(name, path, dtype):
             loss = LOSSES[name](*wide, temperature=0.02)
             inside = torch.autograd.grad(loss, wide, retain_graph=True)
         torch.testing.assert_close(loss.detach(), exact)
-        if path != "direct":  # autograd's own operations do not look back at the forward pass
+        if path != "direct":  # there autograd runs under the autocast state of the backward pass
             outside = torch.autograd.grad(loss, wide)
             torch.testing.assert_close(inside, outside, rtol=0, atol=0)
 

@@ -1,4 +1,4 @@
-"""The losses under activation checkpointing, torch.func, forward-mode AD and without numbers."""
+"""The losses under activation checkpointing, torch.func, forward-mode AD and without values."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from torch.utils.checkpoint import checkpoint
 import maninegs_sampling as mn
 from tests.losses.cases import EVERY, MODULES, PATHS, forced, random_pair
 
-# torch's own, on the first use of forward-mode differentiation
+# raised by torch on the first use of forward-mode differentiation
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
 
 IDS = torch.tensor([0, 1, 1, 2, 3])

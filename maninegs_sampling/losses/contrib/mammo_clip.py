@@ -27,14 +27,13 @@ def mammo_clip_loss(
 ) -> Tensor:
     """Return Mammo-CLIP's multi-view image-text loss.
 
-    The loss is the mean of `inter_modal_nt_xent` over the four pairs of an image view and a text
-    view, plus `image_weight` times that of the two image views, plus `text_weight` times that of
-    the two text views. All terms share one temperature.
+    The loss is the mean of `inter_modal_nt_xent` over the four pairs of an image and a text view,
+    plus `image_weight` times that of the image views, plus `text_weight` times that of the text
+    views.
 
     The source (Ghosh et al., "Mammo-CLIP", MICCAI 2024, and its published code) has these six
-    terms, the weights 1 and 0.5, one temperature with the initial value 0.07, label smoothing in
-    the image-text terms only, and no negatives within a view. `ids`, for studies with equal
-    reports, are an addition of this package.
+    terms, the weights 1 and 0.5, one temperature with the initial value 0.07, and label smoothing
+    in the image-text terms only. This package adds `ids`, for studies with equal reports.
 
     Args:
         z_image: (N, D) floating-point embeddings of the first image view; row k is study k.
@@ -62,11 +61,9 @@ def mammo_clip_loss(
         >>> print(f"{mammo_clip_loss(z, z, z, z, temperature=0.5):.4f}")
         0.8519
     """
+    views = z_image, z_image_view, z_text, z_text_view
     return mammo_clip_terms(
-        z_image,
-        z_image_view,
-        z_text,
-        z_text_view,
+        *views,
         temperature=temperature,
         image_weight=image_weight,
         text_weight=text_weight,
