@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from maninegs_sampling.errors import InvalidTypeError, InvalidValueError
+from maninegs_sampling.quoting import quoted
 
 Ids = Tensor | np.ndarray | Sequence[int]
 
@@ -66,10 +67,10 @@ def _as_array(ids: object) -> np.ndarray:
         return np.asarray(items, dtype=np.uint64 if whole and max(items) >= 2**63 else None)
     except (ValueError, TypeError, RuntimeError, OverflowError):  # e.g. lists of unequal lengths
         raise InvalidTypeError(
-            f"ids must be integers, one for each instance; got {ids!r}"
+            f"ids must be integers, one for each instance; got {quoted(ids)}"
         ) from None
 
 
 def _described(ids: np.ndarray) -> str:
-    first = f", the first {ids.flat[0]!r}" if ids.size else ""
+    first = f", the first {quoted(ids.flat[0])}" if ids.size else ""
     return f"{ids.dtype}{first}"

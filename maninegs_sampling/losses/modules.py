@@ -16,6 +16,7 @@ from maninegs_sampling.losses.hard_negative import (
 from maninegs_sampling.losses.instance_ids import Ids
 from maninegs_sampling.losses.multimodal import multimodal_terms
 from maninegs_sampling.losses.options import Reduction, check_flag
+from maninegs_sampling.quoting import quoted
 
 
 class _ViewLoss(ContrastiveLoss):
@@ -229,7 +230,7 @@ class MultimodalNTXentLoss(WeightedTermsLoss):
         if per_term and weights is not None and len(weights) != n_modalities:
             raise InvalidValueError(
                 f"weights must have one number for each of the {n_modalities} modalities; got "
-                f"{weights!r}"
+                f"{quoted(weights)}"
             )
 
     def forward(

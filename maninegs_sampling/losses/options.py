@@ -9,6 +9,7 @@ import numpy as np
 import torch.distributed as dist
 
 from maninegs_sampling.errors import InvalidTypeError, InvalidValueError, check_choice
+from maninegs_sampling.quoting import quoted
 
 Reduction = Literal["mean", "sum", "none"]
 
@@ -23,18 +24,18 @@ def check_number(name: str, value: object, expected: str = "a number") -> float:
     """
     number = value[()] if isinstance(value, np.ndarray) and value.ndim == 0 else value
     if isinstance(number, bool) or not isinstance(number, Real):
-        raise InvalidTypeError(f"{name} must be {expected}; got {value!r}")
+        raise InvalidTypeError(f"{name} must be {expected}; got {quoted(value)}")
     try:
         return float(number)
     except OverflowError:
-        raise InvalidValueError(f"{name} is too large for a float; got {value!r}") from None
+        raise InvalidValueError(f"{name} is too large for a float; got {quoted(value)}") from None
 
 
 def check_positive(name: str, value: object, expected: str = "a number") -> float:
     """Return `value` as a float, or raise if it is not a positive finite number."""
     number = check_number(name, value, expected)
     if not 0.0 < number < math.inf:
-        raise InvalidValueError(f"{name} must be positive and finite; got {value!r}")
+        raise InvalidValueError(f"{name} must be positive and finite; got {quoted(value)}")
     return number
 
 
@@ -42,14 +43,14 @@ def check_finite(name: str, value: object) -> float:
     """Return `value` as a float, or raise if it is not a finite number."""
     number = check_number(name, value)
     if not math.isfinite(number):
-        raise InvalidValueError(f"{name} must be finite; got {value!r}")
+        raise InvalidValueError(f"{name} must be finite; got {quoted(value)}")
     return number
 
 
 def check_flag(name: str, value: object) -> bool:
     """Return `value`, or raise unless it is True or False."""
     if not isinstance(value, bool):
-        raise InvalidTypeError(f"{name} must be True or False; got {value!r}")
+        raise InvalidTypeError(f"{name} must be True or False; got {quoted(value)}")
     return value
 
 
@@ -57,7 +58,7 @@ def check_label_smoothing(name: str, value: object) -> float:
     """Return `value` as a float, or raise if it is outside [0, 1]."""
     number = check_number(name, value)
     if not 0.0 <= number <= 1.0:
-        raise InvalidValueError(f"{name} must lie in [0, 1]; got {value!r}")
+        raise InvalidValueError(f"{name} must lie in [0, 1]; got {quoted(value)}")
     return number
 
 
@@ -65,7 +66,7 @@ def check_beta(name: str, value: object) -> float:
     """Return `value` as a float, or raise if it is negative or not finite."""
     number = check_number(name, value)
     if not 0.0 <= number < math.inf:
-        raise InvalidValueError(f"{name} must be finite and at least 0; got {value!r}")
+        raise InvalidValueError(f"{name} must be finite and at least 0; got {quoted(value)}")
     return number
 
 
@@ -73,7 +74,7 @@ def check_tau_plus(name: str, value: object) -> float:
     """Return `value` as a float, or raise if it is outside [0, 1)."""
     number = check_number(name, value)
     if not 0.0 <= number < 1.0:
-        raise InvalidValueError(f"{name} must lie in [0, 1); got {value!r}")
+        raise InvalidValueError(f"{name} must lie in [0, 1); got {quoted(value)}")
     return number
 
 
@@ -82,7 +83,7 @@ def check_weights(name: str, value: object) -> list[float] | None:
     if value is None:
         return None
     if isinstance(value, str) or not isinstance(value, (Sequence, np.ndarray)):
-        raise InvalidTypeError(f"{name} must be a sequence of numbers; got {value!r}")
+        raise InvalidTypeError(f"{name} must be a sequence of numbers; got {quoted(value)}")
     return [check_finite(f"{name}[{m}]", weight) for m, weight in enumerate(value)]
 
 
@@ -97,7 +98,9 @@ def check_gather(name: str, value: object) -> object:
     if dist.is_available() and value is dist.GroupMember.NON_GROUP_MEMBER:
         raise InvalidValueError(f"{name} is a process group that this process is not in")
     if not isinstance(value, (bool, dist.ProcessGroup)):
-        raise InvalidTypeError(f"{name} must be True, False or a process group; got {value!r}")
+        raise InvalidTypeError(
+            f"{name} must be True, False or a process group; got {quoted(value)}"
+        )
     return value
 
 

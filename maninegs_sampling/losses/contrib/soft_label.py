@@ -9,6 +9,7 @@ from maninegs_sampling.errors import InvalidTypeError, InvalidValueError, Missin
 from maninegs_sampling.losses.embeddings import check_embeddings, reduced
 from maninegs_sampling.losses.options import Reduction, check_positive
 from maninegs_sampling.losses.transforms import needs_plain_operations
+from maninegs_sampling.quoting import quoted
 
 
 def soft_label_contrastive(
@@ -99,7 +100,9 @@ def gaussian_mixture_soft_labels(distances: Tensor) -> Tensor:
         tensor([1., 1., 1., 0., 0., 0.])
     """
     if not isinstance(distances, Tensor) or not distances.is_floating_point():
-        raise InvalidTypeError(f"distances must be a floating-point tensor; got {distances!r}")
+        raise InvalidTypeError(
+            f"distances must be a floating-point tensor; got {quoted(distances)}"
+        )
     if distances.ndim != 1 or len(distances) < 2:
         raise InvalidValueError(
             f"distances must have the shape (N,) with N at least 2; got {tuple(distances.shape)}"
