@@ -63,7 +63,9 @@ def soft_label_contrastive(
         )
     outside = ~((soft_labels >= 0) & (soft_labels <= 1))
     if not needs_plain_operations(soft_labels) and bool(outside.any()):
-        raise InvalidValueError("soft_labels must lie in [0, 1]")
+        raise InvalidValueError(
+            f"soft_labels must lie in [0, 1]; got {soft_labels[outside][0].item()}"
+        )
     margin = check_positive("margin", margin)
     dtype = torch.promote_types(torch.promote_types(z_first.dtype, z_second.dtype), torch.float32)
     distance = torch.linalg.vector_norm(z_first.to(dtype) - z_second.to(dtype), dim=1)
@@ -107,8 +109,9 @@ def gaussian_mixture_soft_labels(distances: Tensor) -> Tensor:
         raise InvalidValueError(
             f"distances must have the shape (N,) with N at least 2; got {tuple(distances.shape)}"
         )
-    if not bool(distances.isfinite().all()):
-        raise InvalidValueError("distances must be finite")
+    bad = distances[~distances.isfinite()]
+    if len(bad):
+        raise InvalidValueError(f"distances must be finite; got {bad[0].item()}")
     try:
         from sklearn.mixture import GaussianMixture
     except ImportError:

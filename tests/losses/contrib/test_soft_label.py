@@ -42,8 +42,8 @@ def test_soft_labels_of_equal_vectors_have_finite_gradients():
     [
         ([0.5], {}, InvalidTypeError, "soft_labels must be a torch tensor; got list"),
         (torch.ones(3), {}, InvalidValueError, r"shape \(2,\)"),
-        (torch.tensor([0.5, 1.5]), {}, InvalidValueError, r"lie in \[0, 1\]"),
-        (torch.tensor([0.5, float("nan")]), {}, InvalidValueError, r"lie in \[0, 1\]"),
+        (torch.tensor([0.5, 1.5]), {}, InvalidValueError, r"lie in \[0, 1\]; got 1.5"),
+        (torch.tensor([0.5, float("nan")]), {}, InvalidValueError, r"lie in \[0, 1\]; got nan"),
         (torch.ones(2), {"margin": 0.0}, InvalidValueError, "margin must be positive"),
         (torch.ones(2), {"reduction": "max"}, InvalidValueError, "got 'max'"),
     ],
@@ -74,7 +74,7 @@ def test_mixture_labels_at_their_limits(monkeypatch):
     assert mn.gaussian_mixture_soft_labels(torch.ones(4)).tolist() == [0.5] * 4
     with pytest.raises(InvalidValueError, match="N at least 2"):
         mn.gaussian_mixture_soft_labels(torch.ones(1))
-    with pytest.raises(InvalidValueError, match="finite"):
+    with pytest.raises(InvalidValueError, match="finite; got inf"):
         mn.gaussian_mixture_soft_labels(torch.tensor([1.0, float("inf")]))
     with pytest.raises(InvalidTypeError, match="floating-point"):
         mn.gaussian_mixture_soft_labels(torch.ones(3, dtype=torch.int64))
