@@ -15,16 +15,18 @@ from maninegs_sampling.losses import (
     HardNegativeInterModalNTXentLoss,
     HardNegativeNTXentLoss,
     InterModalNTXentLoss,
-    MammoCLIPLoss,
     MultimodalNTXentLoss,
     NTXentLoss,
-    gaussian_mixture_soft_labels,
     hard_negative_inter_modal_nt_xent,
     hard_negative_nt_xent,
     inter_modal_nt_xent,
-    mammo_clip_loss,
     multimodal_nt_xent,
     nt_xent,
+)
+from maninegs_sampling.losses.contrib import (
+    MammoCLIPLoss,
+    gaussian_mixture_soft_labels,
+    mammo_clip_loss,
     soft_label_contrastive,
 )
 from maninegs_sampling.sampling.distribution import TruncatedGaussian

@@ -1,4 +1,4 @@
-"""The losses, one row and one pair at a time. Written from the papers; imports nothing of the package."""
+"""The losses, one row and one pair at a time. Written from the papers; imports nothing from the package."""
 
 import math
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ DTYPE = torch.float64
 
 @contextmanager
 def computing_in(dtype):
-    """Compute in another type: what the formulas lose to rounding when nothing is done about it."""
+    """Compute in another type, to see what the plain formulas lose to rounding."""
     global DTYPE
     before, DTYPE = DTYPE, dtype
     try:

@@ -1,4 +1,4 @@
-"""Who is compared with whom: rows, each with one positive and its negatives."""
+"""Contrasts: rows, each with one positive and its negatives."""
 
 import math
 from abc import ABC, abstractmethod
@@ -25,19 +25,20 @@ from maninegs_sampling.losses.negatives import (
     log_sum_exp_within,
     products_between,
 )
+from maninegs_sampling.losses.options import Reduction, check_flag
 from maninegs_sampling.losses.ranks import Ranks, join_ranks
 from maninegs_sampling.losses.transforms import needs_plain_operations
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What all terms of a loss share.
+    """The checked arguments that all terms of a loss share.
 
     Attributes:
-        embeddings: one (n, D) tensor for each argument, in float32 or float64.
-        ids: (n,) int64, or None where all instances differ.
-        normalize: make embeddings unit vectors.
-        ranks: the processes that gather, or None for one.
+        embeddings: One (n, D) tensor for each argument, in float32 or float64.
+        ids: (n,) int64, or None if all instances differ.
+        normalize: Whether to scale embeddings to unit length.
+        ranks: The ranks to gather from, or None for one process.
     """
 
     embeddings: tuple[Tensor, ...]
@@ -53,10 +54,11 @@ class Batch:
         normalize: bool,
         gather: bool | dist.ProcessGroup,
     ) -> "Batch":
-        """Check the arguments of a loss and bring them into one form."""
+        """Check and convert the arguments of a loss."""
         check_embeddings(embeddings)
+        check_flag("normalize", normalize)
         first, *others = embeddings.values()
-        dtype = torch.float32  # the logits' type, whatever the network's or autocast's
+        dtype = torch.float32  # of the logits, regardless of the network and of autocast
         for z in (first, *others):
             dtype = torch.promote_types(dtype, z.dtype)
         checked_ids = check_ids(ids, len(first), first.device)
@@ -66,12 +68,12 @@ class Batch:
 
     @property
     def n(self) -> int:
-        """Instances on this rank."""
+        """Number of instances on this rank."""
         return len(self.embeddings[0])
 
     @property
     def offset(self) -> int:
-        """Where this rank's instances begin among all."""
+        """Index of this rank's first instance among those of all ranks."""
         return self.ranks.offset if self.ranks else 0
 
     def gather(self, z: Tensor) -> Tensor:
@@ -79,24 +81,24 @@ class Batch:
         return self.ranks.gather(z) if self.ranks else z
 
     def explicit_ids(self) -> Tensor:
-        """Return this rank's ids; where none were given, each instance's place among all."""
+        """Return this rank's ids. Default: the index of each instance among those of all ranks."""
         if self.ids is not None:
             return self.ids
         return self.offset + torch.arange(self.n, device=self.embeddings[0].device)
 
-    def reduce(self, losses: Tensor, reduction: str) -> Tensor:
-        """Reduce losses of any shape; the mean over ranks of "mean" is that of one process."""
+    def reduce(self, losses: Tensor, reduction: Reduction) -> Tensor:
+        """Reduce losses of any shape. The mean over ranks of "mean" equals that of one process."""
         result = reduced(losses, reduction)
         return result * self.ranks.share if self.ranks and reduction == "mean" else result
 
 
 class Side(NamedTuple):
-    """Rows that have the same columns to be compared with.
+    """Rows that are compared with the same columns.
 
     Attributes:
-        rows: (R, D), this rank's scaled embeddings, R a multiple of n.
+        rows: (R, D), this rank's scaled embeddings; R is a multiple of n.
         columns: (C, D), scaled embeddings of all ranks.
-        repeats: how often the batch's ids are repeated to fit the rows, and all ids the columns.
+        repeats: How often the ids are repeated to match the rows and the columns.
     """
 
     rows: Tensor
@@ -107,22 +109,22 @@ class Side(NamedTuple):
 class Contrast(ABC):
     """Rows, each with one positive and its negatives; logits are products of scaled embeddings.
 
-    There are k rows for each of the batch's n instances, and what is said of rows has the shape
-    (k, n) or, where all k have the same, (n,).
+    Each of the batch's n instances has k rows. Methods return values by row, (k, n), or (n,) where
+    the k rows of an instance share them.
 
     Attributes:
-        batch: what the terms of the loss share.
+        batch: The arguments that the terms of the loss share.
         inverse: 1 / temperature.
     """
 
-    _sides: list[Side]  # one after the other, they have the k n rows
+    _sides: list[Side]  # concatenated, they have the k n rows
 
     def __init__(self, batch: Batch, temperature: float | Tensor):
         self.batch = batch
         self.inverse = inverse_temperature(temperature, batch.embeddings[0])
 
     def log_sum_exp(self, power: float = 1.0) -> Tensor:
-        """Return (k, n), the log of each row's sum of exp(power * logit) over its negatives."""
+        """Return (k, n), the log of the sum of exp(power * logit) over each row's negatives."""
         largest = self._largest_logit() * power
         sides = self._sides
         if power != 1.0:
@@ -131,7 +133,7 @@ class Contrast(ABC):
         return torch.cat(self._log_sum_exp(sides, largest)).view(-1, self.batch.n)
 
     def _largest_logit(self) -> float:
-        """Return a bound on the size of any logit; inf or NaN where there is none."""
+        """Return an upper bound of the absolute logits, or inf or NaN if there is none."""
         if needs_plain_operations(self._sides[0].rows):
             return math.inf
         if self.batch.normalize:
@@ -147,10 +149,10 @@ class Contrast(ABC):
         """Return (n,), each row's logit with its positive."""
 
     def may_be_direct(self, most: int) -> bool:
-        """Return whether there are at most `most` logits, of which the positives alone are special.
+        """Return whether `direct_cross_entropy` can be used, for at most `most` logits.
 
-        All instances must then differ and be on this process. Under a transform the direct way,
-        which writes into the logits, is not to be taken.
+        It requires one process without ids. It writes to the logits in place, so transforms cannot
+        use it.
         """
         rows, columns, _ = self._sides[0]
         if self.batch.ids is not None or self.batch.ranks or len(rows) * len(columns) > most:
@@ -159,14 +161,14 @@ class Contrast(ABC):
 
     @abstractmethod
     def direct_cross_entropy(self) -> Tensor:
-        """Return (k, n) cross-entropies from the whole matrix of logits; see `may_be_direct`."""
+        """Return (k, n) cross-entropies from the whole matrix of logits. See `may_be_direct`."""
 
     @abstractmethod
     def _log_sum_exp(self, sides: list[Side], largest: float) -> tuple[Tensor, ...]:
-        """Return one after the other the log-sum-exp of all rows of `sides`."""
+        """Return the log-sum-exp of the rows of `sides`, as tensors to concatenate."""
 
     def sum_of_negatives(self) -> Tensor:
-        """Return (k, n), the sum of each row's logits with its negatives."""
+        """Return (k, n), the sum of each row's logits over its negatives."""
         sums = [
             (rows * self._sum_of_other_ids(columns, repeats)).sum(1)
             for rows, columns, repeats in self._sides
@@ -180,31 +182,31 @@ class Contrast(ABC):
         all_ids = self.batch.gather(ids)
         if needs_plain_operations(rows):
             n = (ids[:, None] != all_ids).sum(1)
-        else:  # counted in integers: float32 has no odd numbers above 2^24
+        else:  # counted in integers: float32 cannot represent odd numbers above 2^24
             present, counts = torch.unique(all_ids, return_counts=True)
             n = len(all_ids) - counts[torch.searchsorted(present, ids)]
         return (n * repeats).to(rows.dtype)
 
     def _sum_of_other_ids(self, columns: Tensor, repeats: int) -> Tensor:
-        """Return, for each row of a side, the sum of the `columns` of other ids."""
+        """Return, for each row of a side, the sum of the `columns` with other ids."""
         ids = self.batch.explicit_ids()
         all_ids = self.batch.gather(ids).repeat(repeats)
         if needs_plain_operations(columns):
             others = ids.repeat(repeats)[:, None] != all_ids
             return products_between(others.to(columns.dtype), columns.T)
         present, place = torch.unique(all_ids, return_inverse=True)
-        # Added one after the other, many equal float32 numbers would lose digits.
+        # In float32 a sum of many equal numbers loses digits.
         wide = columns if columns.device.type == "mps" else columns.double()
         sums = wide.new_zeros(len(present), wide.shape[1]).index_add(0, place, wide)
-        # Those before and those after: the difference of all and the own would be left with the
-        # rounding of all, which is no zero where there are no others.
+        # Sum the ids before and after the own. The total minus the own would keep the rounding of
+        # the total, which is not zero where there are no other ids.
         before, after = sums.cumsum(0), sums.flip(0).cumsum(0).flip(0)
-        nothing = sums.new_zeros(1, sums.shape[1])
-        others = torch.cat([nothing, before[:-1]]) + torch.cat([after[1:], nothing])
+        zero = sums.new_zeros(1, sums.shape[1])
+        others = torch.cat([zero, before[:-1]]) + torch.cat([after[1:], zero])
         return others.to(columns.dtype)[torch.searchsorted(present, ids.repeat(repeats))]
 
     def _excluded(self, offsets: tuple[int, ...], rows: int, columns: int) -> Excluded:
-        """Exclude equal ids, repeated for rows and columns, or `offsets` where there are no ids."""
+        """Return the pairs to exclude: those of equal ids, or `offsets` if there are no ids."""
         ids = self.batch.ids
         if ids is None:
             return Diagonals(offsets)
@@ -212,7 +214,7 @@ class Contrast(ABC):
 
 
 class ViewContrast(Contrast):
-    """Each view against all others of the batch, as in Eq. (1): k = 2, the first views first."""
+    """Each view against all other views, as in Eq. (1): k = 2, the first views first."""
 
     def __init__(self, batch: Batch, pair: tuple[int, int], temperature: float | Tensor):
         super().__init__(batch, temperature)
@@ -227,10 +229,10 @@ class ViewContrast(Contrast):
         return (first * second).sum(1)
 
     def direct_cross_entropy(self) -> Tensor:
-        """Return (2, n) cross-entropies from the whole matrix of logits; see `may_be_direct`."""
+        """Return (2, n) cross-entropies from the whole matrix of logits. See `may_be_direct`."""
         both, n = self._sides[0].rows, self.batch.n
         logits = products_between(both, both)
-        with torch.no_grad():  # a probability of 0 has no gradient: none of this needs one
+        with torch.no_grad():  # the excluded logits have probability 0 and no gradient
             logits.fill_diagonal_(-math.inf)
         partner = torch.arange(2 * n, device=both.device).roll(n)
         return F.cross_entropy(logits, partner, reduction="none").view(2, n)
@@ -245,7 +247,7 @@ class ViewContrast(Contrast):
 
 
 class ModalityContrast(Contrast):
-    """Each vector against the other modality's, as in Eq. (6): k = 2, or 1 unless symmetric."""
+    """Each vector against the other modality's, as in Eq. (6): k = 2 if symmetric, else 1."""
 
     def __init__(
         self,
@@ -256,6 +258,7 @@ class ModalityContrast(Contrast):
         symmetric: bool,
     ):
         super().__init__(batch, temperature)
+        check_flag("symmetric", symmetric)
         x, y = (scaled(batch.embeddings[k], self.inverse, normalize=batch.normalize) for k in pair)
         self._pair = x, y
         self._sides = [Side(x, batch.gather(y), 1)]
@@ -268,7 +271,7 @@ class ModalityContrast(Contrast):
         return (x * y).sum(1)
 
     def direct_cross_entropy(self) -> Tensor:
-        """Return (k, n) cross-entropies from the whole matrix of logits; see `may_be_direct`."""
+        """Return (k, n) cross-entropies from the whole matrix of logits. See `may_be_direct`."""
         x, y = self._pair
         logits = products_between(x, y)
         partner = torch.arange(self.batch.n, device=x.device)

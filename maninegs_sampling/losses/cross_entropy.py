@@ -1,4 +1,4 @@
-"""The normalised temperature-scaled cross-entropies of one pair of views or modalities."""
+"""The normalized temperature-scaled cross-entropies of one pair of views or modalities."""
 
 import torch.distributed as dist
 from torch import Tensor
@@ -10,11 +10,12 @@ from maninegs_sampling.losses.contrast import (
     ModalityContrast,
     ViewContrast,
 )
-from maninegs_sampling.losses.numbers import check_label_smoothing
+from maninegs_sampling.losses.instance_ids import Ids
+from maninegs_sampling.losses.options import Reduction, check_label_smoothing
 
-# Up to this number of logits the direct way is quicker. Measured forward and backward on 2 cores:
-# at 2^16 (128 pairs of views; 256 of two modalities) the two ways take the same time within 10%,
-# at a quarter of it the direct way takes 0.8 of the other's time, at four times it 1.3.
+# Up to this number of logits the whole matrix is faster than blocks. Measured forward and backward
+# on 2 cores: at 2^16 (128 pairs of views, 256 of two modalities) both take the same time within
+# 10%; at a quarter of that the whole matrix takes 0.8 of the blocks' time, at four times 1.3.
 DIRECT_LOGITS = 2**16
 
 
@@ -23,49 +24,49 @@ def nt_xent(
     z_j: Tensor,
     *,
     temperature: float | Tensor = 0.7,
-    ids: Tensor | None = None,
+    ids: Ids | None = None,
     label_smoothing: float = 0.0,
     normalize: bool = True,
-    reduction: str = "mean",
+    reduction: Reduction = "mean",
     gather: bool | dist.ProcessGroup = False,
 ) -> Tensor:
-    """Return the NT-Xent loss of two views: each view is to find its partner among all 2N - 1.
+    """Return the NT-Xent loss of two views: identify each view's partner among the 2N - 1 others.
 
-    With the 2N unit vectors z of both views and s_ab = z_a . z_b / temperature, it is the mean over
-    a of -s_{a, partner(a)} + log sum_{b != a} exp s_ab: Eq. (1) and (5) of the paper.
+    With the 2N unit vectors z of both views and s_ab = z_a . z_b / temperature, the loss is the
+    mean over a of -s_{a, partner(a)} + log sum_{b != a} exp s_ab: Eq. (1) and (5) of the paper.
 
-    Memory grows with N, not with N^2: the 2N x 2N logits are made in blocks, and again for the
-    gradient. A second derivative (create_graph=True) works, with memory N^2; so do the transforms
-    of torch.func and forward-mode differentiation.
+    Memory grows with N, not with N^2: the 2N x 2N logits are computed in blocks, and again for the
+    gradient. Second derivatives (create_graph=True), torch.func transforms and forward-mode
+    differentiation are supported; they need memory N^2.
 
     Args:
         z_i: (N, D) floating-point embeddings; row k belongs to instance k.
         z_j: (N, D), the other view of the same instances.
-        temperature: positive number, or a tensor of one, which gets a gradient. Where a model keeps
-            CLIP's `logit_scale`, pass `1 / logit_scale`: the scale gets its gradient through it.
-            Default: Table III.
-        ids: (N,) integers or booleans of any type. Instances with equal ids are no negatives of
-            each other: such pairs are neither pulled nor pushed. Default: all instances differ.
-        label_smoothing: in [0, 1]; the share of the target that is spread evenly over the partner
+        temperature: Positive number, or a tensor of one number, which gets a gradient. For a model
+            with CLIP's `logit_scale` pass `1 / logit_scale`. Default: 0.7 (Table III).
+        ids: (N,) integers or booleans: a tensor, an array or a sequence. Pairs of instances with
+            equal ids are left out of the negatives. Default: all instances differ.
+        label_smoothing: In [0, 1]: the share of the target that is spread evenly over the partner
             and all negatives, as in torch.nn.functional.cross_entropy.
-        normalize: scale embeddings to unit length; logits are then cosines. A vector no longer
-            than 1e-12 counts as zero: its similarities and its gradient are zero.
-        reduction: "mean" or "sum" over the 2N views, or "none": (2N,), first those of `z_i`.
-        gather: take the negatives of all ranks: True, or a process group. Every rank of it must
-            call. Each returns its own rows' part, scaled so that the mean over ranks of "mean" is
-            the loss of the concatenated batch; with the gradients averaged as
-            DistributedDataParallel does, training equals one process. Batches may differ in size.
-            `ids` must then mean the same on all ranks.
+        normalize: If True, scale embeddings to unit length, so that logits are cosines divided by
+            the temperature. A vector no longer than 1e-12 counts as zero: its similarities and its
+            gradient are zero.
+        reduction: "mean" or "sum" over the 2N views, or "none": (2N,), those of `z_i` first.
+        gather: Whether to use the negatives of all ranks: True, or a process group. Every rank of
+            the group must call the loss. Each returns the loss of its own rows, scaled so that the
+            mean over ranks of "mean" is the loss of the concatenated batch: with gradients averaged
+            by DistributedDataParallel, training equals that of one process. Batches may differ in
+            size. Equal ids on different ranks mean equal instances.
 
     Returns:
-        float32, or float64 for float64 embeddings, whatever autocast says; inf or NaN where
-        the embeddings hold any.
+        float32, or float64 for float64 embeddings, also under autocast. inf or NaN if embeddings
+        hold inf or NaN.
 
     Raises:
-        InvalidValueError: shapes that do not fit, a temperature that is not positive, an unknown
-            reduction, ranks that disagree.
-        InvalidTypeError: an argument that is no tensor, or not floating-point; ids that are not
-            integers; a number that is none.
+        InvalidValueError: If shapes do not match, a number is out of range, `reduction` is unknown,
+            or ranks disagree.
+        InvalidTypeError: If embeddings are not floating-point tensors, ids are not integers, or an
+            option has the wrong type.
 
     Example:
         >>> import torch
@@ -84,36 +85,36 @@ def inter_modal_nt_xent(
     *,
     temperature: float | Tensor = 0.7,
     symmetric: bool = True,
-    ids: Tensor | None = None,
+    ids: Ids | None = None,
     label_smoothing: float = 0.0,
     normalize: bool = True,
-    reduction: str = "mean",
+    reduction: Reduction = "mean",
     gather: bool | dist.ProcessGroup = False,
 ) -> Tensor:
-    """Return the inter-modal NT-Xent loss: each vector is to find its partner in the other set.
+    """Return the inter-modal NT-Xent loss: identify each vector's partner in the other modality.
 
-    With s_ab = image_a . other_b / temperature over N x N, it is the mean of the cross-entropies of
-    the rows and of the columns of s, whose targets lie on the diagonal. It is l_inter of Eq. (6):
-    pairs within a modality are no negatives. Memory grows with N, not with N^2.
+    With s_ab = image_a . other_b / temperature, (N, N), the loss is the mean of the cross-entropies
+    of the rows and the columns of s, with targets on the diagonal: l_inter of Eq. (6). Pairs within
+    a modality are not negatives. Memory grows with N, not with N^2.
 
     Args:
         z_image: (N, D) floating-point embeddings; row k belongs to instance k.
-        z_other: (N, D), the same instances in the other modality, say manifestation or text.
-        temperature: see `nt_xent`; `1 / logit_scale` for CLIP's learned scale.
-        symmetric: both directions, as CLIP does (default). False: image to other alone, which is
-            what the paper's authors ran.
-        ids: see `nt_xent`.
-        label_smoothing: see `nt_xent`.
-        normalize: see `nt_xent`.
-        reduction: "mean" or "sum" over the 2N vectors (N unless symmetric), or "none": (2N,), first
-            those of `z_image`.
-        gather: see `nt_xent`.
+        z_other: (N, D), the same instances in the other modality, such as manifestation or text.
+        temperature: See `nt_xent`.
+        symmetric: If True (default), use both directions, as CLIP does. If False, only image to
+            other, which is what the paper's authors ran.
+        ids: See `nt_xent`.
+        label_smoothing: See `nt_xent`.
+        normalize: See `nt_xent`.
+        reduction: "mean" or "sum" over the 2N vectors (N unless symmetric), or "none": (2N,), those
+            of `z_image` first.
+        gather: See `nt_xent`.
 
     Returns:
-        float32, or float64 for float64 embeddings; inf or NaN where the embeddings hold any.
+        float32, or float64 for float64 embeddings. inf or NaN if embeddings hold inf or NaN.
 
     Raises:
-        InvalidValueError, InvalidTypeError: as `nt_xent`.
+        InvalidValueError, InvalidTypeError: If `nt_xent` would raise them.
 
     Example:
         >>> import torch
@@ -134,12 +135,12 @@ def inter_modal_nt_xent(
 
 def cross_entropy(contrast: Contrast, label_smoothing: float) -> Tensor:
     """Return (k, n), the cross-entropy of each row's positive among it and the row's negatives."""
-    label_smoothing = check_label_smoothing(label_smoothing)
+    label_smoothing = check_label_smoothing("label_smoothing", label_smoothing)
     if not label_smoothing and contrast.may_be_direct(DIRECT_LOGITS):
         return contrast.direct_cross_entropy()
     positive = contrast.positive()
-    # -log(e^p / (e^p + sum of e^negative)); the threshold leaves float64 its precision. A positive
-    # of inf would leave a loss of 0, but what is not finite must not look like a good fit.
+    # -log(e^p / (e^p + sum of e^negative)). The threshold keeps the precision of float64. The last
+    # summand turns a positive of inf, whose loss would be 0, into NaN.
     losses = softplus(contrast.log_sum_exp() - positive, threshold=40.0) + positive * 0.0
     if label_smoothing:
         candidates = 1.0 + contrast.n_negatives()

@@ -1,4 +1,4 @@
-"""What goes into a loss: embeddings, their length and the temperature, checked once."""
+"""Embeddings and temperature: checks, scaling and the reduction of losses."""
 
 import math
 from typing import Any
@@ -6,21 +6,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from maninegs_sampling.errors import InvalidTypeError, InvalidValueError, check_choice
-from maninegs_sampling.losses.numbers import check_positive
+from maninegs_sampling.errors import InvalidTypeError, InvalidValueError
+from maninegs_sampling.losses.options import Reduction, check_positive, check_reduction
 from maninegs_sampling.losses.transforms import needs_plain_operations
 
-# Vectors no longer than this have no direction: torch.nn.functional.normalize's own limit.
+# Vectors no longer than this count as zero, as in torch.nn.functional.normalize.
 ZERO_LENGTH = 1e-12
 
 
 class _ScaledUnit(torch.autograd.Function):
-    """z * length / |z| by rows; written out because it takes half the operations of autograd's."""
+    """z * length / |z| by rows. Takes half the operations that autograd would."""
 
     @staticmethod
     def forward(ctx: Any, z: Tensor, length: float) -> Tensor:
         divisor = torch.linalg.vector_norm(z, dim=1, keepdim=True)
-        # Finite numbers may have an infinite length in their type: no zero may come of them.
+        # The norm of finite numbers may overflow to inf; such rows must not become zero.
         divisor.masked_fill_(divisor == math.inf, math.nan)
         torch.threshold_(divisor, ZERO_LENGTH, math.inf).div_(length)
         scaled: Tensor = z / divisor
@@ -31,7 +31,7 @@ class _ScaledUnit(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         z, scaled, divisor = ctx.saved_tensors
-        if torch.is_grad_enabled():  # a second derivative is wanted: let autograd see every step
+        if torch.is_grad_enabled():  # for a second derivative autograd must see every operation
             scaled = _scaled_unit(z, ctx.length)
             return torch.autograd.grad(scaled, z, grad, create_graph=True)[0], None
         along = (scaled * grad).sum(1, keepdim=True)
@@ -40,7 +40,7 @@ class _ScaledUnit(torch.autograd.Function):
 
 def _scaled_unit(z: Tensor, length: float) -> Tensor:
     zero = torch.linalg.vector_norm(z.detach(), dim=1, keepdim=True) <= ZERO_LENGTH
-    directed = z.masked_fill(zero, 1.0)  # the length of a zero vector has no second derivative
+    directed = z.masked_fill(zero, 1.0)  # the norm of a zero vector has no second derivative
     norm = torch.linalg.vector_norm(directed, dim=1, keepdim=True)
     norm = norm.masked_fill(norm == math.inf, math.nan)
     scaled: Tensor = (directed / (norm / length)).masked_fill(zero, 0.0)
@@ -48,7 +48,7 @@ def _scaled_unit(z: Tensor, length: float) -> Tensor:
 
 
 def check_embeddings(embeddings: dict[str, Tensor]) -> None:
-    """Raise unless all are floating tensors of one shape (N, D) with N, D >= 1, on one device."""
+    """Raise unless all are floating-point tensors of one shape (N, D), not empty, on one device."""
     first_name, first = next(iter(embeddings.items()))
     for name, z in embeddings.items():
         if not isinstance(z, Tensor):
@@ -62,21 +62,21 @@ def check_embeddings(embeddings: dict[str, Tensor]) -> None:
             )
         if z.shape != first.shape or z.device != first.device:
             raise InvalidValueError(
-                f"{first_name} and {name} must have one shape and one device, row i of each "
+                f"{first_name} and {name} must have the same shape and device, with row i of each "
                 f"belonging to instance i; got {tuple(first.shape)} on {first.device} and "
                 f"{tuple(z.shape)} on {z.device}"
             )
 
 
 def inverse_temperature(temperature: float | Tensor, like: Tensor) -> float | Tensor:
-    """Return 1 / temperature: a float for a float, for a tensor one of no dimensions.
+    """Return 1 / temperature: a float for a float, a tensor without dimensions for a tensor.
 
     Raises:
-        InvalidValueError: the temperature is not a positive finite number. A tensor's value is
-            looked at on the CPU only, since elsewhere the look would wait for the device, and
-            outside transforms.
-        InvalidTypeError: neither a number nor a tensor, or the tensor holds more than one number,
-            or integers.
+        InvalidValueError: If the temperature is not a positive finite number. A tensor is checked
+            on the CPU only, since reading a value elsewhere would wait for the device, and outside
+            transforms only.
+        InvalidTypeError: If it is neither a number nor a tensor, or if the tensor holds several
+            numbers or integers.
     """
     if not isinstance(temperature, Tensor):
         return 1.0 / check_positive("temperature", temperature, "a number or a tensor")
@@ -85,26 +85,26 @@ def inverse_temperature(temperature: float | Tensor, like: Tensor) -> float | Te
             "temperature must be one floating-point number; got a tensor of shape "
             f"{tuple(temperature.shape)} and {temperature.dtype}"
         )
-    may_look = not (torch.compiler.is_compiling() or needs_plain_operations(temperature))
-    if temperature.device.type == "cpu" and may_look:
+    may_read = not (torch.compiler.is_compiling() or needs_plain_operations(temperature))
+    if temperature.device.type == "cpu" and may_read:
         check_positive("temperature", temperature.item())
     return temperature.reshape(()).to(like.device, like.dtype).reciprocal()
 
 
 def scaled(z: Tensor, inverse: float | Tensor, *, normalize: bool) -> Tensor:
-    """Return `z` times sqrt(1 / temperature), so that products of two such are the logits.
+    """Return `z` times sqrt(1 / temperature), so that products of scaled rows are the logits.
 
     Args:
         z: (N, D), float32 or float64.
         inverse: 1 / temperature.
-        normalize: make rows unit vectors first. A row no longer than 1e-12 becomes zero: it has
-            similarity 0 with everything, and its gradient is zero. A row that holds inf or NaN, or
-            whose length is beyond the type, becomes NaN.
+        normalize: If True, scale rows to unit length first. A row no longer than 1e-12 becomes
+            zero, with similarity 0 to all others and a gradient of zero. A row that holds inf or
+            NaN, or whose length overflows, becomes NaN.
     """
     if isinstance(inverse, Tensor):
         return scaled(z, 1.0, normalize=normalize) * inverse.sqrt()
     length = math.sqrt(inverse)
-    # The compiler joins the operations by itself.
+    # The compiler fuses the operations by itself.
     if normalize and (torch.compiler.is_compiling() or needs_plain_operations(z)):
         return _scaled_unit(z, length)
     if normalize:
@@ -113,9 +113,9 @@ def scaled(z: Tensor, inverse: float | Tensor, *, normalize: bool) -> Tensor:
     return z * length
 
 
-def reduced(losses: Tensor, reduction: str) -> Tensor:
-    """Return the mean or the sum of `losses`, or all of them in one row, as `reduction` says."""
-    check_choice("reduction", reduction, ("mean", "sum", "none"))
+def reduced(losses: Tensor, reduction: Reduction) -> Tensor:
+    """Return the mean or the sum of `losses`, or all of them flattened for "none"."""
+    check_reduction("reduction", reduction)
     if reduction == "none":
         return losses.flatten()
     return losses.mean() if reduction == "mean" else losses.sum()

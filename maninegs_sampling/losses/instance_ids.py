@@ -1,5 +1,6 @@
-"""Which instances count as the same: ids of any kind, brought into one."""
+"""Instance ids of any integer type, converted to int64 tensors."""
 
+from collections.abc import Sequence
 from numbers import Integral
 
 import numpy as np
@@ -7,6 +8,9 @@ import torch
 from torch import Tensor
 
 from maninegs_sampling.errors import InvalidTypeError, InvalidValueError
+from maninegs_sampling.quoting import quoted
+
+Ids = Tensor | np.ndarray | Sequence[int]
 
 _INTEGERS = {
     torch.bool,
@@ -24,12 +28,12 @@ _INTEGERS = {
 def check_ids(ids: object, n: int, device: torch.device) -> Tensor | None:
     """Return `ids` as (N,) int64 on the embeddings' device, or None for None.
 
-    Nothing but equality of ids means anything, and that is kept: torch cannot sort or count all of
-    its integer types, and numbers of 2^63 and more become negative, each another one.
+    Only equality of ids matters, and the conversion keeps it: ids of 2^63 and more become distinct
+    negative numbers. torch can sort and count int64, but not all of its integer types.
 
     Raises:
-        InvalidTypeError: not integers.
-        InvalidValueError: not one for each instance.
+        InvalidTypeError: If ids are not integers.
+        InvalidValueError: If there is not one id for each instance.
     """
     if ids is None:
         return None
@@ -38,9 +42,9 @@ def check_ids(ids: object, n: int, device: torch.device) -> Tensor | None:
     else:
         ids = _as_array(ids)
         integers, shape, kind = ids.dtype.kind in "biu", ids.shape, _described(ids)
-    if not integers and 0 not in shape:  # an empty list has no type of its own
+    if not integers and 0 not in shape:  # an empty list has no integer type
         raise InvalidTypeError(
-            f"ids must be integers, one for each instance; got {kind}. Names become integers by "
+            f"ids must be integers, one for each instance; got {kind}. Convert names with "
             "np.unique(names, return_inverse=True)[1]"
         )
     if shape != (n,):
@@ -53,20 +57,20 @@ def check_ids(ids: object, n: int, device: torch.device) -> Tensor | None:
 
 
 def _as_array(ids: object) -> np.ndarray:
-    """Return any other object as an array, of whatever type that has."""
+    """Return any other object as an array of its own type."""
     try:
         if not isinstance(ids, (list, tuple)):
             return np.asarray(ids)
-        # NumPy takes no tensors from another device, and makes floats of integers beyond int64.
+        # NumPy refuses tensors on other devices, and converts integers beyond int64 to floats.
         items = [each.item() if isinstance(each, Tensor) else each for each in ids]
         whole = bool(items) and all(isinstance(each, Integral) for each in items)
         return np.asarray(items, dtype=np.uint64 if whole and max(items) >= 2**63 else None)
-    except (ValueError, TypeError, RuntimeError, OverflowError):  # lists of unequal lengths, say
+    except (ValueError, TypeError, RuntimeError, OverflowError):  # e.g. lists of unequal lengths
         raise InvalidTypeError(
-            f"ids must be integers, one for each instance; got {ids!r}"
+            f"ids must be integers, one for each instance; got {quoted(ids)}"
         ) from None
 
 
 def _described(ids: np.ndarray) -> str:
-    first = f", the first {ids.flat[0]!r}" if ids.size else ""
+    first = f", the first {quoted(ids.flat[0])}" if ids.size else ""
     return f"{ids.dtype}{first}"

@@ -1,119 +1,60 @@
-"""The losses as modules, which own a temperature and learn it."""
+"""The loss functions of this package as modules, each with a temperature of its own."""
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
-import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 
 from maninegs_sampling.errors import InvalidValueError, check_count
+from maninegs_sampling.losses.contrastive_loss import ContrastiveLoss, Result, WeightedTermsLoss
 from maninegs_sampling.losses.cross_entropy import inter_modal_nt_xent, nt_xent
 from maninegs_sampling.losses.hard_negative import (
     hard_negative_inter_modal_nt_xent,
     hard_negative_nt_xent,
 )
-from maninegs_sampling.losses.mammo_clip import mammo_clip_terms
+from maninegs_sampling.losses.instance_ids import Ids
 from maninegs_sampling.losses.multimodal import multimodal_terms
-from maninegs_sampling.losses.numbers import check_number
-from maninegs_sampling.losses.transforms import needs_plain_operations
-
-Result = Tensor | tuple[Tensor, dict[str, Tensor]]
+from maninegs_sampling.losses.options import Reduction, check_flag
+from maninegs_sampling.quoting import quoted
 
 
-class ContrastiveLoss(nn.Module):
-    """A temperature that is kept as its logarithm and never falls below a bound.
+class _ViewLoss(ContrastiveLoss):
+    """A loss of two views."""
 
-    Its parameter is one more for the optimiser; the paper's authors train it at a rate of 1e-2
-    without weight decay. Under DistributedDataParallel make the loss part of the wrapped module:
-    a parameter outside of it is not averaged over the ranks.
-
-    Args:
-        temperature: the value at the start.
-        learnable: whether the temperature is a parameter, or a constant that is saved with the
-            module all the same.
-        min_temperature: where a step of the optimiser leaves the temperature below this, the next
-            forward pass puts it back. 0.01 is CLIP's bound.
-        n_temperatures: how many there are; None for one without dimensions.
-        options: what the function is called with.
-    """
-
-    log_temperature: Tensor
-
-    def __init__(
-        self,
-        temperature: float,
-        learnable: bool,
-        min_temperature: float,
-        options: dict[str, Any],
-        n_temperatures: int | None = None,
-    ) -> None:
-        super().__init__()
-        temperature = check_number("temperature", temperature)
-        min_temperature = check_number("min_temperature", min_temperature)
-        if not 0.0 < min_temperature <= temperature < math.inf:
-            raise InvalidValueError(
-                "the temperature must be finite and at least min_temperature, which must be "
-                f"positive; got temperature={temperature!r}, min_temperature={min_temperature!r}"
-            )
-        shape = () if n_temperatures is None else (n_temperatures,)
-        logarithm = torch.full(shape, math.log(temperature))
-        if learnable:
-            self.log_temperature = nn.Parameter(logarithm)
-        else:
-            self.register_buffer("log_temperature", logarithm)
-        self.min_temperature = min_temperature
-        self._options = options
-
-    @property
-    def temperature(self) -> Tensor:
-        """The temperature, a tensor of no dimensions, or of one with one value for each term."""
-        return self.log_temperature.exp()
-
-    def extra_repr(self) -> str:
-        """Return the options, as they are shown in the module's repr."""
-        values = ", ".join(
-            f"{value:.4g}" for value in self.temperature.detach().reshape(-1).tolist()
-        )
-        learnable = isinstance(self.log_temperature, nn.Parameter)
-        options = "".join(f", {name}={value!r}" for name, value in self._options.items())
-        return f"temperature={values}, learnable={learnable}{options}"
-
-    def _bounded(self) -> Tensor:
-        """Return the temperature, after moving it up to its bound."""
-        lowest = math.log(self.min_temperature)
-        if needs_plain_operations(self.log_temperature):
-            # A transform lets nothing be written to. The gradient is that of the moved parameter.
-            logarithm = self.log_temperature
-            return (logarithm + (logarithm.clamp(min=lowest) - logarithm).detach()).exp()
-        with torch.no_grad():
-            self.log_temperature.clamp_(min=lowest)
-        return self.temperature
-
-    @staticmethod
-    def _result(
-        loss: Tensor, temperature: Tensor, terms: dict[str, Tensor], return_terms: bool
+    def forward(
+        self, z_i: Tensor, z_j: Tensor, *, ids: Ids | None = None, return_terms: bool = False
     ) -> Result:
-        if not return_terms:
-            return loss
-        names = ["temperature"]
-        if temperature.ndim:
-            names = [f"temperature/{term}" for term in terms]
-        values = temperature.detach().reshape(-1).unbind()
-        return loss, terms | dict(zip(names, values, strict=True))
+        """Return the loss. If `return_terms`, also return a dict of detached values to log."""
+        return self._result(z_i, z_j, ids=ids, return_terms=return_terms)
 
 
-class NTXentLoss(ContrastiveLoss):
-    """`nt_xent` with a temperature of its own.
+class _ModalityLoss(ContrastiveLoss):
+    """A loss of two modalities."""
+
+    def forward(
+        self,
+        z_image: Tensor,
+        z_other: Tensor,
+        *,
+        ids: Ids | None = None,
+        return_terms: bool = False,
+    ) -> Result:
+        """Return the loss. If `return_terms`, also return a dict of detached values to log."""
+        return self._result(z_image, z_other, ids=ids, return_terms=return_terms)
+
+
+class NTXentLoss(_ViewLoss):
+    """`nt_xent` with its own temperature.
 
     Args:
-        temperature: the value at the start; 0.7 is Table III's.
-        learnable: train it, as Table III does (default).
-        min_temperature: lower bound.
-        label_smoothing, normalize, reduction, gather: see `nt_xent`.
+        temperature: Initial value. Default: 0.7 (Table III).
+        learnable: If True (default), the temperature is a parameter, as in Table III.
+        min_temperature: Lower bound of the temperature.
+        label_smoothing, normalize, reduction, gather: See `nt_xent`.
 
     Example:
+        >>> import torch
         >>> criterion = NTXentLoss(temperature=0.7)
         >>> z_i, z_j = torch.randn(2, 16, 8, generator=torch.manual_seed(0))
         >>> loss, terms = criterion(z_i, z_j, return_terms=True)
@@ -121,6 +62,8 @@ class NTXentLoss(ContrastiveLoss):
         ['nt_xent', 'temperature']
     """
 
+    _function = staticmethod(nt_xent)
+
     def __init__(
         self,
         temperature: float = 0.7,
@@ -129,41 +72,30 @@ class NTXentLoss(ContrastiveLoss):
         min_temperature: float = 0.01,
         label_smoothing: float = 0.0,
         normalize: bool = True,
-        reduction: str = "mean",
+        reduction: Reduction = "mean",
         gather: bool | dist.ProcessGroup = False,
     ) -> None:
-        options = {
-            "label_smoothing": label_smoothing,
-            "normalize": normalize,
-            "reduction": reduction,
-            "gather": gather,
-        }
-        super().__init__(temperature, learnable, min_temperature, options)
-
-    def forward(
-        self, z_i: Tensor, z_j: Tensor, *, ids: Tensor | None = None, return_terms: bool = False
-    ) -> Result:
-        """Return the loss; with `return_terms` also a dict of detached values to log."""
-        temperature = self._bounded()
-        loss = nt_xent(z_i, z_j, temperature=temperature, ids=ids, **self._options)
-        return self._result(loss, temperature, {"nt_xent": loss.detach()}, return_terms)
+        super().__init__(locals())
 
 
-class InterModalNTXentLoss(ContrastiveLoss):
-    """`inter_modal_nt_xent` with a temperature of its own.
+class InterModalNTXentLoss(_ModalityLoss):
+    """`inter_modal_nt_xent` with its own temperature.
 
     Args:
-        temperature: the value at the start; 0.7 is Table III's.
-        learnable: train it, as Table III does (default).
-        min_temperature: lower bound.
-        symmetric, label_smoothing, normalize, reduction, gather: see `inter_modal_nt_xent`.
+        temperature: Initial value. Default: 0.7 (Table III).
+        learnable: If True (default), the temperature is a parameter, as in Table III.
+        min_temperature: Lower bound of the temperature.
+        symmetric, label_smoothing, normalize, reduction, gather: See `inter_modal_nt_xent`.
 
     Example:
+        >>> import torch
         >>> criterion = InterModalNTXentLoss(temperature=0.1, learnable=False)
         >>> z_image, z_text = torch.randn(2, 16, 8, generator=torch.manual_seed(0))
         >>> loss = criterion(z_image, z_text)
     """
 
+    _function = staticmethod(inter_modal_nt_xent)
+
     def __init__(
         self,
         temperature: float = 0.7,
@@ -173,46 +105,29 @@ class InterModalNTXentLoss(ContrastiveLoss):
         symmetric: bool = True,
         label_smoothing: float = 0.0,
         normalize: bool = True,
-        reduction: str = "mean",
+        reduction: Reduction = "mean",
         gather: bool | dist.ProcessGroup = False,
     ) -> None:
-        options = {
-            "symmetric": symmetric,
-            "label_smoothing": label_smoothing,
-            "normalize": normalize,
-            "reduction": reduction,
-            "gather": gather,
-        }
-        super().__init__(temperature, learnable, min_temperature, options)
-
-    def forward(
-        self,
-        z_image: Tensor,
-        z_other: Tensor,
-        *,
-        ids: Tensor | None = None,
-        return_terms: bool = False,
-    ) -> Result:
-        """Return the loss; with `return_terms` also a dict of detached values to log."""
-        tau = self._bounded()
-        loss = inter_modal_nt_xent(z_image, z_other, temperature=tau, ids=ids, **self._options)
-        return self._result(loss, tau, {"inter_modal_nt_xent": loss.detach()}, return_terms)
+        super().__init__(locals())
 
 
-class HardNegativeNTXentLoss(ContrastiveLoss):
-    """`hard_negative_nt_xent` with a temperature of its own.
+class HardNegativeNTXentLoss(_ViewLoss):
+    """`hard_negative_nt_xent` with its own temperature.
 
     Args:
-        temperature: the value at the start; 0.7 is Table III's.
-        learnable: train it, as Table III does (default).
-        min_temperature: lower bound.
-        beta, tau_plus, normalize, reduction, gather: see `hard_negative_nt_xent`.
+        temperature: Initial value. Default: 0.7 (Table III).
+        learnable: If True (default), the temperature is a parameter, as in Table III.
+        min_temperature: Lower bound of the temperature.
+        beta, tau_plus, normalize, reduction, gather: See `hard_negative_nt_xent`.
 
     Example:
+        >>> import torch
         >>> criterion = HardNegativeNTXentLoss(beta=1.0, tau_plus=0.1)
         >>> z_i, z_j = torch.randn(2, 16, 8, generator=torch.manual_seed(0))
         >>> loss = criterion(z_i, z_j)
     """
+
+    _function = staticmethod(hard_negative_nt_xent)
 
     def __init__(
         self,
@@ -223,42 +138,30 @@ class HardNegativeNTXentLoss(ContrastiveLoss):
         beta: float = 1.0,
         tau_plus: float = 0.1,
         normalize: bool = True,
-        reduction: str = "mean",
+        reduction: Reduction = "mean",
         gather: bool | dist.ProcessGroup = False,
     ) -> None:
-        options = {
-            "beta": beta,
-            "tau_plus": tau_plus,
-            "normalize": normalize,
-            "reduction": reduction,
-            "gather": gather,
-        }
-        super().__init__(temperature, learnable, min_temperature, options)
-
-    def forward(
-        self, z_i: Tensor, z_j: Tensor, *, ids: Tensor | None = None, return_terms: bool = False
-    ) -> Result:
-        """Return the loss; with `return_terms` also a dict of detached values to log."""
-        tau = self._bounded()
-        loss = hard_negative_nt_xent(z_i, z_j, temperature=tau, ids=ids, **self._options)
-        return self._result(loss, tau, {"hard_negative_nt_xent": loss.detach()}, return_terms)
+        super().__init__(locals())
 
 
-class HardNegativeInterModalNTXentLoss(ContrastiveLoss):
-    """`hard_negative_inter_modal_nt_xent` with a temperature of its own.
+class HardNegativeInterModalNTXentLoss(_ModalityLoss):
+    """`hard_negative_inter_modal_nt_xent` with its own temperature.
 
     Args:
-        temperature: the value at the start; 0.7 is Table III's.
-        learnable: train it, as Table III does (default).
-        min_temperature: lower bound.
-        beta, tau_plus, symmetric, normalize, reduction, gather: see
+        temperature: Initial value. Default: 0.7 (Table III).
+        learnable: If True (default), the temperature is a parameter, as in Table III.
+        min_temperature: Lower bound of the temperature.
+        beta, tau_plus, symmetric, normalize, reduction, gather: See
             `hard_negative_inter_modal_nt_xent`.
 
     Example:
+        >>> import torch
         >>> criterion = HardNegativeInterModalNTXentLoss(beta=1.0, tau_plus=0.1)
         >>> z_image, z_other = torch.randn(2, 16, 8, generator=torch.manual_seed(0))
         >>> loss = criterion(z_image, z_other)
     """
+
+    _function = staticmethod(hard_negative_inter_modal_nt_xent)
 
     def __init__(
         self,
@@ -270,56 +173,37 @@ class HardNegativeInterModalNTXentLoss(ContrastiveLoss):
         tau_plus: float = 0.1,
         symmetric: bool = True,
         normalize: bool = True,
-        reduction: str = "mean",
+        reduction: Reduction = "mean",
         gather: bool | dist.ProcessGroup = False,
     ) -> None:
-        options = {
-            "symmetric": symmetric,
-            "beta": beta,
-            "tau_plus": tau_plus,
-            "normalize": normalize,
-            "reduction": reduction,
-            "gather": gather,
-        }
-        super().__init__(temperature, learnable, min_temperature, options)
-
-    def forward(
-        self,
-        z_image: Tensor,
-        z_other: Tensor,
-        *,
-        ids: Tensor | None = None,
-        return_terms: bool = False,
-    ) -> Result:
-        """Return the loss; with `return_terms` also a dict of detached values to log."""
-        tau = self._bounded()
-        options = {"temperature": tau, "ids": ids, **self._options}
-        loss = hard_negative_inter_modal_nt_xent(z_image, z_other, **options)
-        terms = {"hard_negative_inter_modal_nt_xent": loss.detach()}
-        return self._result(loss, tau, terms, return_terms)
+        super().__init__(locals())
 
 
-class MultimodalNTXentLoss(ContrastiveLoss):
+class MultimodalNTXentLoss(WeightedTermsLoss):
     """`multimodal_nt_xent` with one temperature, or one for each term.
 
     Args:
-        temperature: the value at the start; 0.7 is Table III's.
-        learnable: train it, as Table III does (default).
-        min_temperature: lower bound.
-        temperature_per_term: one temperature for each term, as the paper's authors ran; the numbers
-            of views and modalities must then be those of the calls. Default: one for all.
-        n_views: image views.
-        n_modalities: further modalities.
-        weights, symmetric, label_smoothing, normalize, reduction, gather: see
+        temperature: Initial value. Default: 0.7 (Table III).
+        learnable: If True (default), the temperature is a parameter, as in Table III.
+        min_temperature: Lower bound of the temperature.
+        temperature_per_term: If True, each term has its own temperature, as the paper's authors
+            ran; calls must then have `n_views` views and `n_modalities` modalities. Default: one
+            temperature for all terms.
+        n_views: Number of image views.
+        n_modalities: Number of further modalities.
+        weights, symmetric, label_smoothing, normalize, reduction, gather: See
             `multimodal_nt_xent`.
 
     Example:
+        >>> import torch
         >>> criterion = MultimodalNTXentLoss(temperature_per_term=True)
         >>> cc, mlo, manifestation = torch.randn(3, 16, 8, generator=torch.manual_seed(0))
         >>> loss, terms = criterion(cc, mlo, manifestation, return_terms=True)
         >>> [name for name in terms if "temperature" not in name]
         ['view0-modality0', 'view1-modality0', 'view0-view1']
     """
+
+    _function = staticmethod(multimodal_terms)
 
     def __init__(
         self,
@@ -334,86 +218,26 @@ class MultimodalNTXentLoss(ContrastiveLoss):
         symmetric: bool = True,
         label_smoothing: float = 0.0,
         normalize: bool = True,
-        reduction: str = "mean",
+        reduction: Reduction = "mean",
         gather: bool | dist.ProcessGroup = False,
     ) -> None:
         n_views = check_count("n_views", n_views, at_least=1)
         n_modalities = check_count("n_modalities", n_modalities, at_least=1)
-        options = {
-            "weights": weights,
-            "symmetric": symmetric,
-            "label_smoothing": label_smoothing,
-            "normalize": normalize,
-            "gather": gather,
-        }
+        per_term = check_flag("temperature_per_term", temperature_per_term)
         n_terms = n_views * n_modalities + math.comb(n_views, 2)
-        n_temperatures = n_terms if temperature_per_term else None
-        super().__init__(temperature, learnable, min_temperature, options, n_temperatures)
-        self.reduction = reduction
+        super().__init__(locals(), n_terms if per_term else None)
+        weights = self._options["weights"]
+        if per_term and weights is not None and len(weights) != n_modalities:
+            raise InvalidValueError(
+                f"weights must have one number for each of the {n_modalities} modalities; got "
+                f"{quoted(weights)}"
+            )
 
     def forward(
         self,
         *embeddings: Tensor | Sequence[Tensor],
-        ids: Tensor | None = None,
+        ids: Ids | None = None,
         return_terms: bool = False,
     ) -> Result:
-        """Return the loss; with `return_terms` also each term's mean on this rank, to log."""
-        tau = self._bounded()
-        terms = multimodal_terms(*embeddings, temperature=tau, ids=ids, **self._options)
-        return self._result(terms.total(self.reduction), tau, terms.means(), return_terms)
-
-
-class MammoCLIPLoss(ContrastiveLoss):
-    """`mammo_clip_loss` with a temperature of its own: the source's logit scale, inverted.
-
-    Args:
-        temperature: the value at the start; 0.07 is the source's.
-        learnable: train it, as the source does (default).
-        min_temperature: lower bound.
-        image_weight, text_weight, label_smoothing, normalize, reduction, gather: see
-            `mammo_clip_loss`.
-
-    Example:
-        >>> criterion = MammoCLIPLoss()
-        >>> images_and_texts = torch.randn(4, 16, 8, generator=torch.manual_seed(0))
-        >>> loss = criterion(*images_and_texts)
-    """
-
-    def __init__(
-        self,
-        temperature: float = 0.07,
-        *,
-        learnable: bool = True,
-        min_temperature: float = 0.01,
-        image_weight: float = 1.0,
-        text_weight: float = 0.5,
-        label_smoothing: float = 0.0,
-        normalize: bool = True,
-        reduction: str = "mean",
-        gather: bool | dist.ProcessGroup = False,
-    ) -> None:
-        options = {
-            "image_weight": image_weight,
-            "text_weight": text_weight,
-            "label_smoothing": label_smoothing,
-            "normalize": normalize,
-            "gather": gather,
-        }
-        super().__init__(temperature, learnable, min_temperature, options)
-        self.reduction = reduction
-
-    def forward(
-        self,
-        z_image: Tensor,
-        z_image_view: Tensor,
-        z_text: Tensor,
-        z_text_view: Tensor,
-        *,
-        ids: Tensor | None = None,
-        return_terms: bool = False,
-    ) -> Result:
-        """Return the loss; with `return_terms` also each term's mean on this rank, to log."""
-        tau = self._bounded()
-        views = z_image, z_image_view, z_text, z_text_view
-        terms = mammo_clip_terms(*views, temperature=tau, ids=ids, **self._options)
-        return self._result(terms.total(self.reduction), tau, terms.means(), return_terms)
+        """Return the loss. If `return_terms`, also return each term's mean on this rank, to log."""
+        return self._result(*embeddings, ids=ids, return_terms=return_terms)

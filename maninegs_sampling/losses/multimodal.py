@@ -4,13 +4,13 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations, repeat
 from typing import Any
 
-import numpy as np
 import torch.distributed as dist
 from torch import Tensor
 
-from maninegs_sampling.errors import InvalidTypeError, InvalidValueError
+from maninegs_sampling.errors import InvalidValueError
 from maninegs_sampling.losses.contrast import Batch
-from maninegs_sampling.losses.numbers import check_finite
+from maninegs_sampling.losses.instance_ids import Ids
+from maninegs_sampling.losses.options import Reduction, check_weights
 from maninegs_sampling.losses.terms import Terms
 
 
@@ -19,38 +19,38 @@ def multimodal_nt_xent(
     temperature: float | Tensor = 0.7,
     weights: Sequence[float] | None = None,
     symmetric: bool = True,
-    ids: Tensor | None = None,
+    ids: Ids | None = None,
     label_smoothing: float = 0.0,
     normalize: bool = True,
-    reduction: str = "mean",
+    reduction: Reduction = "mean",
     gather: bool | dist.ProcessGroup = False,
 ) -> Tensor:
-    """Return the multimodal loss of Eq. (6): views against views, and views against modalities.
+    """Return the multimodal loss of Eq. (6): views against views and views against modalities.
 
     For the views cc and mlo and the manifestation m it is (inter(cc, m) + inter(mlo, m)) / 2 +
     nt_xent(cc, mlo). In general: for each further modality the mean of `inter_modal_nt_xent` over
     the views, times its weight, plus the mean of `nt_xent` over all pairs of views.
 
     Args:
-        embeddings: one or more image views, each (N, D), then one further modality, (N, D), or a
-            list of them: `multimodal_nt_xent(cc, mlo, [manifestation, report])`.
-        temperature: one for all terms, or a 1-D tensor with one for each term: first
-            view 0 to modality 0, view 1 to modality 0, and so on for each modality, then the pairs
-            of views (0, 1), (0, 2), (1, 2) and so on.
-        weights: one for each further modality. Default: 1, as Eq. (6).
-        symmetric: see `inter_modal_nt_xent`.
-        ids: see `nt_xent`.
-        label_smoothing: see `nt_xent`.
-        normalize: see `nt_xent`.
+        embeddings: One or more image views, each (N, D), then a further modality, (N, D), or a list
+            of modalities: `multimodal_nt_xent(cc, mlo, [manifestation, report])`.
+        temperature: One for all terms, or a 1-D tensor with one for each term: view 0 to
+            modality 0, view 1 to modality 0, and so on for each modality, then the pairs of views
+            (0, 1), (0, 2), and so on to (1, 2).
+        weights: One number for each further modality. Default: 1, as in Eq. (6).
+        symmetric: See `inter_modal_nt_xent`.
+        ids: See `nt_xent`.
+        label_smoothing: See `nt_xent`.
+        normalize: See `nt_xent`.
         reduction: "mean" or "sum" over the N instances, or "none": (N,).
-        gather: see `nt_xent`.
+        gather: See `nt_xent`.
 
     Returns:
-        float32, or float64 for float64 embeddings; inf or NaN where the embeddings hold any.
+        float32, or float64 for float64 embeddings. inf or NaN if embeddings hold inf or NaN.
 
     Raises:
-        InvalidValueError, InvalidTypeError: as `nt_xent`, and where embeddings, temperatures or
-            weights are too few or too many.
+        InvalidValueError, InvalidTypeError: If `nt_xent` would raise them, or if the numbers of
+            embeddings, temperatures and weights do not match.
 
     Example:
         >>> import torch
@@ -77,22 +77,24 @@ def multimodal_terms(
     temperature: float | Tensor,
     weights: Sequence[float] | None,
     symmetric: bool,
-    ids: Tensor | None,
+    ids: Ids | None,
     label_smoothing: float,
     normalize: bool,
     gather: bool | dist.ProcessGroup,
 ) -> Terms:
-    """Return the terms of `multimodal_nt_xent`, whose arguments these are."""
+    """Return the terms of `multimodal_nt_xent`, which has the same arguments."""
     if len(embeddings) < 2:
         raise InvalidValueError(
-            "multimodal_nt_xent takes one or more views and then a further modality or a list of "
+            "multimodal_nt_xent needs one or more views and then a further modality or a list of "
             f"modalities; got {len(embeddings)} arguments"
         )
     *views, last = embeddings
     modalities = list(last) if isinstance(last, (list, tuple)) else [last]
     named = {f"view {i}": z for i, z in enumerate(views)}
     named |= {f"modality {i}": z for i, z in enumerate(modalities)}
-    weights = [1.0] * len(modalities) if weights is None else _check_weights(weights)
+    weights = check_weights("weights", weights)
+    if weights is None:
+        weights = [1.0] * len(modalities)
     if len(weights) != len(modalities) or not modalities:
         raise InvalidValueError(
             f"multimodal_nt_xent needs one weight for each further modality; got {len(weights)} "
@@ -119,18 +121,12 @@ def multimodal_terms(
     return terms
 
 
-def _check_weights(weights: object) -> list[float]:
-    if isinstance(weights, str) or not isinstance(weights, (Sequence, np.ndarray)):
-        raise InvalidTypeError(f"weights must be a sequence of numbers; got {weights!r}")
-    return [check_finite(f"weights[{m}]", weight) for m, weight in enumerate(weights)]
-
-
 def _for_each_term(temperature: float | Tensor, n_terms: int) -> Iterator[float | Tensor]:
     if not isinstance(temperature, Tensor) or temperature.numel() == 1:
         return repeat(temperature)
     if temperature.shape != (n_terms,):
         raise InvalidValueError(
-            f"temperature must be one number or have one for each of the {n_terms} terms; got a "
+            f"temperature must be one number or one for each of the {n_terms} terms; got a "
             f"tensor of shape {tuple(temperature.shape)}"
         )
     return iter(temperature.unbind())

@@ -1,4 +1,4 @@
-"""Embeddings of all ranks, with gradients that find their way back."""
+"""Gathering of embeddings from all ranks, with gradients."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,17 +7,18 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from maninegs_sampling.errors import InvalidTypeError, InvalidValueError
+from maninegs_sampling.errors import InvalidValueError
+from maninegs_sampling.losses.options import check_gather
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """The processes whose batches together make one.
+    """The processes whose batches form one.
 
     Attributes:
-        group: the process group, None for all processes.
-        rank: this process's place in it.
-        sizes: instances on each rank.
+        group: Process group, or None for all processes.
+        rank: Rank of this process in the group.
+        sizes: Number of instances on each rank.
     """
 
     group: dist.ProcessGroup | None
@@ -26,16 +27,16 @@ class Ranks:
 
     @property
     def offset(self) -> int:
-        """Instances on the ranks before this one."""
+        """Number of instances on the ranks before this one."""
         return sum(self.sizes[: self.rank])
 
     @property
     def share(self) -> float:
-        """What this rank's mean must be multiplied by for the mean over ranks to be the whole's."""
+        """Factor of this rank's mean that makes the mean over ranks the mean over all instances."""
         return self.sizes[self.rank] * len(self.sizes) / sum(self.sizes)
 
     def gather(self, z: Tensor) -> Tensor:
-        """Return the rows of all ranks in the order of ranks: (n, ...) -> (sum(sizes), ...)."""
+        """Return the rows of all ranks, in the order of ranks: (n, ...) -> (sum(sizes), ...)."""
         gathered: Tensor = _Gather.apply(z, self)  # type: ignore[no-untyped-call]
         return gathered
 
@@ -64,22 +65,20 @@ class _Gather(torch.autograd.Function):
 
 
 def join_ranks(gather: bool | dist.ProcessGroup, z: Tensor, *, has_ids: bool) -> Ranks | None:
-    """Return the ranks that `gather` asks for, after comparing what they brought; None for one.
+    """Return the ranks to gather from, or None for one process.
 
     Args:
-        gather: True for all processes, or a process group; False stays alone. A program that
-            never started torch.distributed is one process.
-        z: this rank's embeddings, (n, D).
-        has_ids: whether this rank was given ids.
+        gather: True for all processes, or a process group. False does not gather. Where
+            torch.distributed is not initialized, there is one process.
+        z: This rank's embeddings, (n, D).
+        has_ids: Whether this rank was given ids.
 
     Raises:
-        InvalidValueError: the ranks differ in D, in dtype or in having ids, or this process is not
-            in the group. Where they differ, each rank raises it, so none is left waiting.
+        InvalidValueError: If ranks differ in D, in dtype or in having ids, or if this process is
+            not in the group. Where ranks differ, all of them raise, so that none waits forever.
+        InvalidTypeError: If `gather` is neither a boolean nor a process group.
     """
-    if dist.is_available() and gather is dist.GroupMember.NON_GROUP_MEMBER:
-        raise InvalidValueError("gather is a process group that this process is not in")
-    if not isinstance(gather, (bool, dist.ProcessGroup)):
-        raise InvalidTypeError(f"gather must be True, False or a process group; got {gather!r}")
+    check_gather("gather", gather)
     if gather is False or not (dist.is_available() and dist.is_initialized()):
         return None
     group = None if gather is True else gather

@@ -1,4 +1,4 @@
-"""Losses that are weighted sums of terms, each between two of the embeddings."""
+"""Weighted sums of losses, each of two of the embeddings."""
 
 from dataclasses import dataclass, field
 
@@ -11,6 +11,7 @@ from maninegs_sampling.losses.contrast import (
     ViewContrast,
 )
 from maninegs_sampling.losses.cross_entropy import cross_entropy
+from maninegs_sampling.losses.options import Reduction
 
 
 @dataclass
@@ -18,9 +19,9 @@ class Terms:
     """The terms of a loss on one batch.
 
     Attributes:
-        batch: the embeddings, which terms name by their place.
-        losses: for each term by name, (n,), a loss for each instance.
-        weights: for each term by name, what it is multiplied by in the total.
+        batch: The embeddings; terms refer to them by index.
+        losses: By the name of the term: (n,), the loss of each instance.
+        weights: By the name of the term: its factor in the total.
     """
 
     batch: Batch
@@ -57,11 +58,11 @@ class Terms:
         self.losses[name] = losses.mean(0)
         self.weights[name] = weight
 
-    def total(self, reduction: str) -> Tensor:
+    def total(self, reduction: Reduction) -> Tensor:
         """Return the weighted sum of all terms, reduced over instances."""
         weighted = [self.weights[name] * losses for name, losses in self.losses.items()]
         return self.batch.reduce(sum(weighted[1:], weighted[0]), reduction)
 
     def means(self) -> dict[str, Tensor]:
-        """Return the mean of each term over this rank's instances, unweighted, for logging."""
+        """Return the unweighted mean of each term over this rank's instances, to log."""
         return {name: losses.detach().mean() for name, losses in self.losses.items()}

@@ -1,4 +1,4 @@
-"""When a loss has to be made of autograd's own operations."""
+"""Detection of torch.func transforms and of tensors without values."""
 
 import torch
 from torch import Tensor
@@ -7,16 +7,17 @@ from torch.autograd import forward_ad
 
 
 def needs_plain_operations(z: Tensor) -> bool:
-    """Return whether blocks and hand-written gradients must not be used for `z`.
+    """Return whether a loss of `z` must use autograd's operations only.
 
-    It is so inside a transform of torch.func, which differentiates or batches each operation; under
-    forward-mode automatic differentiation; and for tensors of the meta device or of FakeTensorMode,
-    which have a shape and no numbers. No number may be read in these cases, and no choice depend
-    on one. The compiler finds its own way.
+    This is so inside a torch.func transform, which differentiates or batches each operation; under
+    forward-mode automatic differentiation; and for tensors on the meta device or of FakeTensorMode,
+    which have a shape but no values. In these cases no value may be read and no branch may depend
+    on one. Under torch.compile the answer is
+    False: blocks are kept out of the compiler.
     """
     if torch.compiler.is_compiling():
         return False
-    # torch.autograd.Function.apply asks the same; there is no public way to.
+    # torch.autograd.Function.apply makes the same check; there is no public function for it.
     if torch._C._are_functorch_transforms_active():
         return True
     if z.is_meta or isinstance(z, FakeTensor):

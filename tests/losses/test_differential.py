@@ -1,4 +1,4 @@
-"""Every public loss against its slow twin in float64, over whatever Hypothesis thinks of.
+"""Every public loss against its slow twin in float64, over generated cases.
 
 A float path may err no more than the plainest PyTorch formulation in the same type does, plus the
 margin that `assert_near` states. A long run:
@@ -32,7 +32,7 @@ class Case:
     embeddings: list[torch.Tensor]
     temperature: float
     learnable: bool
-    needed: list[bool]  # whose gradients are asked for
+    needed: list[bool]  # whose gradients are computed
     ids: object
     reduction: str
     path: dict[str, float]
@@ -75,7 +75,7 @@ def draw_ids(draw, n):
 
 
 def draw_embeddings(draw, loss, n, normalize):
-    """Ordinary, odd in memory, nearly equal or zero vectors, of lengths near the limits."""
+    """Plain, nearly equal or zero vectors, of any memory layout and of lengths near the limits."""
     d, seed = draw(st.sampled_from([1, 2, 3, 8])), draw(st.integers(0, 2**32))
     dtype = draw(st.sampled_from([torch.float32, torch.float32, torch.float64, torch.bfloat16]))
     generator = torch.Generator().manual_seed(seed)
@@ -110,7 +110,7 @@ def cases(draw):
     if "inter_modal" in loss or loss == "multimodal_nt_xent":
         options["symmetric"] = draw(st.booleans())
     if loss.startswith("hard"):
-        options["normalize"] = True  # the floor supposes unit vectors
+        options["normalize"] = True  # the floor assumes unit vectors
         options["beta"] = draw(st.sampled_from([0.0, 0.5, 1.0, 3.0]))
         options["tau_plus"] = draw(st.sampled_from([0.0, 0.1, 0.6]))
     else:
@@ -152,7 +152,7 @@ def reduced(rows, reduction):
 
 
 def evaluate(case, function, dtype=None):
-    """The loss, then the gradients that the case asks for, of differently weighted rows."""
+    """The loss and the gradients that the case needs, with a different weight for each row."""
     z = [row.detach() if dtype is None else row.detach().to(dtype) for row in case.embeddings]
     leaves = [row.requires_grad_(needed) for row, needed in zip(z, case.needed, strict=True)]
     work = torch.promote_types(leaves[0].dtype, torch.float32)
@@ -190,7 +190,7 @@ def of_twin(case, dtype):
 
 
 def largest_logit(case):
-    """The largest product of two lengths over the temperature: what roundings are relative to."""
+    """The largest product of two lengths over the temperature. Rounding errors scale with it."""
     if case.options["normalize"]:
         return 1 / case.temperature
     lengths = [float(z.double().norm(dim=1).max()) for z in case.embeddings]
@@ -201,7 +201,7 @@ def assert_near(case):
     """Compare value and gradients with the twin's in float64.
 
     The twin itself, run in the type of ours (float32 for bfloat16), is the plainest formulation.
-    Ours may err as much as it does and besides by `margin` roundings of the largest logit, in a
+    Ours may err as much as it does, plus `margin` roundings of the largest logit, in a
     gradient also times the largest change of a logit with an embedding.
     """
     found, exact = of_ours(case), of_twin(case, torch.float64)
@@ -209,7 +209,7 @@ def assert_near(case):
     plainest = of_twin(case, dtype)
     eps = torch.finfo(dtype).eps
     logit = largest_logit(case)
-    # The hard negatives' logarithm of a difference may lose what the difference cancels.
+    # In the hard-negative losses the logarithm of a difference loses digits by cancellation.
     margin = 64 * eps * (1 + logit) * (1 + case.options.get("beta", 0.0))
     many = 1 if case.reduction == "mean" else 2 * len(case.embeddings[0])
     at_value = max(1.0, float(exact[0].abs().max()))
@@ -229,7 +229,7 @@ def assert_near(case):
 
 
 def gradient_scales(case):
-    """How large the parts of each gradient are, which may cancel in their sum."""
+    """The size of the summands of each gradient, which may cancel."""
     lengths = [z.double().norm(dim=1, keepdim=True) for z in case.embeddings]
     longest = max(float(each.max()) for each in lengths)
     for each, needed in zip(lengths, case.needed, strict=True):

@@ -1,4 +1,4 @@
-"""Losses that gather, on two and three real ranks over gloo, against one process."""
+"""Losses with `gather` on two and three ranks over gloo, against one process."""
 
 import math
 from functools import partial
@@ -36,7 +36,7 @@ CASES = {
 
 
 class Model(nn.Module):
-    """An encoder for each embedding and a temperature, as a training script has them."""
+    """An encoder for each embedding, and a temperature."""
 
     def __init__(self, many):
         super().__init__()

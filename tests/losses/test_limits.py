@@ -1,4 +1,4 @@
-"""Values of the losses where numbers are very large, not finite, or ought to cancel."""
+"""The losses of very large numbers, of inf and NaN, and of numbers that cancel."""
 
 import math
 from functools import partial
@@ -7,8 +7,7 @@ import pytest
 import torch
 
 import maninegs_sampling as mn
-from tests.losses.test_losses import PATHS, forced, random_pair
-from tests.losses.test_transforms import EVERY
+from tests.losses.cases import EVERY, PATHS, forced, random_pair
 
 LENGTHS_KEPT = {
     name: partial(loss, normalize=False)
@@ -78,16 +77,6 @@ def test_vectors_whose_length_overflows_do_not_count_as_zero(name, path):
     z[0][2] *= 1e25
     with forced(path):
         assert not EVERY[name](*z).isfinite()
-
-
-@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-def test_soft_labels_do_not_hide_what_is_not_finite(bad):
-    for w in (0.0, 0.5, 1.0):
-        for sides in ((0,), (1,), (0, 1)):
-            z = [torch.ones(3, 4), torch.zeros(3, 4)]
-            for side in sides:
-                z[side][1, 2] = bad
-            assert not mn.soft_label_contrastive(*z, torch.full((3,), w)).isfinite()
 
 
 @pytest.mark.parametrize("path", PATHS)

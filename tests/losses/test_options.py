@@ -1,4 +1,4 @@
-"""Ids and numbers of all kinds, which the losses take or refuse."""
+"""Ids and numbers that the losses accept or refuse."""
 
 from decimal import Decimal
 from fractions import Fraction
@@ -10,9 +10,8 @@ import torch
 from torch import nn
 
 import maninegs_sampling as mn
-from maninegs_sampling.errors import InvalidTypeError, InvalidValueError
-from tests.losses.test_arguments import ALL
-from tests.losses.test_losses import LOSSES, PATHS, forced, random_pair
+from maninegs_sampling.errors import InvalidTypeError, InvalidValueError, ManiNegError
+from tests.losses.cases import ALL, LOSSES, PATHS, forced, random_pair
 
 
 class NotANumber:
@@ -84,7 +83,7 @@ def test_large_unsigned_ids_do_not_collide(make):
             mn.nt_xent(*z, ids=beyond)
 
 
-NUMBERS = {  # what takes it, a value, and the name in the message
+NUMBERS = {  # by option: the losses that take it, and a valid value
     "temperature": [(name, 0.5) for name in ALL],
     "label_smoothing": [
         (name, 0.25)
@@ -183,3 +182,32 @@ def test_the_logit_scale_of_clip_gets_its_gradient():
     torch.testing.assert_close(found, expected)
     right = torch.autograd.grad(expected, [scale, *z], retain_graph=True)
     torch.testing.assert_close(torch.autograd.grad(found, [scale, *z]), right)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"ids": ["a" * 10_000] * 4},
+        {"ids": [[1] * 5_000, [2]]},
+        {"temperature": "a" * 10_000},
+        {"temperature": 10**4000},
+        {"normalize": "a" * 10_000},
+        {"gather": "a" * 10_000},
+        {"weights": "a" * 10_000},
+        {"label_smoothing": [0.5] * 5_000},
+    ],
+    ids=lambda options: next(iter(options)),
+)
+def test_messages_cut_long_values(options):
+    z = torch.ones(4, 3)
+    with pytest.raises(ManiNegError) as caught:
+        mn.multimodal_nt_xent(z, z, **options)
+    assert len(str(caught.value)) < 300
+
+
+def test_messages_of_soft_labels_cut_long_values():
+    with pytest.raises(
+        InvalidTypeError, match="distances must be a floating-point tensor"
+    ) as caught:
+        mn.gaussian_mixture_soft_labels(list(range(10_000)))
+    assert len(str(caught.value)) < 300

@@ -5,7 +5,7 @@ import torch
 
 import maninegs_sampling as mn
 from benchmarks import losses as benchmark
-from tests.losses.test_losses import random_pair
+from tests.losses.cases import random_pair
 
 TEMPERATURE = benchmark.TEMPERATURE
 

@@ -1,6 +1,4 @@
-"""The losses under activation checkpointing, torch.func, forward-mode AD and without numbers."""
-
-from functools import partial
+"""The losses under activation checkpointing, torch.func, forward-mode AD and without values."""
 
 import pytest
 import torch
@@ -9,27 +7,11 @@ from torch.autograd import forward_ad
 from torch.utils.checkpoint import checkpoint
 
 import maninegs_sampling as mn
-from tests.losses.test_losses import HARD, PATHS, forced, random_pair
+from tests.losses.cases import EVERY, MODULES, PATHS, forced, random_pair
 
-# torch's own, on the first use of forward-mode differentiation
+# raised by torch on the first use of forward-mode differentiation
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
 
-# Each takes two embeddings; the more general ones get one of them twice.
-EVERY = {
-    "nt_xent": mn.nt_xent,
-    "nt_xent, smoothed": partial(mn.nt_xent, label_smoothing=0.2),
-    "nt_xent, lengths kept": partial(mn.nt_xent, normalize=False),
-    "inter_modal_nt_xent": mn.inter_modal_nt_xent,
-    "inter_modal_nt_xent, one direction, smoothed": partial(
-        mn.inter_modal_nt_xent, symmetric=False, label_smoothing=0.2
-    ),
-    "hard_negative_nt_xent": partial(mn.hard_negative_nt_xent, **HARD),
-    "hard_negative_inter_modal_nt_xent, lengths kept": partial(
-        mn.hard_negative_inter_modal_nt_xent, normalize=False, **HARD
-    ),
-    "multimodal_nt_xent": lambda a, b, **options: mn.multimodal_nt_xent(a, b, a + b, **options),
-    "mammo_clip_loss": lambda a, b, **options: mn.mammo_clip_loss(a, b, a + b, b, **options),
-}
 IDS = torch.tensor([0, 1, 1, 2, 3])
 
 
@@ -150,32 +132,6 @@ def test_shapes_alone(name, path, ids):
             loss = EVERY[name](*z, temperature=tau, ids=fake_ids)
             gradients = torch.autograd.grad(loss, [*z, tau])
             assert [g.shape for g in gradients] == [(5, 3), (5, 3), ()]
-
-
-def test_soft_labels_under_transforms_and_without_numbers():
-    first, second = (row.detach() for row in random_pair(5, 3))
-    labels = torch.linspace(0, 1, 5, dtype=torch.float64)
-    loss = mn.soft_label_contrastive
-    z = first.clone().requires_grad_()
-    (expected,) = torch.autograd.grad(loss(z, second, labels), z)
-    torch.testing.assert_close(torch.func.grad(loss)(first, second, labels), expected)
-    torch.testing.assert_close(torch.func.jacfwd(loss)(first, second, labels), expected)
-    many = torch.stack([labels, labels.flip(0)])
-    found = torch.vmap(loss, in_dims=(None, None, 0))(first, second, many)
-    torch.testing.assert_close(found, torch.stack([loss(first, second, w) for w in many]))
-    empty = torch.empty(5, 3, device="meta")
-    assert loss(empty, empty, torch.empty(5, device="meta")).is_meta
-    assert torch.func.grad(loss)(first, second, labels + 1).isnan().any()
-
-
-MODULES = {
-    "NTXentLoss": 2,
-    "InterModalNTXentLoss": 2,
-    "HardNegativeNTXentLoss": 2,
-    "HardNegativeInterModalNTXentLoss": 2,
-    "MultimodalNTXentLoss": 3,
-    "MammoCLIPLoss": 4,
-}
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -1,0 +1,96 @@
+"""The losses, their slow twins, and the paths that a batch can take."""
+
+from contextlib import contextmanager
+from functools import partial
+
+import pytest
+import torch
+
+import maninegs_sampling as mn
+from maninegs_sampling.losses import cross_entropy, negatives
+from tests import naive_losses
+
+NAIVE = {
+    "nt_xent": naive_losses.nt_xent,
+    "inter_modal_nt_xent": naive_losses.inter_modal_nt_xent,
+    "hard_negative_nt_xent": naive_losses.hard_negative_nt_xent,
+    "hard_negative_inter_modal_nt_xent": naive_losses.hard_negative_inter_modal_nt_xent,
+}
+HARD = {"beta": 1.0, "tau_plus": 0.1}
+OPTIONS = {name: HARD if name.startswith("hard") else {} for name in NAIVE}
+LOSSES = {name: partial(getattr(mn, name), **OPTIONS[name]) for name in NAIVE}
+ALL = LOSSES | {
+    "multimodal_nt_xent": mn.multimodal_nt_xent,
+    "mammo_clip_loss": lambda a, b, **options: mn.mammo_clip_loss(a, b, a, b, **options),
+}
+
+
+# Each takes two embeddings; the more general ones get one of them twice.
+EVERY = {
+    "nt_xent": mn.nt_xent,
+    "nt_xent, smoothed": partial(mn.nt_xent, label_smoothing=0.2),
+    "nt_xent, lengths kept": partial(mn.nt_xent, normalize=False),
+    "inter_modal_nt_xent": mn.inter_modal_nt_xent,
+    "inter_modal_nt_xent, one direction, smoothed": partial(
+        mn.inter_modal_nt_xent, symmetric=False, label_smoothing=0.2
+    ),
+    "hard_negative_nt_xent": partial(mn.hard_negative_nt_xent, **HARD),
+    "hard_negative_inter_modal_nt_xent, lengths kept": partial(
+        mn.hard_negative_inter_modal_nt_xent, normalize=False, **HARD
+    ),
+    "multimodal_nt_xent": lambda a, b, **options: mn.multimodal_nt_xent(a, b, a + b, **options),
+    "mammo_clip_loss": lambda a, b, **options: mn.mammo_clip_loss(a, b, a + b, b, **options),
+}
+
+
+# The number of embeddings that each takes.
+MODULES = {
+    "NTXentLoss": 2,
+    "InterModalNTXentLoss": 2,
+    "HardNegativeNTXentLoss": 2,
+    "HardNegativeInterModalNTXentLoss": 2,
+    "MultimodalNTXentLoss": 3,
+    "MammoCLIPLoss": 4,
+}
+FUNCTIONS = {
+    "NTXentLoss": mn.nt_xent,
+    "InterModalNTXentLoss": mn.inter_modal_nt_xent,
+    "HardNegativeNTXentLoss": mn.hard_negative_nt_xent,
+    "HardNegativeInterModalNTXentLoss": mn.hard_negative_inter_modal_nt_xent,
+    "MultimodalNTXentLoss": mn.multimodal_nt_xent,
+    "MammoCLIPLoss": mn.mammo_clip_loss,
+}
+
+
+# The whole matrix, blocks of 2 or 3 rows, or one block that is kept; with sums of exponentials or
+# with shifted logarithms.
+PATHS = {
+    "direct": {"DIRECT_LOGITS": 2**40},
+    "one block": {"DIRECT_LOGITS": 0},
+    "one block, shifted": {"DIRECT_LOGITS": 0, "SAFE_LOGIT": 0.0},
+    "blocks of 2": {"DIRECT_LOGITS": 0, "BLOCK": 2},
+    "blocks of 3, shifted": {"DIRECT_LOGITS": 0, "BLOCK": 3, "SAFE_LOGIT": 0.0},
+}
+
+
+@contextmanager
+def forced(path):
+    """Force the losses onto one of PATHS."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in PATHS[path].items():
+            if name == "SAFE_LOGIT":
+                value = dict.fromkeys(negatives.SAFE_LOGIT, value)
+            patch.setattr(cross_entropy if name == "DIRECT_LOGITS" else negatives, name, value)
+        yield
+
+
+def random_pair(n, d, seed=0, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(n, d, generator=generator, dtype=dtype).requires_grad_() for _ in range(2)]
+
+
+def with_gradients(losses, *inputs):
+    """The losses and the gradients of a sum that weights each of them differently."""
+    weights = torch.linspace(0.5, 1.5, len(losses), dtype=losses.dtype)
+    found = torch.autograd.grad((losses * weights).sum(), inputs)
+    return [losses.detach(), *found]
