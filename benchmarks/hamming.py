@@ -11,9 +11,9 @@ from benchmarks.timing import best_seconds, describe_machine
 from maninegs_sampling import (
     DistanceBucketIndex,
     ManifestationStore,
-    distance_histogram,
     pairwise_hamming,
 )
+from maninegs_sampling.distances.hamming import count_pairs
 from maninegs_sampling.reports.comparison import text_table
 
 N = 20_000
@@ -71,7 +71,7 @@ def measure(n_bits: int) -> None:
         ("faiss.hammings (int32)", faiss_time),
         ("numpy bitwise_count", numpy_seconds(store, out)),
         ("torch matmul of +-1", torch_seconds(store)),
-        ("maninegs distance_histogram", best_seconds(lambda: distance_histogram(store), 5)),
+        ("maninegs distance_histogram", best_seconds(lambda: count_pairs(store), 5)),
         ("maninegs DistanceBucketIndex", best_seconds(lambda: DistanceBucketIndex(store), 2)),
     ]
     print(f"\n{N:,} x {N:,} pairs, {n_bits} bits, into {out.dtype}")

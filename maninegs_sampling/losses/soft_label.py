@@ -5,7 +5,8 @@ import math
 import torch
 from torch import Tensor
 
-from maninegs_sampling.errors import InvalidTypeError, InvalidValueError, MissingExtraError
+from maninegs_sampling.errors import InvalidTypeError, InvalidValueError
+from maninegs_sampling.optional import require
 from maninegs_sampling.losses.embeddings import check_embeddings, reduced
 from maninegs_sampling.losses.numbers import check_positive
 from maninegs_sampling.losses.transforms import needs_plain_operations
@@ -103,17 +104,13 @@ def gaussian_mixture_soft_labels(distances: Tensor) -> Tensor:
         )
     if not bool(distances.isfinite().all()):
         raise InvalidValueError("distances must be finite")
-    try:
-        from sklearn.mixture import GaussianMixture
-    except ImportError:
-        raise MissingExtraError(
-            "gaussian_mixture_soft_labels needs scikit-learn: "
-            "pip install 'maninegs-sampling[soft-labels]'"
-        ) from None
+    mixture_models = require(
+        "sklearn.mixture", extra="soft-labels", what="gaussian_mixture_soft_labels"
+    )
     values = distances.detach().double().cpu().reshape(-1, 1).numpy()
     if values.min() == values.max():
         return torch.full_like(distances, 0.5, requires_grad=False)
     values = (values - values.mean()) / values.std()  # its regularisation is absolute
-    mixture = GaussianMixture(n_components=2, random_state=0).fit(values)
+    mixture = mixture_models.GaussianMixture(n_components=2, random_state=0).fit(values)
     nearer = mixture.means_[:, 0].argmin()
     return torch.as_tensor(mixture.predict_proba(values)[:, nearer]).to(distances)
