@@ -149,6 +149,7 @@ class ManiNegBatchSampler(BatchSampler):
         shard: "batches": each rank draws its own. "within": one batch of num_replicas * batch_size
             is split over the ranks, for losses that gather negatives across them.
         memory_limit: for the index, see `DistanceBucketIndex`.
+        index: an index of `store` to draw from, shared with other samplers. If None, one is built.
         sampler: the DistributedSampler that Lightning gives a batch sampler that it rebuilds; its
             ranks are taken where nothing else is said about them.
 
@@ -205,6 +206,7 @@ class ManiNegBatchSampler(BatchSampler):
         distributed: str | None = None,
         shard: str = "batches",
         memory_limit: int | str = "1GiB",
+        index: DistanceBucketIndex | None = None,
         sampler: Sampler[Any] | None = None,
     ) -> None:
         check_store("store", store)
@@ -235,7 +237,14 @@ class ManiNegBatchSampler(BatchSampler):
         self._batches_option = batches_per_epoch
         self._batches_per_epoch = self._count_batches()
 
-        self.index = DistanceBucketIndex(self._drawn, memory_limit=memory_limit, rows=f"{draw}s")
+        if index is None:
+            index = DistanceBucketIndex(self._drawn, memory_limit=memory_limit, rows=f"{draw}s")
+        elif index.store is not self._drawn or index.rows != f"{draw}s":
+            raise InvalidValueError(
+                f"index must be of the store that is drawn from, with rows={draw + 's'!r}; "
+                f"got {index!r} with rows={index.rows!r}"
+            )
+        self.index = index
         # Nobody lies beyond the largest distance: there the distribution need not be evaluated.
         self._law_end = min(self.high, self._drawn.n_bits)
         if empty == "renormalize":
