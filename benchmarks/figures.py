@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from maninegs_sampling import CBIS_DDSM, LinearAnnealing, ManifestationStore, suggest
-from maninegs_sampling.analysis.advice import Settings
+from maninegs_sampling.analysis.settings import Settings
 from maninegs_sampling.data.datasets import synthetic_mvkl
 from maninegs_sampling.data.storage import write_atomically
-from maninegs_sampling.reports import figures
+from maninegs_sampling.reports import drawing, figures
 
 TABLE_III = Settings(
     {"mu": LinearAnnealing(11, 0, steps=4500), "sigma": 3.0, "low": 1, "high": 18}, {}
@@ -42,11 +42,12 @@ def draw(name: str, store: ManifestationStore, settings: Settings, folder: Path)
     for mu, found in zip(hard.mus, hard.measured, strict=True):
         print(f"  mu = {mu:5.2f}: {found.pair_mean:.2f}")
     save(
-        figures.draw_distance_laws(figures.distance_laws(store, settings)), folder / f"{name}-2.png"
+        drawing.draw_distance_distributions(figures.distance_distributions(store, settings)),
+        folder / f"{name}-2.png",
     )
-    save(figures.draw_lower_bounds(figures.lower_bounds(store)), folder / f"{name}-4.png")
+    save(drawing.draw_lower_bounds(figures.lower_bounds(store)), folder / f"{name}-4.png")
     end = figures.largest_distance(store)
-    save(figures.draw_hardness(hard, end), folder / f"{name}-5.png")
+    save(drawing.draw_hardness(hard, end), folder / f"{name}-5.png")
 
 
 def main() -> None:

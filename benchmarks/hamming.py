@@ -14,7 +14,7 @@ from maninegs_sampling import (
     pairwise_hamming,
 )
 from maninegs_sampling.distances.hamming import count_pairs
-from maninegs_sampling.reports.comparison import text_table
+from maninegs_sampling.reports.text_table import text_table
 
 N = 20_000
 

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from benchmarks.timing import describe_machine
 from maninegs_sampling import CBIS_DDSM, LinearAnnealing, ManifestationStore, ManiNegBatchSampler
 from maninegs_sampling.data.datasets import synthetic_mvkl
-from maninegs_sampling.reports.comparison import text_table
+from maninegs_sampling.reports.text_table import text_table
 
 BATCH = 64
 ROUNDS = 15

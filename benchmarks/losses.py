@@ -23,7 +23,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from benchmarks.timing import best_seconds, describe_machine
 from maninegs_sampling import inter_modal_nt_xent, nt_xent
-from maninegs_sampling.reports.comparison import text_table
+from maninegs_sampling.reports.text_table import text_table
 
 D = 128
 TEMPERATURE = 0.1

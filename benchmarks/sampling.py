@@ -16,7 +16,7 @@ from torch.utils.data import BatchSampler, RandomSampler
 
 from benchmarks.timing import best_seconds, describe_machine
 from maninegs_sampling import CBIS_DDSM, LinearAnnealing, ManifestationStore, ManiNegBatchSampler
-from maninegs_sampling.reports.comparison import text_table
+from maninegs_sampling.reports.text_table import text_table
 
 BATCH = 64
 

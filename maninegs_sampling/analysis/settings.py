@@ -1,67 +1,50 @@
-"""Settings for ManiNeg read off the data: no training is needed."""
+"""Settings for ManiNeg, read off the data without training."""
 
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import chain, count, islice
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from maninegs_sampling.analysis import baselines
-from maninegs_sampling.analysis.diagnostics import (
-    Hardness,
-    hardness,
-    histogram_mean,
-    measure_hardness,
+from maninegs_sampling.analysis.hardness import histogram_mean, uniform_distinct_hardness
+from maninegs_sampling.analysis.neighborhood import Neighborhood, neighborhood
+from maninegs_sampling.analysis.reasons import (
+    GroupsReason,
+    HighReason,
+    LowReason,
+    MuReason,
+    OneDistance,
+    Reason,
+    SigmaReason,
 )
-from maninegs_sampling.data.store import ManifestationStore, check_store
-from maninegs_sampling.distances.hamming import distance_histogram, pattern_distances
+from maninegs_sampling.data.store import ManifestationStore
+from maninegs_sampling.distances.hamming import distance_histogram
+from maninegs_sampling.distances.index import DistanceBucketIndex
 from maninegs_sampling.errors import InvalidValueError, check_count
-from maninegs_sampling.sampling.sampler import ManiNegBatchSampler
 from maninegs_sampling.sampling.schedules import LinearAnnealing
-
-# Anchors to look around from; all of them where there are fewer.
-MOST_ANCHORS = 1_000
-
-# At mu = 0 a law so narrow that an anchor's nearest patterns are drawn first.
-_NARROW = 0.01
-
-
-@dataclass(frozen=True)
-class Neighbourhood:
-    """What lies around an anchor, averaged over anchors.
-
-    Attributes:
-        n_anchors: anchors looked at.
-        within: patterns other than the anchor's at most 1, 2 and 3 bits away.
-        nearest: mean distance of the patterns that a batch takes when it takes the nearest.
-    """
-
-    n_anchors: int
-    within: tuple[float, float, float]
-    nearest: float
 
 
 @dataclass(frozen=True)
 class Settings(Mapping[str, Any]):
-    """Arguments for `ManiNegBatchSampler` and its `.wrap`, each with its reason: `**settings`.
+    """Arguments for `ManiNegBatchSampler` and its `.wrap`, to be passed as `**settings`.
 
     Attributes:
-        arguments: the arguments; with `groups`, where such were given.
-        reasons: for each of them, why.
+        arguments: The arguments, including `groups` if they were given.
+        reasons: For each argument, why it has its value. `str` makes a sentence of a reason.
 
     Example:
+        >>> import maninegs_sampling as mn
         >>> store = ManifestationStore.from_dense(np.random.default_rng(0).random((300, 20)) < 0.5)
         >>> settings = suggest(store, steps=1000)
-        >>> sampler = ManiNegBatchSampler(store, batch_size=64, **settings)
+        >>> sampler = mn.ManiNegBatchSampler(store, batch_size=64, **settings)
         >>> print(settings["sigma"])
         2.3
     """
 
     arguments: dict[str, Any]
-    reasons: dict[str, str]
+    reasons: dict[str, Reason]
 
     def __getitem__(self, name: str) -> Any:
         return self.arguments[name]
@@ -76,7 +59,7 @@ class Settings(Mapping[str, Any]):
         """Return the arguments as Python source, to be pasted into a call.
 
         Args:
-            groups: source for the labels, which are too many to print.
+            groups: Source code for the groups, which are too many to print.
 
         Example:
             >>> Settings({"mu": LinearAnnealing(8.0, 0.0, steps=500), "sigma": 2.5}, {}).call()
@@ -94,134 +77,24 @@ class Settings(Mapping[str, Any]):
         return ", ".join(parts)
 
 
-def supply_problem(
-    store: ManifestationStore, batch_size: int, groups: ArrayLike | None = None
-) -> str | None:
-    """Return why batches of distinct patterns, and groups, cannot be full; None if they can.
-
-    Raises:
-        InvalidValueError: groups that are missing or of another number.
-
-    Example:
-        >>> store = ManifestationStore.from_dense([[0, 1], [1, 1]])
-        >>> supply_problem(store, 2) is None, supply_problem(store, 3)[:23]
-        (True, 'batches of 3 without du')
-    """
-    sources = [("patterns", store.n_patterns, "more traits")]
-    if groups is not None:
-        labels = set(checked_groups(store, groups))
-        sources.append(("groups", len(labels), "no groups"))
-    for what, n, instead in sources:
-        if n < batch_size:
-            at_most = f"a batch size of at most {n}, or {instead}" if n > 1 else instead
-            return (
-                f"batches of {batch_size} without duplicates need {batch_size} distinct {what} "
-                f"and the data has {n}: take {at_most}"
-            )
-    return None
-
-
-def checked_groups(store: ManifestationStore, groups: ArrayLike) -> list[Any]:
-    """Return the labels as a list, or raise what the sampler raises about them."""
-    ManiNegBatchSampler(store, batch_size=1, mu=0.0, groups=groups, memory_limit=0)
-    labels: list[Any] = np.asarray(groups).tolist()
-    return labels
-
-
-def neighbourhood(
-    store: ManifestationStore,
-    *,
-    batch_size: int = 64,
-    groups: ArrayLike | None = None,
-    seed: int = 0,
-) -> Neighbourhood:
-    """Return what lies around an anchor, from at most 1,000 instances drawn at random.
-
-    Args:
-        store: the manifestations.
-        batch_size: instances a batch.
-        groups: N labels; no two instances of a batch share one.
-        seed: of the anchors.
-
-    Raises:
-        InvalidValueError: fewer distinct patterns, or groups, than batch_size.
-
-    Example:
-        >>> store = ManifestationStore.from_dense([[0, 0], [0, 1], [1, 1]])
-        >>> neighbourhood(store, batch_size=3).within[0]
-        1.3333333333333333
-    """
-    check_store("store", store)
-    batch_size = check_count("batch_size", batch_size, at_least=2)
-    problem = supply_problem(store, batch_size, groups)
-    if problem is not None:
-        raise InvalidValueError(problem)
-    n = min(MOST_ANCHORS, store.n_instances)
-    miner = ManiNegBatchSampler(
-        store,
-        batch_size=batch_size,
-        mu=0.0,
-        sigma=_NARROW,
-        groups=groups,
-        seed=seed,
-        batches_per_epoch=n,
-        num_replicas=1,
-        rank=0,
-        memory_limit=0,
-    )
-    within = np.zeros(3)
-    patterns = store.pattern_of[miner.anchors(0, 0, n)]
-    for pattern, anchors in zip(*np.unique(patterns, return_counts=True), strict=True):
-        distances = pattern_distances(store, int(pattern))
-        within += anchors * np.array([np.count_nonzero(distances <= d) - 1 for d in (1, 2, 3)])
-    near, nearer, nearest = (float(total) / n for total in within)
-    return Neighbourhood(n, (near, nearer, nearest), hardness(miner, batches=n).anchor_mean)
-
-
-def uniform_distinct_hardness(
-    store: ManifestationStore,
-    *,
-    batch_size: int = 64,
-    groups: ArrayLike | None = None,
-    batches: int = 200,
-    seed: int = 0,
-) -> Hardness:
-    """Return the hardness of uniform batches of distinct patterns, the yardstick for ManiNeg's.
-
-    Args:
-        store: the manifestations.
-        batch_size: instances a batch.
-        groups: N labels; no two instances of a batch share one.
-        batches: batches to measure.
-        seed: of the batches.
-
-    Example:
-        >>> store = ManifestationStore.from_dense([[0, 0], [0, 0], [0, 0], [1, 1]])
-        >>> uniform_distinct_hardness(store, batch_size=2).pair_mean
-        2.0
-    """
-    batches = check_count("batches", batches, at_least=1)
-    epoch_batches = baselines.uniform_distinct(store, batch_size, seed, groups)
-    drawn = chain.from_iterable(map(epoch_batches, count()))
-    return measure_hardness(store, [islice(drawn, batches)])
-
-
 def suggest(
     store: ManifestationStore,
     *,
     steps: int,
     batch_size: int = 64,
     groups: ArrayLike | None = None,
+    index: DistanceBucketIndex | None = None,
     seed: int = 0,
 ) -> Settings:
     """Return settings read off the data, for a training of `steps` steps.
 
     Args:
-        store: the manifestations.
-        steps: steps of the whole training.
-        batch_size: instances a batch.
-        groups: N labels, such as a patient id; no two instances of a batch share one.
-        seed: of the batches and anchors looked at.
+        store: The manifestations.
+        steps: Number of steps of the whole training.
+        batch_size: Instances per batch.
+        groups: N labels, such as patient ids. No two instances of a batch share one.
+        index: An index of `store` to draw from. If None, one is built.
+        seed: Seed of the batches and anchors that are measured.
 
     Returns:
         `mu`, `sigma`, `low`, `high` and, if given, `groups`, with their reasons: for
@@ -229,8 +102,8 @@ def suggest(
         `ManiNegBatchSampler.wrap(loader, store, **settings)`.
 
     Raises:
-        InvalidValueError: fewer distinct patterns, or groups, than batch_size; or all patterns at
-            one distance.
+        InvalidValueError: If there are fewer distinct patterns, or groups, than `batch_size`, or
+            all patterns have the same distance.
 
     Example:
         >>> store = ManifestationStore.from_dense(np.random.default_rng(0).random((300, 20)) < 0.5)
@@ -238,54 +111,63 @@ def suggest(
         mu=mn.LinearAnnealing(10, 2.4, steps=4500), sigma=2.3, low=1, high=18
     """
     steps = check_count("steps", steps, at_least=1)
-    around = neighbourhood(store, batch_size=batch_size, groups=groups, seed=seed)
+    around = neighborhood(store, batch_size=batch_size, groups=groups, index=index, seed=seed)
+    only = only_distance(store)
+    if only is not None:
+        raise InvalidValueError(str(only))
     uniform = uniform_distinct_hardness(store, batch_size=batch_size, groups=groups, seed=seed)
-    return settings_from(
-        distance_histogram(store), around, uniform.pair_mean, steps, batch_size, groups
-    )
+    return settings_from(store, around, uniform.pair_mean, steps, batch_size, groups)
+
+
+def only_distance(store: ManifestationStore) -> OneDistance | None:
+    """Return the distance between distinct patterns if there is but one, and None otherwise."""
+    distances = np.flatnonzero(distance_histogram(store)[1:]) + 1
+    return OneDistance(int(distances[0])) if len(distances) == 1 else None
 
 
 def settings_from(
-    histogram: NDArray[np.int64],
-    around: Neighbourhood,
+    store: ManifestationStore,
+    around: Neighborhood,
     uniform_distinct_mean: float,
     steps: int,
     batch_size: int,
     groups: ArrayLike | None,
+    *,
+    start: float | None = None,
+    easier_at: float | None = None,
 ) -> Settings:
-    """Return the settings that follow from what was measured; see `suggest`."""
-    distances = np.flatnonzero(histogram[1:]) + 1
-    if len(distances) == 1:
-        raise InvalidValueError(
-            f"all patterns are {distances[0]} bits apart: there are no nearer negatives to choose"
-        )
-    mean = histogram_mean(histogram)
-    spread = math.sqrt(_mean_square(histogram) - mean**2)
-    sigma = max(0.5, round(spread, 1))
-    start = round(uniform_distinct_mean, 1)
+    """Return the settings that follow from the measurements; see `suggest`.
+
+    Args:
+        store: The manifestations, with patterns at two distances or more.
+        around: What lies around an anchor.
+        uniform_distinct_mean: Mean distance in uniform batches of distinct patterns.
+        steps: Number of steps of the whole training.
+        batch_size: Instances per batch.
+        groups: N labels, or None.
+        start: The first mu. If None, `uniform_distinct_mean`, rounded.
+        easier_at: The mu at which batches are easier than uniform ones, if `start` avoids one.
+    """
+    histogram = distance_histogram(store)
+    high = int(np.flatnonzero(histogram)[-1])
+    sigma = max(0.5, round(_standard_deviation(histogram), 1))
+    start = round(uniform_distinct_mean, 1) if start is None else start
     end = max(0.0, round(min(around.nearest - 2 * sigma, start), 1))
     fall = max(1, steps // 2)
-    arguments: dict[str, Any] = {
-        "mu": LinearAnnealing(start, end, steps=fall),
-        "sigma": sigma,
-        "low": 1,
-        "high": int(distances[-1]),
-    }
-    reasons = {
-        "mu": f"from {start:g}, the mean distance in uniform batches of distinct patterns, so "
-        f"about as hard; to {end:g}, two sigma under the {around.nearest:.1f} bits of an anchor's "
-        f"nearest {batch_size - 1} patterns (but not under 0), since lower ones draw almost the "
-        f"same batches; over the first {fall:,} of {steps:,} steps, half of them as the paper's "
-        "authors ran",
-        "sigma": f"{sigma:g}, the spread of the distances in the data, as 3 is in the paper's",
-        "low": "1: an anchor's own pattern is never a negative",
-        "high": f"{distances[-1]}, the largest distance in the data",
+    mu = LinearAnnealing(start, end, steps=fall)
+    arguments: dict[str, Any] = {"mu": mu, "sigma": sigma, "low": 1, "high": high}
+    reasons: dict[str, Reason] = {
+        "mu": MuReason(start, easier_at, end, around.nearest, batch_size, fall, steps),
+        "sigma": SigmaReason(sigma),
+        "low": LowReason(),
+        "high": HighReason(high),
     }
     if groups is not None:
         arguments["groups"] = groups
-        reasons["groups"] = "as given: no two instances of a batch share one"
+        reasons["groups"] = GroupsReason()
     return Settings(arguments, reasons)
 
 
-def _mean_square(histogram: NDArray[np.int64]) -> float:
-    return float(histogram @ np.arange(len(histogram)) ** 2 / histogram.sum())
+def _standard_deviation(histogram: NDArray[np.int64]) -> float:
+    mean_square = float(histogram @ np.arange(len(histogram)) ** 2 / histogram.sum())
+    return math.sqrt(mean_square - histogram_mean(histogram) ** 2)

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from maninegs_sampling.errors import InvalidTypeError, InvalidValueError
-from maninegs_sampling.optional import require
 from maninegs_sampling.losses.embeddings import check_embeddings, reduced
 from maninegs_sampling.losses.numbers import check_positive
 from maninegs_sampling.losses.transforms import needs_plain_operations
+from maninegs_sampling.optional import require
 
 
 def soft_label_contrastive(

@@ -14,9 +14,9 @@ import pytest
 import maninegs_sampling
 from maninegs_sampling.cli import main
 from maninegs_sampling.quoting import escape_controls
-from maninegs_sampling.reports import comparison
 from maninegs_sampling.reports.terminal import shell_word
-from tests.analysis.test_advice import clustered
+from maninegs_sampling.reports.text_table import text_table
+from tests.analysis.test_settings import clustered
 
 COMMAND = [sys.executable, "-m", "maninegs_sampling.cli"]
 ACTS = ["\x1b", "\x07", "\x9b", "\u202e", "\u2066", "\r", "\t"]
@@ -74,7 +74,7 @@ def test_errors_of_the_parser_are_escaped(capsys):
 
 def test_tables_stay_tables():
     rows = [("a\tb", "1"), ("c\nd", "22"), ("e\x1b[31m", "3")]
-    lines = comparison.text_table(("name", "n"), rows).split("\n")
+    lines = text_table(("name", "n"), rows).split("\n")
     assert lines == ["name        n", r"a\tb        1", r"c\nd       22", r"e\x1b[31m   3"]
 
 
