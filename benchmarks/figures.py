@@ -1,8 +1,8 @@
 """Figures 2, 4 and 5 of the paper: python -m benchmarks.figures --out DIR [CBIS-DDSM CSV ...].
 
-On made-up data with MVKL's traits, under Table III's law, and, with its four CSV files, on
-CBIS-DDSM under the settings that `suggest` reads off it. The numbers behind each figure come from
-maninegs_sampling.reports.figures.
+They are drawn for synthetic data with MVKL's traits and the settings of Table III and, if its four
+CSV files are given, for CBIS-DDSM and the settings that `suggest` reads off it, together with the
+README's picture, batches.png. The numbers come from maninegs_sampling.reports.figures.
 """
 
 import argparse
@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from maninegs_sampling import CBIS_DDSM, LinearAnnealing, ManifestationStore, suggest
+from maninegs_sampling.analysis import baselines
+from maninegs_sampling.analysis.hardness import hardness_at, measure_hardness
 from maninegs_sampling.analysis.settings import Settings
 from maninegs_sampling.data.datasets import synthetic_mvkl
 from maninegs_sampling.data.storage import write_atomically
@@ -41,13 +43,39 @@ def draw(name: str, store: ManifestationStore, settings: Settings, folder: Path)
     )
     for mu, found in zip(hard.mus, hard.measured, strict=True):
         print(f"  mu = {mu:5.2f}: {found.pair_mean:.2f}")
-    save(
-        drawing.draw_distance_distributions(figures.distance_distributions(store, settings)),
-        folder / f"{name}-2.png",
-    )
+    distributions = figures.distance_distributions(store, settings)
+    save(drawing.draw_distance_distributions(distributions), folder / f"{name}-2.png")
     save(drawing.draw_lower_bounds(figures.lower_bounds(store)), folder / f"{name}-4.png")
     end = figures.largest_distance(store)
     save(drawing.draw_hardness(hard, end), folder / f"{name}-5.png")
+
+
+def draw_batches(files: list[str], folder: Path) -> None:
+    """Write the README's picture: distances in uniform batches and at mu = 0, on CBIS-DDSM."""
+    store = ManifestationStore.from_table(files, CBIS_DDSM)
+    groups = CBIS_DDSM.group_ids(files)
+    sigma = suggest(store, steps=9000, groups=groups)["sigma"]
+    (at_zero,) = hardness_at(store, [0.0], sigma=sigma, groups=groups)
+    uniform = measure_hardness(store, [baselines.uniform(store, 64, 0)(e) for e in range(20)])
+    figure, (axes,) = drawing.new_figure(1, 2, figsize=(8, 2.7), sharey=True)
+    end = figures.largest_distance(store)
+    titles = {"anchor": "an anchor and its negatives", "pair": "all pairs of a batch"}
+    for axis, (pairs, title) in zip(axes, titles.items(), strict=True):
+        for name, found, color in (
+            ("uniform", uniform, drawing.UNIFORM),
+            ("ManiNeg, mu = 0", at_zero, drawing.MANINEG),
+        ):
+            histogram = getattr(found, f"{pairs}_histogram")[: end + 1]
+            mean = getattr(found, f"{pairs}_mean")
+            shares = histogram / histogram.sum()
+            label = f"{name}: mean {mean:.2f}"
+            drawing.draw_shares(axis, shares, color, alpha=0.6, label=label)
+            axis.axvline(mean, color=color, linewidth=1.5)
+        axis.set_title(title, fontsize=10)
+        axis.set_xlabel("Hamming distance (bits)")
+        axis.legend(frameon=False, fontsize=9)
+    axes[0].set_ylabel("share of pairs")
+    save(figure, folder / "batches.png")
 
 
 def main() -> None:
@@ -63,6 +91,7 @@ def main() -> None:
     if options.tables:
         store = ManifestationStore.from_table(options.tables, CBIS_DDSM)
         draw("cbis-ddsm", store, suggest(store, steps=9000), options.out)
+        draw_batches(options.tables, options.out)
 
 
 if __name__ == "__main__":

@@ -59,8 +59,8 @@ def _parser() -> argparse.ArgumentParser:
         "--mu",
         type=float,
         nargs="+",
-        help="means of the distance distribution; by default the mean distance in the data, half of "
-        "it, and 0",
+        help="means of the distance distribution; by default the mean distance in the data, half "
+        "of it, and 0",
     )
     compare.add_argument(
         "--sigma",

@@ -107,7 +107,7 @@ def add_table_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--header",
         action=argparse.BooleanOptionalAction,
-        help="whether the first line names the columns; with --no-header they are called column_1, ...",
+        help="whether the first line names the columns; without, they are called column_1, ...",
     )
 
 

@@ -156,7 +156,8 @@ def graph_blocks(store: ManifestationStore, batch_size: int, seed: int) -> Epoch
     _check(store, batch_size, seed)
     if store.n_patterns > MOST_GRAPH_PATTERNS:
         raise InvalidValueError(
-            f"store must have at most {MOST_GRAPH_PATTERNS} patterns for a graph; got {store.n_patterns}"
+            f"store must have at most {MOST_GRAPH_PATTERNS} patterns for a graph; "
+            f"got {store.n_patterns}"
         )
     order = reverse_cuthill_mckee(_hamming_graph(store, batch_size), symmetric_mode=True)
     rank = np.empty(store.n_patterns, np.int64)

@@ -63,18 +63,17 @@ class FinalHardness(Reason):
     easier_at: float | None = None
 
     def __str__(self) -> str:
+        change = self.pair_mean / self.uniform_mean - 1
         found = (
             f"at mu = {self.mu:g}, all pairs of a batch are {self.pair_mean:.2f} bits apart on "
-            f"average, {self.pair_mean / self.uniform_mean - 1:+.0%} against {self.uniform_mean:.2f} "
-            "in uniform batches of distinct patterns"
+            f"average, {change:+.0%} against {self.uniform_mean:.2f} in uniform batches of "
+            "distinct patterns"
         )
         if not self.harder:
             return f"a low mu makes batches hardly harder: {found}"
         if self.easier_at is None:
             return f"the lower mu, the harder the batches: {found}"
-        return (
-            f"{found}; at mu = {self.easier_at:g}, they are farther apart than in uniform batches"
-        )
+        return f"{found}; at mu = {self.easier_at:g} they are farther apart than in uniform ones"
 
 
 @dataclass(frozen=True)
@@ -144,8 +143,8 @@ class Duplicates(Reason):
 
     def __str__(self) -> str:
         return (
-            f"in a uniform batch of {self.batch_size}, {self.expected:.1f} instances repeat the "
-            "pattern of another one, which makes them false negatives; ManiNeg batches have none"
+            f"in a uniform batch of {self.batch_size}, {self.expected:.1f} instances repeat another "
+            "one's pattern, and the loss pushes them apart; in ManiNeg batches, none do"
         )
 
 
@@ -211,9 +210,9 @@ class MuReason(Reason):
             start = f"because batches are easier than uniform ones at {self.easier_at:g}"
         return (
             f"starts at {self.start:g}, {start}; ends at {self.end:g}, two sigma below the "
-            f"{self.nearest:.1f} bits to an anchor's nearest {self.batch_size - 1} patterns, but at "
-            f"least 0: a lower mu draws nearly the same batches; falls over the first {self.fall:,} "
-            f"of {self.steps:,} steps, half of them, as in the authors' code"
+            f"{self.nearest:.1f} bits to an anchor's nearest {self.batch_size - 1} patterns (0 if "
+            "that is negative), because a lower mu draws nearly the same batches; falls over the "
+            f"first {self.fall:,} of {self.steps:,} steps, half of them, as in the authors' code"
         )
 
 

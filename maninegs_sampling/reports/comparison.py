@@ -48,7 +48,7 @@ COLUMNS = (
 
 LEGEND = """\
 instances, patterns: instances and distinct patterns per batch, mean and minimum
-d(anchor), d(pairs): mean distance between an anchor and its negatives, and over all pairs of a batch
+d(anchor), d(pairs): mean distance of negatives from their anchor, and over all pairs of a batch
 <=1, <=2, <=3:       share of the negatives at most 1, 2 and 3 bits from their anchor
 seen/epoch:          distinct instances in an epoch, of {n}
 repeats:             how often a batch holds an instance again, over all batches

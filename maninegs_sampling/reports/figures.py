@@ -133,10 +133,8 @@ def lower_bounds(store: ManifestationStore) -> LowerBounds:
     p = store.to_dense().mean(axis=0)
     differ = float((2 * p * (1 - p)).mean())
     frequency = (1 - np.sqrt(max(0.0, 1 - 2 * differ))) / 2  # 2 p (1 - p) = differ
-    half, alike = (
-        np.array([distance_lower_bound(int(n), value) for n in n_bits])
-        for value in (0.5, frequency)
-    )
+    half = np.array([distance_lower_bound(int(n), 0.5) for n in n_bits])
+    alike = np.array([distance_lower_bound(int(n), frequency) for n in n_bits])
     return LowerBounds(n_bits, half, alike, (store.n_bits, data_distance_lower_bound(store)))
 
 

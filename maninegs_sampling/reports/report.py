@@ -176,10 +176,11 @@ def _hardness(store: ManifestationStore, found: Suitability, distinct_mean: floa
         "fig5",
         "How batches change as mu falls",
         drawing.draw_hardness(hard, figures.largest_distance(store)),
-        f"Share of pairs at each distance, with 95% confidence intervals. Solid line: mean. Dashed: "
-        f"mean of uniform batches of distinct patterns, {distinct_mean:.2f}. Dotted: mean of uniform "
-        f"batches, {found.uniform_mean:.2f}. All pairs of a batch are {first:.2f} bits apart at mu = "
-        f"{found.mus[0]:g} and {last:.2f} at mu = {found.mus[-1]:g} (Figure 5 of the paper).",
+        "Share of pairs at each distance, with 95% confidence intervals. Solid line: mean. Dashed: "
+        f"mean of uniform batches of distinct patterns, {distinct_mean:.2f}. Dotted: mean of "
+        f"uniform batches, {found.uniform_mean:.2f}. All pairs of a batch are {first:.2f} bits "
+        f"apart at mu = {found.mus[0]:g} and {last:.2f} at mu = {found.mus[-1]:g} (Figure 5 of the "
+        "paper).",
     )
 
 
