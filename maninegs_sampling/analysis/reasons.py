@@ -143,8 +143,8 @@ class Duplicates(Reason):
 
     def __str__(self) -> str:
         return (
-            f"in a uniform batch of {self.batch_size}, {self.expected:.1f} instances repeat another "
-            "one's pattern, and the loss pushes them apart; in ManiNeg batches, none do"
+            f"in a uniform batch of {self.batch_size}, {self.expected:.1f} instances repeat the "
+            "pattern of another, and the loss pushes the two apart; ManiNeg batches have none"
         )
 
 

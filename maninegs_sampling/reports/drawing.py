@@ -73,7 +73,7 @@ def draw_distance_distributions(data: DistanceDistributions) -> Any:
     draw_shares(axis, data.uniform, UNIFORM, label="all pairs of the data")
     axis.plot(distances, data.independent, ":", color=INDEPENDENT, label="independent traits")
     for (mu, pmf), style in zip(data.gaussians.items(), ("--", "-"), strict=False):
-        axis.plot(distances, pmf, style, color=DISTRIBUTION, label=f"ManiNeg, mu = {mu:g}")
+        axis.plot(distances, pmf, style, color=DISTRIBUTION, label=f"distribution, mu = {mu:g}")
     axis.set_xlabel("Hamming distance (bits)")
     axis.set_ylabel("share of pairs")
     _legend(axis)
