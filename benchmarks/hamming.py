@@ -1,7 +1,7 @@
 """All-pairs Hamming distances of 20,000 patterns: python -m benchmarks.hamming.
 
-Compared, in one run on random bits: filling the result (what the memory allows), this package,
-faiss (which writes int32), numpy's bitwise_count, and torch's matrix product of +-1 vectors.
+One run compares, on random bits: filling the result (the limit set by memory), this package, faiss
+(which writes int32), numpy's bitwise_count, and torch's matrix product of +-1 vectors.
 """
 
 import numpy as np
@@ -20,14 +20,14 @@ N = 20_000
 
 
 def faiss_seconds(store: ManifestationStore) -> float | None:
-    """Time faiss.hammings on the store's bytes, or return None where faiss is not installed."""
+    """Time faiss.hammings on the store's bytes. Return None if faiss is not installed."""
     try:
         import faiss
     except ImportError:
         return None
     n_bytes = -(-store.n_bits // 8)
     codes = np.ascontiguousarray(store.words.view(np.uint8)[store.pattern_of, :])
-    # faiss has fast paths for these widths; others take its slow one.
+    # faiss has fast paths for these widths only.
     width = next(w for w in (8, 16, 32, 40, 64) if w >= n_bytes)
     codes = np.ascontiguousarray(
         np.pad(codes, ((0, 0), (0, max(0, width - codes.shape[1]))))[:, :width]
@@ -40,7 +40,7 @@ def faiss_seconds(store: ManifestationStore) -> float | None:
 
 
 def numpy_seconds(store: ManifestationStore, out: np.ndarray) -> float:
-    """Time numpy's bitwise_count in blocks of rows."""
+    """Time numpy's bitwise_count on blocks of rows."""
     words = store.words[store.pattern_of]
 
     def all_pairs() -> None:
@@ -52,7 +52,7 @@ def numpy_seconds(store: ManifestationStore, out: np.ndarray) -> float:
 
 
 def torch_seconds(store: ManifestationStore) -> float:
-    """Time torch's product of +-1 vectors, from which a distance is (B - x) / 2."""
+    """Time torch's product x of +-1 vectors; the distance is (B - x) / 2."""
     signs = torch.from_numpy(store.to_dense()).float() * 2 - 1
     return best_seconds(lambda: (store.n_bits - signs @ signs.T) / 2, 1)
 

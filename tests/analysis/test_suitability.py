@@ -1,12 +1,17 @@
 """What the verdict compares with, what it says of training, and how groups and seeds reach it."""
 
 import html
+from fractions import Fraction
+from math import comb
+from types import SimpleNamespace
 
 import numpy as np
 import polars
 import pytest
 
 import maninegs_sampling as mn
+from maninegs_sampling.analysis.reasons import FinalHardness, Reason
+from maninegs_sampling.analysis.suitability import _expected_duplicates
 from maninegs_sampling.cli import main
 from maninegs_sampling.errors import InvalidTypeError, InvalidValueError, ManiNegError
 from maninegs_sampling.reports.report import save_report
@@ -273,3 +278,33 @@ def test_report_of_names_that_act(tmp_path):
     for shown in (r"a\x1b[31m", r"b\nb", r"c\u202ec", r"d\x85", r"caf\udce9\x07.csv"):
         assert shown in page
     assert "b\nb" not in page
+
+
+# Reasons
+
+
+def test_expected_duplicates_are_exact_for_many_instances():
+    # Of n instances, n / 2 share a pattern; the others have one each.
+    n, size = 400_000, 512
+    counts = np.array([n // 2] + [1] * (n // 2))
+    store = SimpleNamespace(n_instances=n, counts=counts)
+    none_of_the_common = Fraction(comb(n // 2, size), comb(n, size))
+    expected = size - (1 - none_of_the_common) - Fraction(size, 2)
+    found = _expected_duplicates(store, size)
+    assert found == pytest.approx(float(expected), rel=1e-6)
+    assert _expected_duplicates(SimpleNamespace(n_instances=3, counts=np.array([3])), 64) == 2
+
+
+def test_a_reason_is_its_numbers_and_one_sentence():
+    found = mn.suitability(random_store(1500, 40, density=0.08), batches=50)
+    final, near, *_ = found.reasons
+    assert isinstance(final, FinalHardness)
+    assert (final.mu, final.pair_mean) == (found.mus[-1], found.pair_means[-1])
+    assert final.uniform_mean == found.uniform_distinct_mean
+    assert final.easier_at == found.settings.reasons["mu"].easier_at
+    assert final.easier_at > found.settings["mu"].start
+    assert (near.within, near.nearest) == (found.neighborhood.within, found.neighborhood.nearest)
+    for reason in (*found.reasons, *found.settings.reasons.values()):
+        assert isinstance(reason, Reason)
+        assert str(reason)
+        assert "\n" not in str(reason)

@@ -84,7 +84,7 @@ def test_nearest_only_takes_the_nearest_patterns():
         assert len({bits[i].tobytes() for i in batch}) == 10
 
 
-def test_graph_blocks_partition_the_data_into_near_neighbours():
+def test_graph_blocks_partition_the_data_into_near_neighbors():
     batches = list(baselines.graph_blocks(STORE, 10, 0)(0))
     assert len({i for batch in batches for i in batch}) == 100
     blocks = measure_hardness(STORE, [batches]).pair_mean
@@ -181,13 +181,13 @@ def test_uniform_distinct_skips_what_is_there():
     batches = [tuple(batch) for epoch in range(1500) for batch in epochs(epoch)]
     assert all(bits[a].tobytes() != bits[b].tobytes() for a, b in batches)
     # first: 1 of 12; then 1 of those with another pattern
-    law = {}
+    exact = {}
     for a in range(12):
         others = [b for b in range(12) if bits[a].tobytes() != bits[b].tobytes()]
-        law |= {(a, b): 1 / 12 / len(others) for b in others}
-    counts = np.array([batches.count(pair) for pair in law])
+        exact |= {(a, b): 1 / 12 / len(others) for b in others}
+    counts = np.array([batches.count(pair) for pair in exact])
     assert counts.sum() == len(batches)
-    assert stats.chisquare(counts, len(batches) * np.array(list(law.values()))).pvalue > 0.001
+    assert stats.chisquare(counts, len(batches) * np.array(list(exact.values()))).pvalue > 0.001
     full = list(baselines.uniform_distinct(store, 4, 0)(0))
     assert all(len(batch) == 4 for batch in full)
     short = next(iter(baselines.uniform_distinct(store, 5, 0)(0)))
