@@ -46,7 +46,7 @@ def measure_cbis(files: list[str]) -> None:
     for name, mu in schedules.items():
         sampler = ManiNegBatchSampler(store, batch_size=BATCH, mu=mu)
         rows.append((f"ManiNeg refill, {name}", microseconds(sampler, 30)))
-    for duplicates in ("drop", "keep"):
+    for duplicates in ("drop_patterns", "keep"):
         sampler = ManiNegBatchSampler(store, batch_size=BATCH, mu=4.9, duplicates=duplicates)
         rows.append((f"ManiNeg {duplicates}, mu=4.9", microseconds(sampler, 30)))
     sampler = ManiNegBatchSampler.authors(store, mu=4.9, batches_per_epoch=55)

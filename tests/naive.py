@@ -108,8 +108,8 @@ def batch_law(
     groups: Sequence[int] | None = None,
 ):
     """The exact probability of every batch, as an ordered tuple, by going through all draws."""
-    distinct = duplicates in ("refill", "drop")
-    replacement = duplicates in ("drop", "shrink")
+    distinct = duplicates in ("refill", "drop_patterns")
+    replacement = duplicates in ("drop_patterns", "drop_instances")
     now = {(anchor,): 1.0}
     for _ in range(batch_size - 1):
         following = Counter()

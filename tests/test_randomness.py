@@ -4,15 +4,15 @@ from scipy.stats import chisquare, pearsonr
 
 from maninegs_sampling import ManiNegError
 from maninegs_sampling.randomness import BATCHES, check_seed, generator_at
-from maninegs_sampling.sampling import _draw
+from maninegs_sampling.sampling import _stream
 
 
 def kernel_words(seed, purpose, position, n):
     stream = np.zeros(11, np.uint64)
-    _draw.start_stream(
+    _stream.start_stream(
         stream, np.uint64(seed), np.uint64(purpose), *(np.uint64(p) for p in position)
     )
-    return [int(_draw.next_word(stream)) for _ in range(n)]
+    return [int(_stream.next_word(stream)) for _ in range(n)]
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2**32, 2**64 - 1])
@@ -34,8 +34,8 @@ def test_neighbouring_names_are_unrelated_streams():
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 100])
 def test_random_below_is_uniform(limit):
     stream = np.zeros(11, np.uint64)
-    _draw.start_stream(stream, *(np.uint64(k) for k in (5, 2, 0, 0, 0)))
-    drawn = [_draw.random_below(stream, limit) for _ in range(20_000)]
+    _stream.start_stream(stream, *(np.uint64(k) for k in (5, 2, 0, 0, 0)))
+    drawn = [_stream.random_below(stream, limit) for _ in range(20_000)]
     counts = np.bincount(drawn, minlength=limit)
     assert len(counts) == limit
     assert limit == 1 or chisquare(counts).pvalue > 1e-4
@@ -43,8 +43,8 @@ def test_random_below_is_uniform(limit):
 
 def test_random_unit_lies_in_its_interval():
     stream = np.zeros(11, np.uint64)
-    _draw.start_stream(stream, *(np.uint64(k) for k in (5, 2, 0, 0, 0)))
-    drawn = np.array([_draw.random_unit(stream) for _ in range(20_000)])
+    _stream.start_stream(stream, *(np.uint64(k) for k in (5, 2, 0, 0, 0)))
+    drawn = np.array([_stream.random_unit(stream) for _ in range(20_000)])
     assert drawn.min() >= 0
     assert drawn.max() < 1
     assert chisquare(np.histogram(drawn, bins=50, range=(0, 1))[0]).pvalue > 1e-4

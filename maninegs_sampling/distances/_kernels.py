@@ -1,7 +1,7 @@
 """Numba kernels for Hamming distances. Plain arrays in, plain arrays out, nothing is checked here.
 
 Words are laid out transposed, (W, U): word w of every pattern lies contiguously, so the inner
-loops run over patterns and vectorise. A distance is uint8 up to 255 bits and uint16 beyond.
+loops run over patterns and vectorize. A distance is uint8 up to 255 bits and uint16 beyond.
 """
 
 from collections.abc import Callable
@@ -21,15 +21,15 @@ def kernel(function: Callable[..., Any]) -> Any:
     """Compile with the one set of options that every kernel of the package shares.
 
     nogil: slabs of rows run on plain Python threads, see `hamming.run_on_threads`. Numba's own
-    parallel regions are not used: they start OpenMP, and a forked DataLoader worker of a process
-    that ran OpenMP can hang or be killed.
-    cache: compiled code is kept on disk, so that only the first process on a machine compiles;
-    where no folder for it can be written to, every process does.
-    error_model: no branch for division by zero; no kernel divides by data.
-    forceinline, _nrt: kernels call each other with tuples of arrays. Inlined and without reference
-    counting those cost nothing; with it, drawing a batch took eight times as long. In exchange no
-    kernel may allocate.
-    fastmath stays off: batches must not depend on how sums were reordered.
+    parallel regions start OpenMP, and a forked DataLoader worker of a process that ran OpenMP can
+    hang or be killed.
+    cache: compiled code is kept on disk, so that only the first process on a machine compiles. If
+    no folder for it is writable, every process compiles.
+    error_model: no branch for division by zero. No kernel divides by data.
+    forceinline, _nrt: kernels pass each other tuples of arrays. Inlined and without reference
+    counting this costs nothing; with it, drawing a batch took eight times as long. In exchange, no
+    kernel may allocate memory.
+    fastmath is off: batches must not depend on how sums were reordered.
     """
     options: dict[str, Any] = {
         "nogil": True,
@@ -45,7 +45,7 @@ def kernel(function: Callable[..., Any]) -> Any:
 
 @intrinsic
 def popcount(typing_context: Any, value: Any) -> Any:
-    """Number of one bits, as a single machine instruction."""
+    """Return the number of one bits, with a single machine instruction."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.ctpop(arguments[0])
@@ -113,7 +113,7 @@ def histogram_rows(words, counts, begin, end, scratch, bins, histogram):
 def unweighted_histogram_rows(words, begin, end, scratch, table, histogram):
     """Like `histogram_rows` with all counts 1 and distances below 256, about twice as fast.
 
-    Two neighbouring distances, read as one 16-bit number, are counted with a single increment of
+    Two neighboring distances, read as one 16-bit number, are counted with a single increment of
     `table`, (2, 65536) uint32 zeros.
     """
     patterns = words.shape[1]

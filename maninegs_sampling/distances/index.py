@@ -1,9 +1,9 @@
-"""DistanceBucketIndex: for an anchor, which instances lie at which distance.
+"""DistanceBucketIndex: which instances lie at which distance from an anchor.
 
-Two answers behind one interface. While they fit the memory limit, every pattern's row is sorted
-by distance beforehand: two bytes a pair, a draw in constant time. Beyond it, an
-anchor's distances are computed when they are asked for, from the packed words. Both give the same
-buckets in the same order, and so the same batches.
+While it fits the memory limit, the row of every pattern is sorted by distance beforehand. This
+takes two bytes a pair, and a draw takes constant time. Beyond the limit, the distances of an anchor
+are computed from the packed words when they are needed. Both ways give the same buckets in the same
+order, and so the same batches.
 """
 
 import re

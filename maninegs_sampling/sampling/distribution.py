@@ -1,8 +1,8 @@
 """The truncated Gaussian over integer Hamming distances: Eq. (4) of the paper, rounded.
 
 p(d) is proportional to Phi((d + 1/2 - mu) / sigma) - Phi((d - 1/2 - mu) / sigma) for
-low <= d <= high and zero elsewhere: the law of round(x) when x follows Eq. (4) on
-[low - 1/2, high + 1/2]. Everything is computed in log space, so that the law stays exact when mu
+low <= d <= high and zero elsewhere: the distribution of round(x) when x follows Eq. (4) on
+[low - 1/2, high + 1/2]. Everything is computed in log space, so that it stays exact when mu
 lies far outside [low, high].
 """
 
@@ -19,11 +19,11 @@ from maninegs_sampling.errors import (
     check_number,
 )
 
-# Within these the log-differences below keep at least nine digits. Outside them the law is a
-# single distance (small sigma) or uniform (large sigma) anyway.
+# Within these the log-differences below keep at least nine digits. Outside them the distribution
+# is a single distance (small sigma) or uniform (large sigma) anyway.
 SMALLEST_SIGMA, LARGEST_SIGMA = 1e-6, 1e6
 LARGEST_MU = 1e6
-# No store has distances beyond 65,535; a law takes 8 bytes for each distance.
+# No store has distances beyond 65,535; a distribution takes 8 bytes for each distance.
 LARGEST_HIGH = 1_000_000
 
 
@@ -62,7 +62,7 @@ def log_weights(mu: ArrayLike, sigma: float, low: int, high: int) -> NDArray[np.
 
 
 def log_masses(mu: ArrayLike, sigma: float, edges: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the log of the Gaussian's mass between neighbouring edges, one row for each mu.
+    """Return the log of the Gaussian's mass between neighboring edges, one row for each mu.
 
     Args:
         mu: (M,) or scalar.
@@ -72,8 +72,8 @@ def log_masses(mu: ArrayLike, sigma: float, edges: NDArray[np.float64]) -> NDArr
     Returns:
         (M, E) float64, or (E,) for a scalar mu.
     """
-    centre = np.asarray(mu, dtype=np.float64)[..., None]
-    z = (edges - centre) / sigma
+    center = np.asarray(mu, dtype=np.float64)[..., None]
+    z = (edges - center) / sigma
     lower, upper = z[..., :-1], z[..., 1:]
     # Phi(upper) - Phi(lower) = Phi(-lower) - Phi(-upper): take the side where both are small.
     right = lower > 0
@@ -85,7 +85,7 @@ def log_masses(mu: ArrayLike, sigma: float, edges: NDArray[np.float64]) -> NDArr
 
 @dataclass(frozen=True)
 class TruncatedGaussian:
-    """The law of a negative's Hamming distance from its anchor (section IV-C, Eq. (4)).
+    """The distribution of a negative's Hamming distance from its anchor (section IV-C, Eq. (4)).
 
     Args:
         mu: mean before truncation, in units of Hamming distance; may lie far outside the support.

@@ -1,4 +1,4 @@
-"""Groups: instances, of one patient say, that may not meet in a batch."""
+"""Groups, such as patients, whose instances may not meet in a batch; the instances to draw from."""
 
 from collections.abc import Hashable
 from typing import Any
@@ -17,8 +17,8 @@ def group_numbers(groups: ArrayLike, n_instances: int) -> NDArray[np.int32]:
         n_instances: N.
 
     Raises:
-        InvalidValueError: another number of labels, or a label that is missing.
-        InvalidTypeError: a label that is not a single value.
+        InvalidValueError: If the number of labels is not N, or if a label is missing.
+        InvalidTypeError: If a label is not a single value.
     """
     labels = _as_list(groups)
     if len(labels) != n_instances:
@@ -34,7 +34,7 @@ def group_numbers(groups: ArrayLike, n_instances: int) -> NDArray[np.int32]:
             )
         if _is_missing(label):
             raise InvalidValueError(
-                f"groups[{i}] is missing; give an instance without a group a label of its own"
+                f"groups[{i}] is missing; give each instance without a group a label of its own"
             )
         found[i] = numbers.setdefault(label, len(numbers))
     return found
@@ -61,3 +61,27 @@ def _is_missing(label: Any) -> bool:
         return label is None or bool(label != label)
     except TypeError:  # pandas.NA is neither equal nor unequal to anything
         return True
+
+
+def distinct_indices(indices: Any) -> NDArray[np.int64]:
+    """Return `indices` as int64, or raise if one appears twice."""
+    chosen = np.asarray(indices).astype(np.int64)
+    values, counts = np.unique(chosen, return_counts=True)
+    if len(values) < chosen.size:
+        raise InvalidValueError(
+            f"indices must not repeat an instance; {values[counts.argmax()]} appears "
+            f"{counts.max()} times"
+        )
+    return chosen
+
+
+def numbers_of_drawn(
+    groups: ArrayLike | None, n_instances: int, indices: NDArray[np.int64] | None
+) -> NDArray[np.int32]:
+    """Return the groups of the instances that may be drawn, numbered from 0; empty for None."""
+    if groups is None:
+        return np.empty(0, np.int32)
+    numbers = group_numbers(groups, n_instances)
+    if indices is not None:
+        numbers = np.unique(numbers[indices], return_inverse=True)[1].astype(np.int32)
+    return numbers

@@ -1,6 +1,9 @@
 """Where the passes over a batch sampler stand."""
 
 from dataclasses import dataclass
+from typing import Any
+
+from torch.utils.data.distributed import DistributedSampler
 
 
 @dataclass(frozen=True)
@@ -34,10 +37,28 @@ class Progress:
     def __init__(self) -> None:
         self.next_epoch = self.next_start = self.epoch = self.position = 0
         self._generation = 0
+        self._followed: DistributedSampler[Any] | None = None
+        self._followed_epoch = 0
         self._latest: Pass | None = None
+
+    def follow(self, sampler: "DistributedSampler[Any]") -> None:
+        """Take over the epoch of `sampler`, now and whenever it is set there."""
+        self._followed = sampler
+        self.set_epoch(sampler.epoch)
+
+    def catch_up(self) -> None:
+        """Take over an epoch that was set at the followed sampler since the last look."""
+        if self._followed is not None and self._followed.epoch != self._followed_epoch:
+            self.set_epoch(self._followed.epoch)
+
+    def _look(self) -> None:
+        # Whatever is said here from now on is newer than what was said there.
+        if self._followed is not None:
+            self._followed_epoch = self._followed.epoch
 
     def move_to(self, epoch: int, position: int) -> None:
         """Let the next pass begin at batch `position` of `epoch`."""
+        self._look()
         self.next_epoch = self.epoch = epoch
         self.next_start = self.position = position
         self._generation += 1
@@ -48,6 +69,7 @@ class Progress:
 
         A trainer may call this when it has begun to draw that epoch: the pass then still counts.
         """
+        self._look()
         running = self._latest is not None and self._latest.epoch == epoch
         if epoch != self.next_epoch and running:
             self.next_epoch, self.next_start = epoch, 0

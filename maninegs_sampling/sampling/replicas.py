@@ -1,4 +1,4 @@
-"""Replicas: how many processes train together, which of them this one is, and who said so."""
+"""Replicas: how many processes train together, which one this is, and how that is known."""
 
 import os
 import warnings
@@ -16,17 +16,20 @@ from maninegs_sampling.errors import (
     check_count,
 )
 
+# "batches": each rank draws its own. "within": the ranks split one batch.
+Shard = Literal["batches", "within"]
+
 
 @dataclass(frozen=True)
 class Replicas:
     """The processes that train together.
 
     Attributes:
-        count: how many there are.
-        rank: the number of this one, in [0, count).
-        source: "told": the options say so. "default": nothing was said. "auto": to be read from
+        count: the number of processes.
+        rank: the number of this process, in [0, count).
+        source: "told": from the options. "default": nothing was said. "auto": to be read from
             torch.distributed as soon as it runs, because trainers start it late. "running": read
-            from there.
+            from torch.distributed.
     """
 
     count: int = 1
@@ -41,7 +44,7 @@ class Replicas:
         distributed: str | None,
         injected: Sampler[Any] | None,
     ) -> "Replicas":
-        """Return what a batch sampler's options say, after checking them."""
+        """Check the options of a batch sampler and return what they say."""
         if injected is not None and not isinstance(injected, DistributedSampler):
             raise InvalidTypeError(
                 "sampler is for the DistributedSampler that a trainer gives; got "
@@ -75,11 +78,11 @@ class Replicas:
         return {} if self.source == "default" else {"distributed": "auto"}
 
     def settled(self) -> "Replicas":
-        """Return these replicas, or those that torch.distributed runs by now if "auto" asks for it.
+        """Return these replicas, or with "auto" those of torch.distributed if it runs by now.
 
         Warns:
-            UserWarning: several ranks run and nothing was said about them. Shown once, since the
-                replicas returned count as told.
+            UserWarning: If several ranks run and nothing was said about them. Shown once, since
+                the returned replicas count as "told".
         """
         if self.source in ("told", "running"):
             return self
@@ -88,7 +91,7 @@ class Replicas:
             return running or self
         if running.count > 1:
             warnings.warn(
-                f"torch.distributed runs {running.count} ranks and every one of them will draw the "
+                f"torch.distributed runs {running.count} ranks, and each of them will draw the "
                 'same batches. Give the sampler distributed="auto", so that each rank draws its '
                 "own; or num_replicas=1, rank=0 if your trainer shards batch samplers itself, as "
                 "Accelerate does.",

@@ -1,10 +1,12 @@
-"""ManiNegBatchSampler: hard-negative minibatches drawn by Hamming distance (Algorithm 1)."""
+"""ManiNegBatchSampler: hard-negative minibatches drawn by Hamming distance (Algorithm 1).
 
-import hashlib
+The file is long because it is one class: its options, their documentation, and what torch and the
+trainers expect of a batch sampler. The work is done by the modules beside it.
+"""
+
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -14,7 +16,6 @@ from torch.utils.data.distributed import DistributedSampler
 
 from maninegs_sampling import randomness
 from maninegs_sampling.data.store import ManifestationStore, check_store
-from maninegs_sampling.distances.hamming import max_distance
 from maninegs_sampling.distances.index import DistanceBucketIndex
 from maninegs_sampling.errors import (
     ImmutableError,
@@ -25,31 +26,24 @@ from maninegs_sampling.errors import (
     check_count,
 )
 from maninegs_sampling.sampling import state, wrapping
-from maninegs_sampling.sampling._draw import Population, Rules, Scratch, draw_batches, new_scratch
-from maninegs_sampling.sampling.distribution import check_mean, check_sigma, log_masses
-from maninegs_sampling.sampling.groups import group_numbers
+from maninegs_sampling.sampling.description import BatchDescription, distances_from
+from maninegs_sampling.sampling.distribution import check_mean
+from maninegs_sampling.sampling.drawer import BatchDrawer, Draw, Duplicates, Empty
+from maninegs_sampling.sampling.epoch_length import BatchesPerEpoch, count_batches
+from maninegs_sampling.sampling.groups import distinct_indices, numbers_of_drawn
+from maninegs_sampling.sampling.presets import AUTHORS, PAPER
 from maninegs_sampling.sampling.progress import Pass, Progress
-from maninegs_sampling.sampling.replicas import Replicas
-from maninegs_sampling.sampling.schedules import (
-    LinearAnnealing,
-    Schedule,
-    StepwiseAnnealing,
-    as_schedule,
-)
+from maninegs_sampling.sampling.replicas import Replicas, Shard
+from maninegs_sampling.sampling.schedules import Schedule, as_schedule
 from maninegs_sampling.sampling.wrapping import Loader
 
-# Indices drawn in one call of the kernel while iterating: calls are amortised, and even the
+# Indices drawn in one call of the kernel while iterating: calls are amortized, and even the
 # slowest precomputed batches come within milliseconds.
-_CHUNK = 16384
-# Probabilities evaluated for one call: with thousands of bits a chunk is cut shorter.
-_CHUNK_PROBABILITIES = 2**18
+_INDICES_PER_CALL = 16384
+# Probabilities evaluated for one call: with thousands of bits it draws fewer batches.
+_PROBABILITIES_PER_CALL = 2**18
 
-_EMPTY = ("renormalize", "nearest")
-_DRAW = ("instance", "pattern")
-_DUPLICATES = ("refill", "drop", "keep", "shrink")
-_SHARD = ("batches", "within")
-
-# A sampler that changed would leave its length, its index and its states behind.
+# Changing one of these would leave length, index and saved states out of date.
 _FIXED = {
     "store", "batch_size", "mu", "sigma", "low", "high", "empty", "draw", "duplicates", "shard",
     "seed", "indices", "index", "replicas", "num_replicas", "rank", "drop_last", "sampler", "epoch",
@@ -78,89 +72,70 @@ class AnchorSampler(Sampler[int]):
         self._batch_sampler.set_epoch(epoch)
 
 
-@dataclass(frozen=True)
-class BatchDescription:
-    """What a batch was meant to be, and is.
-
-    Attributes:
-        step: the global step, epoch * batches per epoch + batch number.
-        mu: mean of the law at that step, before truncation.
-        law: (D + 1,) float64, the probability of each distance from 0 on, before it is conditioned
-            on the distances that the anchor has. D is the smaller of `high` and the number of bits.
-        distances: (n,) int64, of the batch's instances, or this rank's share, from the anchor.
-    """
-
-    step: int
-    mu: float
-    law: NDArray[np.float64]
-    distances: NDArray[np.int64]
-
-    @property
-    def mean_distance(self) -> float:
-        """Mean of the realised distances; nan if there are none."""
-        return float(self.distances.mean()) if len(self.distances) else float("nan")
-
-
 class ManiNegBatchSampler(BatchSampler):
-    """Batches of one anchor and negatives whose Hamming distance from it follows a set law.
+    """Draw batches of one anchor and negatives at chosen Hamming distances (ManiNeg, Algorithm 1).
 
-    Batch k of epoch e is a pure function of (store, options, seed, e, k): it can be drawn again on
-    its own with `batch`, early by prefetching workers, or after a restart, and is always the same.
-    A batch is a list of instance numbers, the anchor first.
+    The distances follow a truncated Gaussian. A batch is a list of instance numbers, the anchor
+    first. Batch k of epoch e is a pure function of (store, options, seed, e, k): it can be drawn
+    again with `batch`, early by prefetching workers, or after a restart, and is always the same.
 
-    A pass over the sampler is one epoch. Each pass belongs to the epoch after that of the pass
-    begun last, finished or not, unless `set_epoch` or `load_state_dict` says otherwise.
+    A pass over the sampler is one epoch. Each pass belongs to the epoch after that of the last
+    pass that began, finished or not, unless `set_epoch` or `load_state_dict` says otherwise.
+    Options cannot be changed after construction.
 
     Args:
         store: one manifestation for each item of the dataset, in the same order.
-        batch_size: instances a batch, of each rank.
-        mu: mean of the law before truncation: a number, or a schedule from the global step
-            (epoch * batches per epoch + k) to a number, `LinearAnnealing(11, 0, steps=4500)` say.
-            The smaller, the harder the negatives. A function of your own is called only for steps
-            whose batches are drawn, and must return the same number whenever it is called.
-        sigma: standard deviation of the law; 3 in the paper.
-        low, high: smallest and largest distance of a negative. `low` is at least 1; `high=None`
-            means the largest distance in the data.
-        empty: what happens to distances at which the anchor has nobody. "renormalize": the law is
-            conditioned on those that it has. "nearest": the draw moves to the nearest distance
-            that it has, the lower one on a tie, as in the authors' code.
-        draw: uniform among the "instance"s at the drawn distance, as in the paper, or among the
-            "pattern"s and then among the pattern's instances, as in the authors' code.
-        duplicates: "refill": drawn without replacement over patterns until the batch is full.
-            "drop": Algorithm 1, batch_size - 1 draws with replacement of which each pattern is kept
-            once; the batch may be shorter. "keep": patterns may repeat, instances do not, and the
-            batch is filled. "shrink": the authors' code, batch_size - 1 draws with replacement of
-            which each instance is kept once; the batch may be shorter.
-        groups: N labels, such as a patient id; no two instances of a batch share one. None may be
-            missing.
-        indices: (n,) the instances that may be drawn, as anchors and as negatives; all of them by
-            default. The training part of a dataset that is split by a sampler, say.
-        seed: in [0, 2**64). It is the sampler's own: a script's or a trainer's seed does not reach
-            it.
-        batches_per_epoch: by default n // (ranks that draw their own batches * batch_size), with n
-            the instances that may be drawn, so that learning-rate schedules written for uniform
-            batches keep their meaning; "ceil": the same rounded up, as a DataLoader that keeps its
-            last, smaller batch has; "anchors": every instance is an anchor once an epoch, as in
-            Algorithm 1.
-        num_replicas, rank: the ranks and this one's number; not sharded by default, because
-            Accelerate, and the trainers built on it, shard whatever batch sampler they are given.
-        distributed: "auto" takes both from torch.distributed, or from torchrun's environment; where
-            neither runs yet, when batches are first drawn.
-        shard: "batches": each rank draws its own. "within": one batch of num_replicas * batch_size
-            is split over the ranks, for losses that gather negatives across them.
+        batch_size: instances in a batch of each rank.
+        mu: mean of the distance distribution before truncation. A number, or a function from the
+            global step (epoch * batches per epoch + k) to a number, such as
+            `LinearAnnealing(11, 0, steps=4500)`. The smaller, the harder the negatives. A function
+            of your own is called only for steps whose batches are drawn. It must return the same
+            number whenever it is called with the same step.
+        sigma: standard deviation before truncation. Default: the paper's 3.
+        low: smallest distance of a negative, at least 1.
+        high: largest distance of a negative. Default: the largest distance in the data.
+        empty: what happens to distances at which the anchor has no instance. "renormalize": the
+            distribution is conditioned on the distances that the anchor has. "nearest": the draw
+            moves to the nearest distance that the anchor has, the lower one on a tie, as in the
+            authors' code.
+        draw: "instance": all instances at the drawn distance are equally likely, as in the paper.
+            "pattern": a pattern at that distance is drawn, then one of its instances, as in the
+            authors' code.
+        duplicates: "refill": no pattern appears twice, and drawing goes on until the batch is full.
+            "keep": patterns may repeat, instances may not, and the batch is filled.
+            "drop_patterns": batch_size - 1 draws with replacement, of which each pattern is kept
+            once, as in Algorithm 1; the batch may be shorter. "drop_instances": the same, but each
+            instance is kept once, as in the authors' code.
+        groups: (N,) labels, such as patient ids. No two instances of a batch share one. No label
+            may be missing.
+        indices: (n,) the instances that may be drawn, as anchors and as negatives, such as the
+            training part of the dataset. Default: all.
+        seed: in [0, 2**64). It is the sampler's own: `torch.manual_seed` and a trainer's seed do
+            not reach it.
+        batches_per_epoch: a number, "ceil" or "anchors". Default: n // (W * batch_size) for n
+            instances that may be drawn and W ranks, so that learning-rate schedules written for
+            uniform batches keep their meaning. "ceil": the same rounded up, as in a DataLoader
+            that keeps its last, smaller batch. "anchors": every instance is an anchor once an
+            epoch, as in Algorithm 1.
+        num_replicas: the number of ranks. Default: 1, because Accelerate and the trainers built on
+            it shard any batch sampler themselves.
+        rank: the number of this rank.
+        distributed: "auto" takes both from torch.distributed or from torchrun's environment, when
+            batches are first drawn if neither runs before.
+        shard: "batches": each rank draws its own batches. "within": one batch of
+            num_replicas * batch_size is split over the ranks, for losses that gather negatives.
         memory_limit: for the index, see `DistanceBucketIndex`.
-        index: an index of `store` to draw from, shared with other samplers. If None, one is built.
-        sampler: the DistributedSampler that Lightning gives a batch sampler that it rebuilds; its
-            ranks are taken where nothing else is said about them.
-
-    Options cannot be changed afterwards.
+        index: a ready `DistanceBucketIndex` of the instances that may be drawn, with
+            `rows=f"{draw}s"`. Default: one is made.
+        sampler: the DistributedSampler that Lightning passes to a batch sampler that it rebuilds.
+            Its ranks are taken if nothing else is said about ranks.
 
     Raises:
-        InvalidTypeError, InvalidValueError: an option that cannot be used; too few patterns,
-            instances or groups for a full batch.
+        InvalidTypeError, InvalidValueError: If an option cannot be used, or if there are too few
+            instances, patterns or groups for a full batch.
 
     Warns:
-        UserWarning: several ranks run and nothing was said about them; or, once, when an anchor
+        UserWarning: If several ranks run and nothing was said about them. Once, if an anchor
             reaches too few patterns between `low` and `high` to fill its batch.
 
     Example:
@@ -194,67 +169,47 @@ class ManiNegBatchSampler(BatchSampler):
         sigma: float = 3.0,
         low: int = 1,
         high: int | None = None,
-        empty: str = "renormalize",
-        draw: str = "instance",
-        duplicates: str = "refill",
+        empty: Empty = "renormalize",
+        draw: Draw = "instance",
+        duplicates: Duplicates = "refill",
         groups: ArrayLike | None = None,
         indices: ArrayLike | torch.Tensor | None = None,
         seed: int = 0,
-        batches_per_epoch: int | str | None = None,
+        batches_per_epoch: BatchesPerEpoch = None,
         num_replicas: int | None = None,
         rank: int | None = None,
-        distributed: str | None = None,
-        shard: str = "batches",
+        distributed: Literal["auto"] | None = None,
+        shard: Shard = "batches",
         memory_limit: int | str = "1GiB",
         index: DistanceBucketIndex | None = None,
         sampler: Sampler[Any] | None = None,
     ) -> None:
         check_store("store", store)
-        check_choice("empty", empty, _EMPTY)
-        check_choice("draw", draw, _DRAW)
-        check_choice("duplicates", duplicates, _DUPLICATES)
-        check_choice("shard", shard, _SHARD)
+        check_choice("shard", shard, get_args(Shard))
         self.store = store
         self.batch_size = check_count("batch_size", batch_size, at_least=1)
         self.mu = as_schedule(mu)
         self._mu_at(0)
-        self.sigma = check_sigma(sigma)
-        self.low = check_count("low", low, at_least=1)
-        self.empty, self.draw, self.duplicates, self.shard = empty, draw, duplicates, shard
+        self.shard = shard
         self.seed = randomness.check_seed(seed)
         self._replicas = Replicas.from_options(num_replicas, rank, distributed, sampler)
-        # The instances that may be drawn. Everything below numbers them from 0.
-        self._drawn = store if indices is None else store.subset(indices)
-        self.indices = None if indices is None else _distinct(indices)
-        self._groups = np.empty(0, np.int32)
-        if groups is not None:
-            numbers = group_numbers(groups, store.n_instances)
-            chosen = numbers if self.indices is None else numbers[self.indices]
-            self._groups = np.unique(chosen, return_inverse=True)[1].astype(np.int32)
-        self._n_groups = int(self._groups.max()) + 1 if len(self._groups) else 0
-        self._check_supply()
-        self.high = self._find_high(high)
+        # The instances that may be drawn. The drawer and the anchors number them from 0.
+        drawn = store if indices is None else store.subset(indices)
+        self.indices = None if indices is None else distinct_indices(indices)
+        self._groups = numbers_of_drawn(groups, store.n_instances, self.indices)
+        self._drawer = BatchDrawer(
+            drawn, sigma=sigma, low=low, high=high, empty=empty, draw=draw, duplicates=duplicates,
+            groups=self._groups, memory_limit=memory_limit, index=index,
+        )  # fmt: skip
+        self.index = self._drawer.index
+        self.sigma, self.low, self.high = self._drawer.sigma, self._drawer.low, self._drawer.high
+        self.empty, self.draw, self.duplicates = empty, draw, duplicates
+        self._drawer.check_supply(self._global_batch)
+        anchor_stream = randomness.generator_at(self.seed, randomness.ANCHOR_ORDER)
+        self._anchor_order = anchor_stream.permutation(drawn.n_instances)
         self._batches_option = batches_per_epoch
         self._batches_per_epoch = self._count_batches()
-
-        if index is None:
-            index = DistanceBucketIndex(self._drawn, memory_limit=memory_limit, rows=f"{draw}s")
-        elif index.store is not self._drawn or index.rows != f"{draw}s":
-            raise InvalidValueError(
-                f"index must be of the store that is drawn from, with rows={draw + 's'!r}; "
-                f"got {index!r} with rows={index.rows!r}"
-            )
-        self.index = index
-        # Nobody lies beyond the largest distance: there the distribution need not be evaluated.
-        self._law_end = min(self.high, self._drawn.n_bits)
-        if empty == "renormalize":
-            self._law_end = max(self.low, min(self.high, self.index.largest_distance))
-        self._group_of_member = self._groups[self.index.members] if self._n_groups else self._groups
-        anchor_stream = randomness.generator_at(self.seed, randomness.ANCHOR_ORDER)
-        self._anchor_order = anchor_stream.permutation(self._drawn.n_instances)
         self._progress = Progress()
-        self._followed: DistributedSampler[Any] | None = None
-        self._followed_epoch = 0
         self._warned = False
         self._settle_replicas()
 
@@ -266,9 +221,9 @@ class ManiNegBatchSampler(BatchSampler):
         super().__setattr__(name, value)
 
     def _settle_replicas(self) -> None:
-        """Find out about ranks as soon as they run: trainers start them after the sampler is made.
+        """Read the ranks as soon as they run: trainers may start them after making the sampler.
 
-        Called before whatever depends on them.
+        Called before anything that depends on the ranks.
         """
         settled = self._replicas.settled()
         if settled is self._replicas:
@@ -277,9 +232,9 @@ class ManiNegBatchSampler(BatchSampler):
         before, self._replicas = self._replicas, settled
         if changed:
             try:
-                self._check_supply()
+                self._drawer.check_supply(self._global_batch)
             except InvalidValueError:
-                self._replicas = before  # to be refused each time, not once
+                self._replicas = before  # so that the next call raises again
                 raise
             self._batches_per_epoch = self._count_batches()
 
@@ -314,39 +269,30 @@ class ManiNegBatchSampler(BatchSampler):
     @property
     def epoch(self) -> int:
         """The epoch that the next pass belongs to; it advances with the first batch of a pass."""
-        self._catch_up()
+        self._progress.catch_up()
         return self._progress.next_epoch
 
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch of the next pass. A position just loaded for that epoch is kept.
 
         Raises:
-            InvalidTypeError, InvalidValueError: not a whole number of at least 0, or too large.
+            InvalidTypeError, InvalidValueError: If `epoch` is not a whole number of at least 0, or
+                is too large.
         """
-        self._note_followed()
         self._progress.set_epoch(self._check_epoch(epoch))
 
     def follow_epochs(self, sampler: "DistributedSampler[Any]") -> None:
-        """Take over the epoch whenever somebody calls `set_epoch` of `sampler`.
+        """Set the epoch whenever `sampler.set_epoch` is called.
 
-        For a loop that holds the DistributedSampler which this batch sampler replaces; `wrap` does
-        it by itself.
+        Use this if your loop calls `set_epoch` of the DistributedSampler that this batch sampler
+        replaces. `wrap` does it for you.
         """
-        self._followed = sampler
-        self.set_epoch(sampler.epoch)
-
-    def _note_followed(self) -> None:
-        if self._followed is not None:
-            self._followed_epoch = self._followed.epoch
-
-    def _catch_up(self) -> None:
-        if self._followed is not None and self._followed.epoch != self._followed_epoch:
-            self.set_epoch(self._followed.epoch)
+        self._progress.follow(sampler)
 
     def __iter__(self) -> Iterator[list[int]]:
         """Return an iterator over the rest of the next epoch's batches."""
         self._settle_replicas()
-        self._catch_up()
+        self._progress.catch_up()
         return self._pass(self._progress.new_pass())
 
     def _pass(self, this: Pass) -> Iterator[list[int]]:
@@ -363,14 +309,14 @@ class ManiNegBatchSampler(BatchSampler):
         """Return how many batches to draw in one call while iterating."""
         if not self.index.precomputed or not state.is_built_in(self.mu):
             return 1
-        distances = self._law_end - self.low + 1
-        return max(1, min(_CHUNK // self._global_batch, _CHUNK_PROBABILITIES // distances))
+        by_size = _INDICES_PER_CALL // self._global_batch
+        return max(1, min(by_size, _PROBABILITIES_PER_CALL // self._drawer.n_distances))
 
     def batch(self, k: int, epoch: int = 0) -> list[int]:
-        """Return batch `k` of `epoch`, whatever was drawn before.
+        """Return batch `k` of `epoch`. What was drawn before does not change the result.
 
         Raises:
-            InvalidValueError: k outside [0, len(self)), or a negative epoch.
+            InvalidValueError: If `k` is outside [0, len(self)) or `epoch` is negative.
         """
         epoch = self._check_epoch(epoch)
         k = check_count("k", k, at_least=0)
@@ -379,14 +325,15 @@ class ManiNegBatchSampler(BatchSampler):
         return self._draw(epoch, k, 1)[0]
 
     def describe(self, epoch: int, k: int) -> BatchDescription:
-        """Return mu, the distribution and the realised distances of batch `k`, for logging.
+        """Return mu, the distribution and the drawn distances of batch `k`, for logging.
 
-        Cheap enough for every step; whatever was drawn before does not change it.
+        Cheap enough to call at every step. What was drawn before does not change the result.
 
         Raises:
-            InvalidValueError: k outside [0, len(self)), or a negative epoch.
+            InvalidValueError: If `k` is outside [0, len(self)) or `epoch` is negative.
 
         Example:
+            >>> from maninegs_sampling import LinearAnnealing
             >>> store = ManifestationStore.from_dense(np.eye(8, dtype=bool))
             >>> mu = LinearAnnealing(4, 0, steps=4)
             >>> sampler = ManiNegBatchSampler(store, batch_size=4, mu=mu)
@@ -395,18 +342,11 @@ class ManiNegBatchSampler(BatchSampler):
             (2, 2.0, [2, 2, 2], 2.0)
         """
         batch = np.asarray(self.batch(k, epoch))
+        (anchor,) = self.anchors(epoch, k, 1)
         step = epoch * len(self) + k
         mu = self._mu_at(step)
-        (anchor,) = self.anchors(epoch, k, 1)
-        words, pattern_of = self.store.words, self.store.pattern_of
-        differ = words[pattern_of[batch[batch != anchor]]] ^ words[pattern_of[anchor]]
-        bits = np.unpackbits(np.ascontiguousarray(differ).view(np.uint8), axis=1)
-        end = min(self.high, self.store.n_bits)
-        masses = log_masses(mu, self.sigma, self._edges(end))
-        law = np.zeros(end + 1)
-        law[self.low :] = np.exp(masses - masses.max())
-        law /= law.sum()
-        return BatchDescription(step, mu, law, bits.sum(axis=1, dtype=np.int64))
+        distances = distances_from(self.store, anchor, batch[batch != anchor])
+        return BatchDescription(step, mu, self._drawer.distribution(mu), distances)
 
     def anchors(self, epoch: int, first: int, count: int) -> NDArray[np.int64]:
         """Return (count,) the anchors of batches `first`, `first` + 1, ... of `epoch`."""
@@ -418,90 +358,34 @@ class ManiNegBatchSampler(BatchSampler):
         batch_number = before + np.arange(count, dtype=np.int64)
         if self.shard == "batches":
             batch_number = batch_number * self.num_replicas + self.rank
-        return self._anchor_order[batch_number % self._drawn.n_instances]
+        return self._anchor_order[batch_number % len(self._anchor_order)]
 
     def _mu_at(self, step: int) -> float:
         """Return mu at a step, or raise if the schedule returns no number that can be used."""
         return check_mean(f"mu at step {step}", self.mu(step))
 
-    def _edges(self, end: int) -> NDArray[np.float64]:
-        """Return the edges between the distances `low` to `end`, the last up to `high` included.
-
-        Nobody lies beyond `end`. With empty="nearest" what would be drawn there moves to it; the
-        other distribution is conditioned on the distances that the anchor has anyway.
-        """
-        edges = np.arange(self.low - 0.5, end + 1.0)
-        if self.empty == "nearest":
-            edges[-1] = self.high + 0.5
-        return edges
-
     def _draw(self, epoch: int, first: int, count: int) -> list[list[int]]:
-        """Draw `count` consecutive batches; nothing of `self` but a warning's flag changes."""
+        """Draw `count` consecutive batches. Only the flag of a warning may change in `self`."""
         before = epoch * self._batches_per_epoch + first
-        mus = np.array([self._mu_at(step) for step in range(before, before + count)])
-        distinct, which = np.unique(mus, return_inverse=True)
-        law = log_masses(distinct, self.sigma, self._edges(self._law_end))[which]
-        batches = np.empty((count, self._global_batch), np.int64)
-        lengths = np.empty(count, np.int64)
-        stream_rank = self.rank if self.shard == "batches" else 0
-        draw_batches(
-            self.index.buckets,
-            Population(
-                pattern_of=self._drawn.pattern_of,
-                members=self.index.members,
-                starts=self.index.starts,
-                counts=self._drawn.counts,
-                group_of=self._groups,
-                group_of_member=self._group_of_member,
-            ),
-            Rules(
-                low=self.low,
-                nearest=self.empty == "nearest",
-                per_instance=self.draw == "instance",
-                distinct_patterns=self.duplicates in ("refill", "drop"),
-                replacement=self.duplicates in ("drop", "shrink"),
-            ),
-            self._new_scratch(),
+        batches, lengths = self._drawer.draw(
             self._anchors(epoch, first, count),
-            law,
-            np.uint64(self.seed),
-            np.uint64(randomness.BATCHES),
-            np.array([first, epoch, stream_rank], np.uint64),
-            batches,
-            lengths,
+            np.array([self._mu_at(step) for step in range(before, before + count)]),
+            batch_size=self._global_batch,
+            seed=self.seed,
+            position=(first, epoch, self.rank if self.shard == "batches" else 0),
         )
-        full = lengths.min() == self._global_batch
-        if not full:
-            self._warn_if_short(batches, lengths)
         if self.indices is not None:
-            batches = self.indices[batches] if full else self._mapped(batches, lengths)
+            batches = self.indices[batches]  # what lies beyond a batch's length is cut off below
         rows: list[list[int]] = batches.tolist()
-        if not full:
+        if lengths.min() < self._global_batch:
+            self._warn_if_short(batches, lengths)
             rows = [row[:length] for row, length in zip(rows, lengths.tolist(), strict=True)]
         if self.shard == "within":
             return [self._share(row) for row in rows]
         return rows
 
-    def _mapped(self, batches: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return short batches as instances of the store; what lies beyond a length is 0."""
-        assert self.indices is not None
-        inside = np.arange(batches.shape[1]) < lengths[:, None]
-        return np.where(inside, self.indices[np.where(inside, batches, 0)], 0)
-
-    def _new_scratch(self) -> Scratch:
-        drawn = self._drawn
-        distinct_patterns = self.duplicates in ("refill", "drop")
-        return new_scratch(
-            n_patterns=drawn.n_patterns,
-            n_bits=drawn.n_bits,
-            n_distances=self._law_end - self.low + 1,
-            n_keys=drawn.n_patterns if distinct_patterns else drawn.n_instances,
-            n_groups=self._n_groups,
-            scanned=not self.index.precomputed,
-        )
-
     def _share(self, batch: list[int]) -> list[int]:
-        """This rank's part of a global batch; parts are equally long, so a rest is left out."""
+        """Return this rank's part of a global batch. All parts are equally long."""
         size = len(batch) // self.num_replicas
         if size == 0:
             raise InvalidValueError(
@@ -511,17 +395,14 @@ class ManiNegBatchSampler(BatchSampler):
         return batch[self.rank * size : (self.rank + 1) * size]
 
     def _warn_if_short(self, batches: NDArray[np.int64], lengths: NDArray[np.int64]) -> None:
-        if self.duplicates in ("drop", "shrink") or self._warned:
+        if not self._drawer.fills_batches or self._warned:
             return
         self._warned = True
         shortest = int(lengths.argmin())
-        anchor = (
-            batches[shortest, 0] if self.indices is None else self.indices[batches[shortest, 0]]
-        )
         warnings.warn(
             f"a batch holds {lengths[shortest]} instead of {self._global_batch} instances: anchor "
-            f"{anchor} reaches no more at distances {self.low} to {self.high}"
-            + (", one of each group" if self._n_groups else "")
+            f"{batches[shortest, 0]} reaches no more at distances {self.low} to {self.high}"
+            + (", one of each group" if len(self._groups) else "")
             + ". Shown once.",
             stacklevel=2,
         )
@@ -530,65 +411,14 @@ class ManiNegBatchSampler(BatchSampler):
     def _global_batch(self) -> int:
         return self.batch_size * (self.num_replicas if self.shard == "within" else 1)
 
-    def _check_supply(self) -> None:
-        """Raise if no batch can be full."""
-        size, drawn = self._global_batch, self._drawn
-        if self.duplicates in ("refill", "keep") and drawn.n_instances < size:
-            raise InvalidValueError(
-                f"there are {drawn.n_instances} instances, too few for batches of {size}; make "
-                "batch_size smaller"
-            )
-        if self.duplicates == "refill" and drawn.n_patterns < size:
-            raise InvalidValueError(
-                f"the instances have {drawn.n_patterns} distinct patterns, too few for batches of "
-                f'{size} without duplicates; make batch_size smaller, or duplicates="keep" to let '
-                "patterns repeat"
-            )
-        if self.duplicates in ("refill", "keep") and 0 < self._n_groups < size:
-            raise InvalidValueError(
-                f"groups has {self._n_groups} distinct labels, too few for batches of {size} with "
-                "one instance of each"
-            )
-
-    def _find_high(self, high: int | None) -> int:
-        n_bits = self._drawn.n_bits
-        if self.low > n_bits:
-            raise InvalidValueError(f"low={self.low} exceeds the {n_bits} bits of the store")
-        if high is not None:
-            largest = check_count("high", high, at_least=1)
-            if largest < self.low:
-                raise InvalidValueError(
-                    f"low must not exceed high; got low={self.low}, high={largest}"
-                )
-            return largest
-        if self.empty == "renormalize":
-            # The distribution is conditioned on the distances that an anchor has, so that every
-            # bound from the largest distance on gives the same; this one needs no pass over all
-            # pairs.
-            return n_bits
-        largest = max_distance(self._drawn)
-        if largest < self.low:
-            raise InvalidValueError(
-                f"low={self.low} exceeds the largest distance in the data, {largest}"
-            )
-        return largest
-
     def _count_batches(self) -> int:
-        batches_per_epoch = self._batches_option
-        drawing = self.num_replicas if self.shard == "batches" else 1
-        n = self._drawn.n_instances
-        if batches_per_epoch == "anchors":
-            return -(-n // drawing)
-        if batches_per_epoch == "ceil":
-            return -(-n // (self.num_replicas * self.batch_size))
-        if isinstance(batches_per_epoch, str):
-            raise InvalidValueError(
-                'batches_per_epoch must be a number, "ceil" or "anchors"; got '
-                f"{batches_per_epoch!r}"
-            )
-        if batches_per_epoch is not None:
-            return check_count("batches_per_epoch", batches_per_epoch, at_least=1)
-        return max(1, n // (self.num_replicas * self.batch_size))
+        return count_batches(
+            self._batches_option,
+            n_instances=len(self._anchor_order),
+            batch_size=self.batch_size,
+            replicas=self._replicas,
+            shard=self.shard,
+        )
 
     def _check_epoch(self, epoch: object) -> int:
         """Return `epoch` as an int, or raise unless all its batches can be numbered with int64."""
@@ -601,32 +431,32 @@ class ManiNegBatchSampler(BatchSampler):
     # Stopping and resuming.
 
     def state_dict(self) -> dict[str, Any]:
-        """Return where the latest pass stands, and what it was made from, as plain values.
+        """Return how far the latest pass came and what it was made from, as plain values.
 
-        The position counts batches handed out. A DataLoader with workers takes them ahead of the
-        training step, so a loop with workers saves where it stands itself, after batch k of an
-        epoch `sampler.state_dict() | {"epoch": epoch, "position": k + 1}`. (torchdata's
-        StatefulDataLoader does its own counting.) After a pass that was left early the state lies
-        within its epoch; a loop that does not want the rest of it saves
+        The position is the number of batches handed out. A DataLoader with workers takes batches
+        ahead of the training step: after step k save
+        `sampler.state_dict() | {"epoch": epoch, "position": k + 1}` there. torchdata's
+        StatefulDataLoader counts by itself. If a pass was left early, the state lies within its
+        epoch. To skip the rest of that epoch, save
         `sampler.state_dict() | {"epoch": sampler.epoch, "position": 0}`.
         """
-        self._catch_up()
+        self._progress.catch_up()
         where = self._progress
         return state.make_state(where.epoch, where.position, self._fingerprint())
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Let the next pass begin where `state_dict` stands.
+        """Set the next pass to continue from `state_dict`.
 
         The number of ranks may have changed. With `shard="within"` the batches stay the same if
-        num_replicas * batch_size does; with `shard="batches"`, whose ranks draw their own, the next
-        pass begins at the same part of the epoch.
+        num_replicas * batch_size does. With `shard="batches"` each rank draws its own batches, so
+        they differ; the next pass begins at the same part of the epoch.
 
         Raises:
-            StateError: not a state, of another version, or made with other data or options; the
-                message names the first difference.
+            StateError: If it is not a state, has another version, or was made with other data or
+                options. The message names the first difference.
 
         Warns:
-            UserWarning: the ranks changed and with them the batches.
+            UserWarning: If the number of ranks changed, and with it the batches.
         """
         epoch, position, theirs = state.read_state(state_dict)
         mine = self._fingerprint()
@@ -642,25 +472,24 @@ class ManiNegBatchSampler(BatchSampler):
             ranks = check_count("num_replicas", theirs["num_replicas"], at_least=1)
             warnings.warn(
                 f"the state is of {ranks} ranks with {length} batches an epoch, and now "
-                f"{self.num_replicas} have {len(self)}: their batches are others, and mu is that "
-                "of the new step. The next pass begins at the same part of the epoch.",
+                f"{self.num_replicas} have {len(self)}: they draw other batches, and mu is that of "
+                "the new step. The next pass begins at the same part of the epoch.",
                 stacklevel=2,
             )
             position = position * len(self) // length
         if position == len(self):
             epoch, position = epoch + 1, 0
         epoch = self._check_epoch(epoch)
-        self._note_followed()
         self._progress.move_to(epoch, position)
 
     def _fingerprint(self) -> dict[str, Any]:
-        """What must agree for two samplers to draw the same batches."""
+        """Return what must be equal for two samplers to draw the same batches."""
         self._settle_replicas()
         where = self._progress
         return {
             "store": self.store.digest,
-            "indices": None if self.indices is None else _digest(self.indices),
-            "groups": _digest(self._groups),
+            "indices": None if self.indices is None else state.digest_of(self.indices),
+            "groups": state.digest_of(self._groups),
             "mu": state.schedule_fingerprint(
                 self.mu, self._mu_at, where.epoch * len(self) + where.position
             ),
@@ -675,7 +504,7 @@ class ManiNegBatchSampler(BatchSampler):
         }
 
     def __repr__(self) -> str:
-        groups = f"{self._n_groups} labels" if self._n_groups else None
+        groups = f"{self._drawer.n_groups} labels" if len(self._groups) else None
         indices = None if self.indices is None else f"{len(self.indices)} instances"
         return (
             f"ManiNegBatchSampler({self.store!r}, batch_size={self.batch_size}, mu={self.mu!r}, "
@@ -685,16 +514,15 @@ class ManiNegBatchSampler(BatchSampler):
             f"num_replicas={self.num_replicas}, rank={self.rank}, shard={self.shard!r})"
         )
 
-    # Ready-made readings of the paper, and the drop-in.
+    # Settings of the paper, and the drop-in.
 
     @classmethod
     def paper(cls, store: ManifestationStore, **options: Any) -> "ManiNegBatchSampler":
-        """Return the paper to the letter: Algorithm 1 with Table III's settings.
+        """Return a sampler that follows the paper to the letter: Algorithm 1 and Table III.
 
-        Every instance is an anchor once an epoch; 63 distances are drawn with replacement; of equal
-        manifestations one is kept, so batches are shorter than 64. mu falls from 11 to 0 by step
-        150, as Table III says; with the 9,000 steps of the same table the authors' code reaches 0
-        at its 150th epoch of 30 batches, step 4,500: `mu=LinearAnnealing(11, 0, steps=4500)`.
+        Every instance is an anchor once an epoch. Of batch_size - 1 = 63 distances drawn with
+        replacement each pattern is kept once, so batches are shorter than 64. mu falls from 11 to
+        0 by step 150; see `maninegs_sampling.sampling.presets` for the other reading.
 
         Args:
             store: the manifestations.
@@ -704,29 +532,17 @@ class ManiNegBatchSampler(BatchSampler):
             >>> store = ManifestationStore.from_dense(np.eye(8, dtype=bool))
             >>> sampler = ManiNegBatchSampler.paper(store, seed=1)
             >>> sampler.duplicates, len(sampler)
-            ('drop', 8)
+            ('drop_patterns', 8)
         """
-        settings: dict[str, Any] = {
-            "batch_size": 64,
-            "mu": LinearAnnealing(11, 0, steps=150),
-            "sigma": 3.0,
-            "duplicates": "drop",
-            "batches_per_epoch": "anchors",
-        }
-        return cls(store, **(settings | options))
+        return cls(store, **(PAPER | options))
 
     @classmethod
     def authors(cls, store: ManifestationStore, **options: Any) -> "ManiNegBatchSampler":
-        """Return the authors' way of drawing, with the numbers of the paper's Table III.
+        """Return a sampler that draws as the authors' code does, with the numbers of Table III.
 
-        From the published code come the rules: a distance moves to the nearest one that the anchor
-        has, a pattern is drawn before an instance, only repeated instances are left out, and mu
-        changes once an epoch. From Table III come the batch size of 64, sigma 3, and mu from 11 to
-        0; its 9,000 steps in 300 epochs make 30 batches an epoch, and its "150th step" is read as
-        the 150th epoch, step 4,500. The only public commit has other numbers: 100 for the length of
-        its sampler, 3 for the epoch of the smallest mu, and 18 for the largest distance:
-        `batches_per_epoch=100`, `mu=StepwiseAnnealing(LinearAnnealing(11, 0, steps=300),
-        every=100)` and `high=18`. Here the largest distance is that of the data.
+        A distance moves to the nearest one that the anchor has, a pattern is drawn before an
+        instance, only repeated instances are dropped, and mu changes once an epoch.
+        `maninegs_sampling.sampling.presets` names the source of each number.
 
         Args:
             store: the manifestations.
@@ -737,38 +553,30 @@ class ManiNegBatchSampler(BatchSampler):
             >>> ManiNegBatchSampler.authors(store).empty
             'nearest'
         """
-        settings: dict[str, Any] = {
-            "batch_size": 64,
-            "mu": StepwiseAnnealing(LinearAnnealing(11, 0, steps=4500), every=30),
-            "sigma": 3.0,
-            "empty": "nearest",
-            "draw": "pattern",
-            "duplicates": "shrink",
-            "batches_per_epoch": 30,
-        }
-        return cls(store, **(settings | options))
+        return cls(store, **(AUTHORS | options))
 
     @classmethod
     def wrap(cls, loader: Loader, store: ManifestationStore, **options: Any) -> Loader:
-        """Return a loader like `loader` that draws its batches by ManiNeg.
+        """Return a loader like `loader` whose batches this class draws.
 
         The dataset, batch size, batches per epoch, workers, collate_fn and every other setting of
-        `loader` are kept, those of a subclass too. So is the choice of items: of a
-        SubsetRandomSampler only its indices are drawn. Of a DistributedSampler the ranks are kept,
-        and its `set_epoch` goes on to set the epoch.
+        `loader` are kept, including those of a subclass. Only the items of a SubsetRandomSampler
+        are drawn. The ranks of a DistributedSampler are kept, and its `set_epoch` still works.
+        `docs/loaders.md` has the whole list.
 
         Args:
-            loader: over a map-style dataset with as many items as the store has instances.
+            loader: a DataLoader over a map-style dataset with as many items as the store has
+                instances. It is not changed.
             store: one manifestation for each item of the dataset, in the same order.
             options: `mu` and any other option of the sampler. With `indices=` the sampler of
                 `loader` may be of any kind, since they replace its choice.
 
         Raises:
-            InvalidTypeError: not a DataLoader; one over an iterable dataset; one whose sampler
-                makes a choice that cannot be kept (weights, a class of your own); one of a
+            InvalidTypeError: If `loader` is not a DataLoader, is over an iterable dataset, has a
+                sampler whose choice would be lost (weights, a class of your own), or is of a
                 subclass whose settings cannot be read back.
-            InvalidValueError: automatic batching is off, or the dataset and the store differ in
-                length.
+            InvalidValueError: If automatic batching is off, or if the dataset and the store differ
+                in length.
 
         Example:
             >>> from torch.utils.data import DataLoader
@@ -779,20 +587,3 @@ class ManiNegBatchSampler(BatchSampler):
             [4, 4]
         """
         return wrapping.wrap(cls, loader, store, options)
-
-
-def _digest(numbers: NDArray[Any]) -> str:
-    content = numbers.astype("<i8").tobytes()
-    return hashlib.blake2b(content, digest_size=8).hexdigest()
-
-
-def _distinct(indices: ArrayLike | torch.Tensor) -> NDArray[np.int64]:
-    """Return `indices` as int64, or raise if one appears twice."""
-    chosen = np.asarray(indices).astype(np.int64)
-    values, counts = np.unique(chosen, return_counts=True)
-    if len(values) < chosen.size:
-        raise InvalidValueError(
-            f"indices must not repeat an instance; {values[counts.argmax()]} appears "
-            f"{counts.max()} times"
-        )
-    return chosen

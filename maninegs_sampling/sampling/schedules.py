@@ -1,7 +1,7 @@
-"""Hardness annealing: frozen callables from the global step to mu, the mean of the sampling law.
+"""Hardness annealing: frozen callables from the global step to the mean of the distribution, mu.
 
 The step is the global batch number, epoch * batches_per_epoch + k. Any callable from an int to a
-finite float is a schedule too, as long as it always answers the same step with the same value.
+finite float is a schedule too, if it always returns the same value for the same step.
 
 A schedule accepts Python, numpy and torch numbers and stores them as float and int, so that two
 schedules with equal numbers are equal and have the same repr.

@@ -1,8 +1,11 @@
-"""The state of a batch sampler: where it stands and what it was made from, as plain values."""
+"""The state of a batch sampler as plain values: epoch, position, and a fingerprint."""
 
+import hashlib
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
+
+from numpy.typing import NDArray
 
 from maninegs_sampling.errors import StateError, check_count
 from maninegs_sampling.quoting import quoted
@@ -21,10 +24,10 @@ _KEYS = {"version", "epoch", "position", "fingerprint"}
 
 
 def is_built_in(schedule: Schedule) -> bool:
-    """Whether `schedule` is one of this package's, whose repr says all about it.
+    """Return whether `schedule` is one of this package's.
 
-    Such a schedule answers any step, at no cost. Anybody else's is asked only for steps that are
-    drawn: it may read a table that ends with the training.
+    Such a schedule has a value at every step, and its repr identifies it. Any other function is
+    called only for steps that are drawn: it may read a table that ends with the training.
     """
     if type(schedule) is StepwiseAnnealing:
         return is_built_in(schedule.schedule)
@@ -34,12 +37,12 @@ def is_built_in(schedule: Schedule) -> bool:
 def schedule_fingerprint(
     schedule: Schedule, mu_at: Callable[[int], float], n_steps: int
 ) -> dict[str, Any]:
-    """Return what a schedule does: its values at the steps 0, 1, 2, 4, 8, ... of `n_steps`.
+    """Return the values of a schedule at step 0, 1, 2, 4, 8, ... and the last of `n_steps`.
 
     Args:
         schedule: from step to mu.
         mu_at: the same, with its values checked.
-        n_steps: steps that were drawn; step 0 is among them.
+        n_steps: steps that were drawn. Step 0 always counts as drawn.
     """
     last = max(n_steps, 1) - 1
     steps = sorted({0, last, *(1 << k for k in range(last.bit_length()))})
@@ -51,10 +54,10 @@ def schedule_fingerprint(
 
 
 def check_schedule(theirs: Any, schedule: Schedule, mu_at: Callable[[int], float]) -> None:
-    """Raise unless `schedule` does what the fingerprint `theirs` says.
+    """Raise unless `schedule` has the values of the fingerprint `theirs`.
 
     Raises:
-        StateError: it does something else, or `theirs` is no fingerprint of a schedule.
+        StateError: If a value differs, or if `theirs` is not the fingerprint of a schedule.
     """
     if not _is_schedule_fingerprint(theirs):
         raise StateError(f"the state does not say what mu was; got {quoted(theirs)}")
@@ -103,7 +106,7 @@ def read_state(state: Any) -> tuple[int, int, dict[str, Any]]:
     """Return epoch, position and fingerprint of a state.
 
     Raises:
-        StateError: not a state, or one of another version.
+        StateError: If it is not a state, or has another version.
     """
     if not isinstance(state, dict) or set(state) != _KEYS:
         got = sorted(map(repr, state)) if isinstance(state, dict) else type(state).__name__
@@ -129,7 +132,7 @@ def check_fingerprint(
     The schedule, "mu", is left to `check_schedule`.
 
     Raises:
-        StateError: they differ; the message names the first difference.
+        StateError: If they differ. The message names the first difference.
     """
     if set(theirs) != set(mine):
         raise StateError(f"the state does not say what it was made with; got {quoted(theirs)}")
@@ -137,9 +140,15 @@ def check_fingerprint(
         if name == "mu" or name in may_differ:
             continue
         other = theirs[name]
-        # An array, say, which a state cannot hold, would not answer with one truth value.
+        # Comparing an array, which no state holds, would not give a single bool.
         plain = other is None or isinstance(other, (str, int, float))
         if not plain or other != value:
             raise StateError(
                 f"the state was made with {name}={quoted(other)}; this sampler has {name}={value!r}"
             )
+
+
+def digest_of(numbers: NDArray[Any]) -> str:
+    """Return a hexadecimal digest of an array of integers."""
+    content = numbers.astype("<i8").tobytes()
+    return hashlib.blake2b(content, digest_size=8).hexdigest()

@@ -5,15 +5,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
-from torch.utils.data import (
-    BatchSampler,
-    DataLoader,
-    IterableDataset,
-    RandomSampler,
-    Sampler,
-    SequentialSampler,
-    SubsetRandomSampler,
-)
+from torch.utils.data import DataLoader, IterableDataset
 from torch.utils.data.distributed import DistributedSampler
 
 from maninegs_sampling.data.store import ManifestationStore, check_store
@@ -30,6 +22,14 @@ _SETTINGS = (
     "multiprocessing_context", "generator", "prefetch_factor", "persistent_workers",
     "pin_memory_device", "in_order",
 )  # fmt: skip
+
+# Samplers that draw from all items of a dataset, and their attribute that holds it.
+_DATASET_OF = {
+    "RandomSampler": "data_source",
+    "SequentialSampler": "data_source",
+    "DistributedSampler": "dataset",
+    "StatefulDistributedSampler": "dataset",
+}
 
 _BUILD_IT_YOURSELF = (
     "Build the loader yourself, with batch_sampler=ManiNegBatchSampler(store, batch_size=..., "
@@ -133,41 +133,40 @@ def _sampler_of(loader: "DataLoader[Any]") -> Any:
     """Return the sampler that decides which items the loader's batches hold."""
     batches: Any = loader.batch_sampler
     # Another class may hold any sampler, and do anything with what it yields.
-    return batches.sampler if _is_torchs(batches, BatchSampler) else batches
+    return batches.sampler if _torchs_class(batches) == "BatchSampler" else batches
 
 
 def drawn_indices(sampler: Any, n_items: int) -> ArrayLike | None:
     """Return the items that `sampler` draws from, None for all of `n_items`.
 
     Raises:
-        InvalidTypeError: a sampler whose choice cannot be kept, such as one with weights.
+        InvalidTypeError: If the choice of `sampler` would be lost, for instance its weights.
     """
-    if _is_torchs(sampler, SubsetRandomSampler):
+    name = _torchs_class(sampler)
+    if name == "SubsetRandomSampler":
         return np.asarray(sampler.indices)
     if isinstance(sampler, (list, tuple, range)):
         return np.asarray(sampler)
-    for kind, source in (
-        (RandomSampler, "data_source"),
-        (SequentialSampler, "data_source"),
-        (DistributedSampler, "dataset"),
-    ):
-        if _is_torchs(sampler, kind):
-            n_drawn = len(getattr(sampler, source))
-            return None if n_drawn == n_items else np.arange(n_drawn)
+    if name in _DATASET_OF:
+        n_drawn = len(getattr(sampler, _DATASET_OF[name]))
+        return None if n_drawn == n_items else np.arange(n_drawn)
     raise InvalidTypeError(
         f"wrap cannot keep the choice that {type(sampler).__name__} makes: ManiNeg batches replace "
         "it. Give wrap indices=, the items that may be drawn (indices=range(len(dataset)) for all "
-        "of them); it keeps RandomSampler, SequentialSampler, SubsetRandomSampler and "
-        "DistributedSampler by itself."
+        "of them). Only RandomSampler, SequentialSampler, SubsetRandomSampler and "
+        "DistributedSampler need no indices=."
     )
 
 
-def _is_torchs(sampler: Any, kind: type[Sampler[Any]]) -> bool:
-    """Whether `sampler` is of `kind` and iterates as torch or torchdata wrote it."""
-    if not isinstance(sampler, kind):
-        return False
-    owner = next(c for c in type(sampler).__mro__ if "__iter__" in vars(c))
-    return owner.__module__.split(".")[0] in ("torch", "torchdata")
+def _torchs_class(sampler: Any) -> str | None:
+    """Return the name of the class that iterates, None unless torch or torchdata wrote it.
+
+    By name, because torchdata's samplers are no subclasses of torch's.
+    """
+    owner = next((c for c in type(sampler).__mro__ if "__iter__" in vars(c)), None)
+    if owner is None or owner.__module__.split(".")[0] not in ("torch", "torchdata"):
+        return None
+    return owner.__name__
 
 
 def loader_settings(loader: "DataLoader[Any]") -> dict[str, Any]:
@@ -176,7 +175,7 @@ def loader_settings(loader: "DataLoader[Any]") -> dict[str, Any]:
     A subclass's own settings are read from the attributes of the same name.
 
     Raises:
-        InvalidTypeError: a setting of a subclass that the loader does not keep.
+        InvalidTypeError: If a subclass has a setting that the loader does not keep.
     """
     accepted, own = _constructor(type(loader))
     missing = sorted(name for name in own if not hasattr(loader, name))

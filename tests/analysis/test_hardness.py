@@ -135,7 +135,7 @@ def test_descriptions_are_those_of_the_batches():
         assert seen.distances.tolist() == [naive.hamming(rows[anchor], rows[i]) for i in others]
         assert seen.mean_distance == pytest.approx(np.mean(seen.distances))
         law = mn.TruncatedGaussian(seen.mu, 4.0, low=1, high=sampler.high).pmf()
-        np.testing.assert_array_equal(seen.law, law)
+        np.testing.assert_array_equal(seen.distribution, law)
     with pytest.raises(InvalidValueError, match="an epoch has 13 batches"):
         sampler.describe(0, 13)
 

@@ -148,6 +148,20 @@ def test_a_loader_may_be_wrapped_again():
     assert wrap(ranked).batch_sampler.replicas == ranked.batch_sampler.replicas
 
 
+@pytest.mark.filterwarnings("ignore:'set_vital' is deprecated")
+def test_samplers_of_torchdata():
+    torchdata = pytest.importorskip("torchdata.stateful_dataloader")
+    from torchdata.stateful_dataloader.sampler import StatefulDistributedSampler
+
+    for settings in ({"shuffle": True}, {}, {"sampler": SubsetRandomSampler(range(90))},
+                     {"sampler": StatefulDistributedSampler(DATA, 2, 1)}):  # fmt: skip
+        loader = torchdata.StatefulDataLoader(DATA, batch_size=10, **settings)
+        hard = wrap(loader)
+        assert type(hard) is type(loader)
+        assert len(hard) == len(loader)
+        assert max(drawn(hard)) == 89 or "Subset" not in repr(settings)
+
+
 def test_a_subclass_that_iterates_as_torchs_does_is_taken():
     assert len(wrap(DataLoader(DATA, 10, sampler=Renamed(DATA)))) == 30
 

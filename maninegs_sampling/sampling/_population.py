@@ -1,0 +1,95 @@
+"""Numba kernels that know which instances a batch may still take."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maninegs_sampling.distances._kernels import kernel
+
+
+class Population(NamedTuple):
+    """Which instances there are, by pattern and by group."""
+
+    pattern_of: NDArray[np.int32]  # (N,)
+    members: NDArray[np.int32]  # (N,) instances, grouped by pattern, ascending within one
+    starts: NDArray[np.int32]  # (U,) first place of each pattern in `members`
+    counts: NDArray[np.int32]  # (U,)
+    group_of: NDArray[np.int32]  # (N,), or empty: no groups
+    group_of_member: NDArray[np.int32]  # the same in the order of `members`
+
+
+class Rules(NamedTuple):
+    """The sampler's options, as flags."""
+
+    low: int
+    nearest: bool  # an empty distance moves to the nearest one, else it is conditioned away
+    per_instance: bool  # uniform among a distance's instances, else among its patterns
+    distinct_patterns: bool  # a pattern is used once a batch, else an instance is
+    replacement: bool  # what is drawn again is left out, else it is never drawn again
+
+
+class Taken(NamedTuple):
+    """What a batch holds. An entry is taken if it equals the batch's stamp, a number of its own."""
+
+    keys: NDArray[np.int32]  # (U,) patterns where they must be distinct, else (N,) instances
+    groups: NDArray[np.int32]  # (groups,)
+
+
+@kernel
+def take(population, rules, taken, stamp, instance):
+    """Mark the instance, or its pattern, and its group as taken."""
+    key = population.pattern_of[instance] if rules.distinct_patterns else instance
+    taken.keys[key] = stamp
+    if population.group_of.shape[0] > 0:
+        taken.groups[population.group_of[instance]] = stamp
+
+
+@kernel
+def is_eligible(population, rules, taken, stamp, instance):
+    """Return whether neither the instance (or its pattern) nor its group is in the batch."""
+    key = population.pattern_of[instance] if rules.distinct_patterns else instance
+    if taken.keys[key] == stamp:
+        return False
+    if population.group_of.shape[0] == 0:
+        return True
+    return taken.groups[population.group_of[instance]] != stamp
+
+
+@kernel
+def count_eligible(population, rules, taken, stamp, p):
+    """Return how many instances of pattern p are eligible."""
+    eligible = np.int64(0)
+    if rules.distinct_patterns:
+        if taken.keys[p] == stamp:
+            return eligible
+        if population.group_of.shape[0] == 0:
+            return np.int64(population.counts[p])
+        for place in range(population.starts[p], population.starts[p] + population.counts[p]):
+            eligible += taken.groups[population.group_of_member[place]] != stamp
+        return eligible
+    for place in range(population.starts[p], population.starts[p] + population.counts[p]):
+        if is_eligible(population, rules, taken, stamp, population.members[place]):
+            eligible += 1
+    return eligible
+
+
+@kernel
+def nth_eligible(population, rules, taken, stamp, p, n):
+    """Return the n-th eligible instance of pattern p, which has more than n."""
+    if rules.distinct_patterns and population.group_of.shape[0] == 0:
+        return np.int64(population.members[population.starts[p] + n])
+    for place in range(population.starts[p], population.starts[p] + population.counts[p]):
+        instance = population.members[place]
+        if is_eligible(population, rules, taken, stamp, instance):
+            if n == 0:
+                return np.int64(instance)
+            n -= 1
+    return np.int64(-1)
+
+
+@kernel
+def remaining_weight(population, rules, taken, stamp, p):
+    """Return the weight that pattern p has left."""
+    eligible = count_eligible(population, rules, taken, stamp, p)
+    return eligible if rules.per_instance else min(eligible, 1)

@@ -1,0 +1,232 @@
+"""BatchDrawer: draws batches for given anchors, by the rules that a sampler's options set."""
+
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maninegs_sampling import randomness
+from maninegs_sampling.data.store import ManifestationStore
+from maninegs_sampling.distances.hamming import max_distance
+from maninegs_sampling.distances.index import DistanceBucketIndex
+from maninegs_sampling.errors import InvalidTypeError, InvalidValueError, check_choice, check_count
+from maninegs_sampling.sampling._draw import Scratch, draw_batches, new_scratch
+from maninegs_sampling.sampling._population import Population, Rules
+from maninegs_sampling.sampling.distribution import check_sigma, log_masses
+
+Empty = Literal["renormalize", "nearest"]
+Draw = Literal["instance", "pattern"]
+Duplicates = Literal["refill", "keep", "drop_patterns", "drop_instances"]
+
+
+class BatchDrawer:
+    """Draws batches of the instances of one store. The options are those of the batch sampler.
+
+    Nothing changes after construction, so two threads may draw at once.
+
+    Args:
+        store: the instances that may be drawn.
+        sigma: standard deviation of the distance distribution.
+        low: smallest distance of a negative.
+        high: largest distance of a negative; None for the largest in the data.
+        empty: what happens to distances at which the anchor has no instance.
+        draw: whether instances or patterns are equally likely at a distance.
+        duplicates: what may be in a batch twice, and whether batches are filled.
+        groups: (N,) int32, a group's number for each instance; empty without groups.
+        memory_limit: for the index, see `DistanceBucketIndex`.
+        index: a ready index of the same instances; by default one is made.
+
+    Raises:
+        InvalidTypeError, InvalidValueError: If an option cannot be used.
+    """
+
+    def __init__(
+        self,
+        store: ManifestationStore,
+        *,
+        sigma: float,
+        low: int,
+        high: int | None,
+        empty: Empty,
+        draw: Draw,
+        duplicates: Duplicates,
+        groups: NDArray[np.int32],
+        memory_limit: int | str,
+        index: DistanceBucketIndex | None,
+    ) -> None:
+        check_choice("empty", empty, get_args(Empty))
+        check_choice("draw", draw, get_args(Draw))
+        check_choice("duplicates", duplicates, get_args(Duplicates))
+        self.store = store
+        self.sigma = check_sigma(sigma)
+        self.low = check_count("low", low, at_least=1)
+        self.empty, self.duplicates = empty, duplicates
+        self.high = self._find_high(high)
+        rows = f"{draw}s"
+        if index is None:
+            index = DistanceBucketIndex(store, memory_limit=memory_limit, rows=rows)
+        self.index = _check_index(index, store, rows)
+        self.n_groups = int(groups.max()) + 1 if len(groups) else 0
+        # Beyond the largest distance there is no instance: nothing need be evaluated there.
+        self._end = min(self.high, store.n_bits)
+        if empty == "renormalize":
+            self._end = max(self.low, min(self.high, self.index.largest_distance))
+        self._population = Population(
+            pattern_of=store.pattern_of,
+            members=self.index.members,
+            starts=self.index.starts,
+            counts=store.counts,
+            group_of=groups,
+            group_of_member=groups[self.index.members] if len(groups) else groups,
+        )
+        self._rules = Rules(
+            low=self.low,
+            nearest=empty == "nearest",
+            per_instance=draw == "instance",
+            distinct_patterns=duplicates in ("refill", "drop_patterns"),
+            replacement=duplicates in ("drop_patterns", "drop_instances"),
+        )
+
+    @property
+    def n_distances(self) -> int:
+        """Distances with any probability, from `low` on."""
+        return self._end - self.low + 1
+
+    @property
+    def fills_batches(self) -> bool:
+        """Whether a batch is meant to hold as many instances as are asked for."""
+        return not self._rules.replacement
+
+    def check_supply(self, batch_size: int) -> None:
+        """Raise `InvalidValueError` if no batch of that size can be full, and it should be."""
+        n_instances, n_patterns = self.store.n_instances, self.store.n_patterns
+        if self.fills_batches and n_instances < batch_size:
+            raise InvalidValueError(
+                f"there are {n_instances} instances, too few for batches of {batch_size}; make "
+                "batch_size smaller"
+            )
+        if self.duplicates == "refill" and n_patterns < batch_size:
+            raise InvalidValueError(
+                f"the instances have {n_patterns} distinct patterns, too few for batches of "
+                f"{batch_size} without duplicates; make batch_size smaller, or use "
+                'duplicates="keep" to let patterns repeat'
+            )
+        if self.fills_batches and 0 < self.n_groups < batch_size:
+            raise InvalidValueError(
+                f"groups has {self.n_groups} distinct labels, too few for batches of {batch_size} "
+                "with one instance of each"
+            )
+
+    def distribution(self, mu: float) -> NDArray[np.float64]:
+        """Return (D + 1,) float64, the probability of each distance from 0 on.
+
+        D is the smaller of `high` and the number of bits.
+        """
+        end = min(self.high, self.store.n_bits)
+        masses = log_masses(mu, self.sigma, self._edges(end))
+        probabilities = np.zeros(end + 1)
+        probabilities[self.low :] = np.exp(masses - masses.max())
+        probabilities /= probabilities.sum()
+        return probabilities
+
+    def draw(
+        self,
+        anchors: NDArray[np.int64],
+        mus: NDArray[np.float64],
+        *,
+        batch_size: int,
+        seed: int,
+        position: tuple[int, int, int],
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Draw one batch for each anchor.
+
+        Args:
+            anchors: (M,) instances.
+            mus: (M,) the mean of the distance distribution for each.
+            batch_size: instances in a full batch, the anchor among them.
+            seed: of the random stream.
+            position: of the first batch in the stream; the next one's is (position[0] + 1, ...).
+
+        Returns:
+            (M, batch_size) int64, the anchor first, filled from the left; and (M,) int64, the
+            instances that each batch holds.
+        """
+        distinct, which = np.unique(mus, return_inverse=True)
+        log_weights = log_masses(distinct, self.sigma, self._edges(self._end))[which]
+        batches = np.zeros((len(anchors), batch_size), np.int64)
+        lengths = np.empty(len(anchors), np.int64)
+        draw_batches(
+            self.index.buckets,
+            self._population,
+            self._rules,
+            self._new_scratch(),
+            anchors,
+            log_weights,
+            np.uint64(seed),
+            np.uint64(randomness.BATCHES),
+            np.array(position, np.uint64),
+            batches,
+            lengths,
+        )
+        return batches, lengths
+
+    def _new_scratch(self) -> Scratch:
+        store = self.store
+        return new_scratch(
+            n_patterns=store.n_patterns,
+            n_bits=store.n_bits,
+            n_distances=self.n_distances,
+            n_keys=store.n_patterns if self._rules.distinct_patterns else store.n_instances,
+            n_groups=self.n_groups,
+            scanned=not self.index.precomputed,
+        )
+
+    def _edges(self, end: int) -> NDArray[np.float64]:
+        """Return the edges between the distances `low` to `end`, beyond which nobody lies.
+
+        With empty="nearest" whatever would be drawn between `end` and `high` moves to `end`.
+        Otherwise the distribution is conditioned on the distances that the anchor has anyway.
+        """
+        edges = np.arange(self.low - 0.5, end + 1.0)
+        if self.empty == "nearest":
+            edges[-1] = self.high + 0.5
+        return edges
+
+    def _find_high(self, high: int | None) -> int:
+        n_bits = self.store.n_bits
+        if self.low > n_bits:
+            raise InvalidValueError(f"low={self.low} exceeds the {n_bits} bits of the store")
+        if high is not None:
+            largest = check_count("high", high, at_least=1)
+            if largest < self.low:
+                raise InvalidValueError(
+                    f"low must not exceed high; got low={self.low}, high={largest}"
+                )
+            return largest
+        if self.empty == "renormalize":
+            # Conditioned on the distances that an anchor has, every bound from the largest distance
+            # on gives the same distribution. This one needs no pass over all pairs.
+            return n_bits
+        largest = max_distance(self.store)
+        if largest < self.low:
+            raise InvalidValueError(
+                f"low={self.low} exceeds the largest distance in the data, {largest}"
+            )
+        return largest
+
+
+def _check_index(
+    index: DistanceBucketIndex, store: ManifestationStore, rows: str
+) -> DistanceBucketIndex:
+    if not isinstance(index, DistanceBucketIndex):
+        raise InvalidTypeError(f"index must be a DistanceBucketIndex; got {type(index).__name__}")
+    if index.store is not store and index.store.digest != store.digest:
+        raise InvalidValueError(
+            f"index must be of the instances that may be drawn, {store!r}; it is of {index.store!r}"
+        )
+    if index.rows != rows:
+        raise InvalidValueError(
+            f"this sampler needs an index with rows={rows!r} (draw={rows[:-1]!r}); got one with "
+            f"rows={index.rows!r}"
+        )
+    return index
