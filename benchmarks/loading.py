@@ -45,7 +45,7 @@ def batches_a_second(loader: DataLoader[Any]) -> float:
 
 
 def measure_wrapping(store: ManifestationStore) -> None:
-    """Print the batches per second of a uniform loader and of the wrapped one, measured in turns."""
+    """Print the batches per second of a uniform loader and of the wrapped one, in turns."""
     rows = []
     for name, item in (("a number", 0), ("64 x 64 floats", torch.zeros(1, 64, 64))):
         for workers in (0, 2):

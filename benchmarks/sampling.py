@@ -1,8 +1,8 @@
 """Drawing batches of 64: python -m benchmarks.sampling [CBIS-DDSM CSV ...].
 
-One run compares torch's RandomSampler and BatchSampler, over the same number of instances, with this
-package. Batches are the lists of ints that a DataLoader gets. If the four CSV files of CBIS-DDSM are
-given, the first table is measured on them.
+One run compares torch's RandomSampler and BatchSampler, over the same number of instances, with
+this package. Batches are the lists of ints that a DataLoader gets. If the four CSV files of
+CBIS-DDSM are given, the first table is measured on them.
 """
 
 import os

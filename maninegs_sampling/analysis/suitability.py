@@ -146,42 +146,57 @@ def suitability(
     if problem is not None:
         return Suitability("no harder batches", (problem, *remarks), None, **about_data)
 
-    if index is None:
-        index = DistanceBucketIndex(store)
-    drawing: dict[str, Any] = {"batch_size": batch_size, "groups": groups, "seed": seed}
-    around = neighborhood(store, index=index, **drawing)
-    uniform = uniform_distinct_hardness(store, batches=batches, **drawing).pair_mean
-    settings = settings_from(store, around, uniform, steps, batch_size, groups)
-    mus = _mus_between(settings["mu"].start, settings["mu"].end)
-    sigma = settings["sigma"]
-    measured = hardness_at(store, mus, sigma=sigma, batches=batches, index=index, **drawing)
-    final, start = _judge(mus, [h.pair_mean for h in measured], uniform)
+    drawing = {"batch_size": batch_size, "groups": groups, "seed": seed}
+    settings, found = _measure(store, index, steps, batches, drawing)
+    final, start = _judge(found.mus, found.pair_means, found.uniform_distinct_mean)
     if final.easier_at is not None:
         settings = settings_from(
-            store, around, uniform, steps, batch_size, groups,
+            store, found.neighborhood, found.uniform_distinct_mean, steps, batch_size, groups,
             start=start, easier_at=final.easier_at,
         )  # fmt: skip
-    reasons: list[Reason] = [final, NearPatterns(around.within, around.nearest, batch_size)]
-    reasons += remarks
-    smallest = min(h.instances_min for h in measured)
-    if smallest < batch_size:
-        reasons.append(ShortBatches(smallest, batch_size))
-    if final.harder:
-        reasons.append(NoPromise())
+    around = found.neighborhood
+    near = NearPatterns(around.within, around.nearest, batch_size)
+    short = _short_batches(found.measured, batch_size)
     return Suitability(
         _verdict(final),
-        tuple(reasons),
+        (final, near, *remarks, *short, *([NoPromise()] if final.harder else [])),
         settings if final.harder else None,
-        uniform_distinct_mean=uniform,
-        mus=mus,
-        measured=measured,
-        neighborhood=around,
         **about_data,
+        **vars(found),
     )
 
 
-def _mus_between(start: float, end: float) -> tuple[float, ...]:
-    return tuple(round(float(mu), 2) for mu in np.linspace(start, end, _N_MUS))
+@dataclass(frozen=True)
+class _Measurements:
+    """What is measured by drawing batches; the attributes are those of `Suitability`."""
+
+    uniform_distinct_mean: float
+    mus: tuple[float, ...]
+    measured: tuple[Hardness, ...]
+    neighborhood: Neighborhood
+
+    @property
+    def pair_means(self) -> list[float]:
+        return [h.pair_mean for h in self.measured]
+
+
+def _measure(
+    store: ManifestationStore,
+    index: DistanceBucketIndex | None,
+    steps: int,
+    batches: int,
+    drawing: dict[str, Any],
+) -> tuple[Settings, _Measurements]:
+    """Return the suggested settings, and what batches at these settings are like."""
+    index = DistanceBucketIndex(store) if index is None else index
+    around = neighborhood(store, index=index, **drawing)
+    uniform = uniform_distinct_hardness(store, batches=batches, **drawing).pair_mean
+    batch_size, groups = drawing["batch_size"], drawing["groups"]
+    settings = settings_from(store, around, uniform, steps, batch_size, groups)
+    schedule, sigma = settings["mu"], settings["sigma"]
+    mus = tuple(round(float(mu), 2) for mu in np.linspace(schedule.start, schedule.end, _N_MUS))
+    measured = hardness_at(store, mus, sigma=sigma, batches=batches, index=index, **drawing)
+    return settings, _Measurements(uniform, mus, measured, around)
 
 
 def _judge(
@@ -196,6 +211,11 @@ def _judge(
     # Start where batches are as hard as uniform ones, not easier.
     start = next(mu for mu in mus if mu < easier[-1])
     return FinalHardness(mus[-1], pair_means[-1], uniform, harder, easier[-1]), start
+
+
+def _short_batches(measured: Sequence[Hardness], batch_size: int) -> list[Reason]:
+    smallest = min(h.instances_min for h in measured)
+    return [ShortBatches(smallest, batch_size)] if smallest < batch_size else []
 
 
 def _verdict(final: FinalHardness) -> Verdict:
