@@ -55,7 +55,7 @@ def draw_batches(files: list[str], folder: Path) -> None:
     store = ManifestationStore.from_table(files, CBIS_DDSM)
     groups = CBIS_DDSM.group_ids(files)
     sigma = suggest(store, steps=9000, groups=groups)["sigma"]
-    (at_zero,) = hardness_at(store, [0.0], sigma=sigma, groups=groups)
+    (at_zero,) = hardness_at(store, [0.0], sigma=sigma, groups=groups, batches=1000)
     uniform = measure_hardness(store, [baselines.uniform(store, 64, 0)(e) for e in range(20)])
     figure, (axes,) = drawing.new_figure(1, 2, figsize=(8, 2.7), sharey=True)
     end = 10  # 0.01% of the pairs are farther apart

@@ -122,6 +122,13 @@ def test_a_missing_extra_is_named(table, tmp_path, missing, arguments, extra):
     assert extra in run.stderr
 
 
+def test_compare_runs_without_a_progress_bar(table, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    arguments = ["--batch-size", "4", "--epochs", "1", "--mu", "0", "--out", str(tmp_path)]
+    assert main(["compare", str(table), *arguments]) == 0
+    assert "ManiNeg, mu=0" in capsys.readouterr().out
+
+
 def test_without_a_folder_for_compiled_code_everything_still_runs():
     program = (
         "from numba.core.caching import CacheImpl\n"
