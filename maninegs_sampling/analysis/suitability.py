@@ -141,12 +141,12 @@ def suitability(
         "label_traits": _equal_to_label(store, labels),
         "duplicates": _expected_duplicates(store, batch_size),
     }
-    remarks = _remarks(**about_data, names=names, batch_size=batch_size)
+    remarks = _remarks(about_data, names, batch_size)
     problem = find_shortage(store, batch_size, groups) or only_distance(store)
     if problem is not None:
         return Suitability("no harder batches", (problem, *remarks), None, **about_data)
 
-    drawing = {"batch_size": batch_size, "groups": groups, "seed": seed}
+    drawing: dict[str, Any] = {"batch_size": batch_size, "groups": groups, "seed": seed}
     settings, found = _measure(store, index, steps, batches, drawing)
     final, start = _judge(found.mus, found.pair_means, found.uniform_distinct_mean)
     if final.easier_at is not None:
@@ -154,12 +154,11 @@ def suitability(
             store, found.neighborhood, found.uniform_distinct_mean, steps, batch_size, groups,
             start=start, easier_at=final.easier_at,
         )  # fmt: skip
-    around = found.neighborhood
-    near = NearPatterns(around.within, around.nearest, batch_size)
-    short = _short_batches(found.measured, batch_size)
+    near = NearPatterns(found.neighborhood.within, found.neighborhood.nearest, batch_size)
+    remarks += _short_batches(found.measured, batch_size)
     return Suitability(
         _verdict(final),
-        (final, near, *remarks, *short, *([NoPromise()] if final.harder else [])),
+        (final, near, *remarks, *([NoPromise()] if final.harder else [])),
         settings if final.harder else None,
         **about_data,
         **vars(found),
@@ -293,17 +292,10 @@ def _expected_duplicates(store: ManifestationStore, batch_size: int) -> float:
     return float(size - (1 - absent).sum())
 
 
-def _remarks(
-    *,
-    uniform_mean: float,
-    trait_shares: NDArray[np.float64],
-    label_traits: tuple[int, ...],
-    duplicates: float,
-    names: Sequence[str],
-    batch_size: int,
-) -> list[Reason]:
+def _remarks(about_data: dict[str, Any], names: Sequence[str], batch_size: int) -> list[Reason]:
     """Return what can be said about the data without drawing batches."""
-    remarks: list[Reason] = [EqualsLabel(names[bit]) for bit in label_traits]
+    remarks: list[Reason] = [EqualsLabel(names[bit]) for bit in about_data["label_traits"]]
+    trait_shares, duplicates = about_data["trait_shares"], about_data["duplicates"]
     largest = np.argsort(-trait_shares, kind="stable")[:3].tolist()
     shares = tuple(float(trait_shares[bit]) for bit in largest)
     remarks.append(LargestShares(tuple(names[bit] for bit in largest), shares))
