@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from maninegs_sampling.analysis.hardness import hardness, local_sampler
-from maninegs_sampling.analysis.reasons import TooFew
+from maninegs_sampling.analysis.reasons import Supply, TooFew
 from maninegs_sampling.data.store import ManifestationStore, check_store
 from maninegs_sampling.distances.hamming import pattern_distances
 from maninegs_sampling.distances.index import DistanceBucketIndex
@@ -56,7 +56,7 @@ def find_shortage(
         >>> find_shortage(store, 2) is None, find_shortage(store, 3)
         (True, TooFew(what='patterns', available=2, batch_size=3))
     """
-    available = {"patterns": store.n_patterns}
+    available: dict[Supply, int] = {"patterns": store.n_patterns}
     if groups is not None:
         available["groups"] = int(group_numbers(groups, store.n_instances).max()) + 1
     for what, n in available.items():

@@ -1,6 +1,9 @@
 """What was found about some data: numbers first; `str` turns each finding into a sentence."""
 
 from dataclasses import dataclass
+from typing import Literal
+
+Supply = Literal["patterns", "groups"]
 
 
 @dataclass(frozen=True)
@@ -16,12 +19,12 @@ class TooFew(Reason):
     """The data has too few distinct patterns or groups for one batch.
 
     Attributes:
-        what: "patterns" or "groups".
+        what: What there are too few of, "patterns" or "groups".
         available: Number in the data.
         batch_size: Instances per batch.
     """
 
-    what: str
+    what: Supply
     available: int
     batch_size: int
 
