@@ -1,7 +1,9 @@
 """ManiNeg batches in a Siamese training on both breasts, with soft labels.
 
 A pair is a patch with a lesion and a patch of the other breast. In a batch of similar lesions, a
-network cannot tell pairs apart by what all lesions have in common. python -m benchmarks.examples.siamese
+network cannot tell pairs apart by what all lesions have in common.
+
+python -m benchmarks.examples.siamese
 """
 
 import torch
