@@ -1,7 +1,7 @@
 """All-pairs Hamming distances of 20,000 patterns: python -m benchmarks.hamming.
 
-Compared, in one run on random bits: filling the result (what the memory allows), this package,
-faiss (which writes int32), numpy's bitwise_count, and torch's matrix product of +-1 vectors.
+One run compares, on random bits: filling the result (the limit set by memory), this package, faiss
+(which writes int32), numpy's bitwise_count, and torch's matrix product of +-1 vectors.
 """
 
 import numpy as np
@@ -11,23 +11,23 @@ from benchmarks.timing import best_seconds, describe_machine
 from maninegs_sampling import (
     DistanceBucketIndex,
     ManifestationStore,
-    distance_histogram,
     pairwise_hamming,
 )
-from maninegs_sampling.reports.comparison import text_table
+from maninegs_sampling.distances.hamming import count_pairs
+from maninegs_sampling.reports.text_table import text_table
 
 N = 20_000
 
 
 def faiss_seconds(store: ManifestationStore) -> float | None:
-    """Time faiss.hammings on the store's bytes, or return None where faiss is not installed."""
+    """Time faiss.hammings on the store's bytes. Return None if faiss is not installed."""
     try:
         import faiss
     except ImportError:
         return None
     n_bytes = -(-store.n_bits // 8)
     codes = np.ascontiguousarray(store.words.view(np.uint8)[store.pattern_of, :])
-    # faiss has fast paths for these widths; others take its slow one.
+    # faiss has fast paths for these widths only.
     width = next(w for w in (8, 16, 32, 40, 64) if w >= n_bytes)
     codes = np.ascontiguousarray(
         np.pad(codes, ((0, 0), (0, max(0, width - codes.shape[1]))))[:, :width]
@@ -40,7 +40,7 @@ def faiss_seconds(store: ManifestationStore) -> float | None:
 
 
 def numpy_seconds(store: ManifestationStore, out: np.ndarray) -> float:
-    """Time numpy's bitwise_count in blocks of rows."""
+    """Time numpy's bitwise_count on blocks of rows."""
     words = store.words[store.pattern_of]
 
     def all_pairs() -> None:
@@ -52,7 +52,7 @@ def numpy_seconds(store: ManifestationStore, out: np.ndarray) -> float:
 
 
 def torch_seconds(store: ManifestationStore) -> float:
-    """Time torch's product of +-1 vectors, from which a distance is (B - x) / 2."""
+    """Time torch's product x of +-1 vectors; the distance is (B - x) / 2."""
     signs = torch.from_numpy(store.to_dense()).float() * 2 - 1
     return best_seconds(lambda: (store.n_bits - signs @ signs.T) / 2, 1)
 
@@ -71,7 +71,7 @@ def measure(n_bits: int) -> None:
         ("faiss.hammings (int32)", faiss_time),
         ("numpy bitwise_count", numpy_seconds(store, out)),
         ("torch matmul of +-1", torch_seconds(store)),
-        ("maninegs distance_histogram", best_seconds(lambda: distance_histogram(store), 5)),
+        ("maninegs distance_histogram", best_seconds(lambda: count_pairs(store), 5)),
         ("maninegs DistanceBucketIndex", best_seconds(lambda: DistanceBucketIndex(store), 2)),
     ]
     print(f"\n{N:,} x {N:,} pairs, {n_bits} bits, into {out.dtype}")

@@ -1,9 +1,9 @@
-"""What the sampler costs a DataLoader, and how long resuming takes.
+"""What the sampler costs in a DataLoader, and how long resuming takes.
 
     python -m benchmarks.loading [CBIS-DDSM CSV ...]
 
-The dataset returns a constant, so that nothing but loading is measured: a number, or a small image.
-With the four CSV files of CBIS-DDSM they are the first store.
+The dataset returns a constant, a number or a small image, so that only loading is measured. If the
+four CSV files of CBIS-DDSM are given, they make the first store.
 """
 
 import statistics
@@ -17,14 +17,14 @@ from torch.utils.data import DataLoader, Dataset
 from benchmarks.timing import describe_machine
 from maninegs_sampling import CBIS_DDSM, LinearAnnealing, ManifestationStore, ManiNegBatchSampler
 from maninegs_sampling.data.datasets import synthetic_mvkl
-from maninegs_sampling.reports.comparison import text_table
+from maninegs_sampling.reports.text_table import text_table
 
 BATCH = 64
 ROUNDS = 15
 
 
 class Constant(Dataset[Any]):
-    """Every item is the same."""
+    """A dataset of equal items."""
 
     def __init__(self, item: Any, length: int) -> None:
         self.item, self.length = item, length
@@ -37,7 +37,7 @@ class Constant(Dataset[Any]):
 
 
 def batches_a_second(loader: DataLoader[Any]) -> float:
-    """Measure whole passes for half a second or more."""
+    """Return the batches per second of whole passes, over at least half a second."""
     count, begin = 0, time.perf_counter()
     while time.perf_counter() < begin + 0.5:
         count += sum(1 for _ in loader)
@@ -45,7 +45,7 @@ def batches_a_second(loader: DataLoader[Any]) -> float:
 
 
 def measure_wrapping(store: ManifestationStore) -> None:
-    """Print batches a second of a uniform loader and of the same one wrapped, taken in turn."""
+    """Print the batches per second of a uniform loader and of the wrapped one, in turns."""
     rows = []
     for name, item in (("a number", 0), ("64 x 64 floats", torch.zeros(1, 64, 64))):
         for workers in (0, 2):
@@ -65,12 +65,12 @@ def measure_wrapping(store: ManifestationStore) -> None:
                     f"{statistics.median(ratios):.3f}", f"{ratios[0]:.3f} to {ratios[-1]:.3f}",
                 )
             )  # fmt: skip
-    print(f"\n{store}, batches of {BATCH}, {ROUNDS} pairs of measurements; batches a second")
+    print(f"\n{store}, batches of {BATCH}, {ROUNDS} pairs of measurements; batches per second")
     print(text_table(("item", "workers", "uniform", "ManiNeg", "ratio", "of pairs"), rows))
 
 
 def measure_resuming(store: ManifestationStore) -> None:
-    """Print how long it takes from a state to the next batch, in a run of ten million."""
+    """Print the time from loading a state to the next batch, in a run of ten million batches."""
     run = 10_000_000
     sampler = ManiNegBatchSampler(
         store,
@@ -94,8 +94,8 @@ def measure_resuming(store: ManifestationStore) -> None:
 
 if __name__ == "__main__":
     print(describe_machine())
-    made_up, _ = synthetic_mvkl(20_000)
+    synthetic, _ = synthetic_mvkl(20_000)
     if sys.argv[1:]:
         measure_wrapping(ManifestationStore.from_table(sys.argv[1:], CBIS_DDSM))
-    measure_wrapping(made_up)
-    measure_resuming(made_up)
+    measure_wrapping(synthetic)
+    measure_resuming(synthetic)

@@ -1,9 +1,9 @@
 """Time and memory of the losses, forward and backward: python -m benchmarks.losses.
 
-Compared in one run on random embeddings with D = 128: this package, a plain masked softmax,
-pytorch-metric-learning and info-nce-pytorch (extra `bench`), and lightly where it is installed; its
-loss needs no torchvision, so `pip install --no-deps lightly` will do. Times alternate between the
-losses within one process; memory is what a process of its own takes on top of what it had before.
+One run compares, on random embeddings with D = 128: this package, a plain masked softmax,
+pytorch-metric-learning and info-nce-pytorch (extra `bench`), and lightly if it is installed (its
+loss does not need torchvision: `pip install --no-deps lightly`). Times are measured in one process,
+in turns. Memory is measured in a separate process for each loss, as the increase during the step.
 """
 
 import importlib
@@ -23,18 +23,18 @@ from torch.nn import functional as F  # noqa: N812
 
 from benchmarks.timing import best_seconds, describe_machine
 from maninegs_sampling import inter_modal_nt_xent, nt_xent
-from maninegs_sampling.reports.comparison import text_table
+from maninegs_sampling.reports.text_table import text_table
 
 D = 128
 TEMPERATURE = 0.1
-ROUNDS, SECONDS = 5, 0.3  # of each loss, and in each round at least one step
-MEMORY_LIMIT = 16 * 2**30  # a loss that asks for more does not finish
+ROUNDS, SECONDS = 5, 0.3  # per loss; each round has at least one step
+MEMORY_LIMIT = 16 * 2**30  # a loss that needs more fails
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def plain_nt_xent(z_i: Tensor, z_j: Tensor) -> Tensor:
-    """Return NT-Xent as most codebases write it."""
+    """Return NT-Xent as most codebases implement it."""
     n = len(z_i)
     z = F.normalize(torch.cat((z_i, z_j)), dim=1)
     logits = z @ z.T / TEMPERATURE
@@ -43,7 +43,7 @@ def plain_nt_xent(z_i: Tensor, z_j: Tensor) -> Tensor:
 
 
 def plain_inter_modal(x: Tensor, y: Tensor) -> Tensor:
-    """Return the CLIP loss as most codebases write it."""
+    """Return the CLIP loss as most codebases implement it."""
     logits = F.normalize(x, dim=1) @ F.normalize(y, dim=1).T / TEMPERATURE
     target = torch.arange(len(x))
     return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
@@ -57,7 +57,7 @@ def metric_learning() -> Loss:
 
 
 def lightly() -> Loss:
-    """Return lightly's NT-Xent, past the modules around it that import torchvision.
+    """Return lightly's NT-Xent, without importing the modules around it that need torchvision.
 
     Of `lightly.models.utils` the loss needs nothing but for its memory bank, which is off.
     """
@@ -97,7 +97,7 @@ LOSSES: dict[str, dict[str, Callable[[], Loss]]] = {
 
 
 def random_pair(n: int) -> list[Tensor]:
-    """Return two views that are somewhat alike."""
+    """Return two similar views."""
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(n, D, generator=generator)
     y = x + torch.randn(n, D, generator=generator)
@@ -114,7 +114,7 @@ def step(loss: Loss, pair: list[Tensor]) -> float:
 
 
 def status_mebibytes(field: str) -> float:
-    """Return a field of this process's status (Linux): its memory now, VmRSS, or at most, VmHWM.
+    """Return a memory field of this process (Linux): VmRSS, the current one, or VmHWM, the peak.
 
     getrusage would count the memory of the process that started this one.
     """
@@ -123,7 +123,7 @@ def status_mebibytes(field: str) -> float:
 
 
 def print_one(kind: str, name: str, n: int) -> None:
-    """Print value and memory, in MiB, of one step: what the measuring process does."""
+    """Print the value and the memory, in MiB, of one step. The measuring process calls this."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
     loss = LOSSES[kind][name]()
     pair = random_pair(n)
@@ -134,7 +134,7 @@ def print_one(kind: str, name: str, n: int) -> None:
 
 
 def measure_memory(kind: str, name: str, n: int) -> tuple[float, float] | None:
-    """Return value and memory of one step in a process of its own, or None if it fails."""
+    """Return the value and the memory of one step in a new process, or None if it fails."""
     command = [sys.executable, "-m", "benchmarks.losses", kind, name, str(n)]
     ran = subprocess.run(command, capture_output=True, text=True)
     if ran.returncode:
@@ -148,7 +148,7 @@ def measure_memory(kind: str, name: str, n: int) -> tuple[float, float] | None:
 
 
 def measure_times(losses: dict[str, Loss], n: int) -> dict[str, float]:
-    """Return the seconds of the fastest step of each, taking turns."""
+    """Return the seconds of the fastest step of each loss, measured in turns."""
     pair = random_pair(n)
     best = dict.fromkeys(losses, float("inf"))
     for _ in range(ROUNDS if n <= 4096 else 2):
@@ -161,7 +161,7 @@ def measure_times(losses: dict[str, Loss], n: int) -> dict[str, float]:
 
 
 def matmul_rate() -> float:
-    """Return this machine's rate of multiplying 2,048 x 2,048 matrices, in flop/s."""
+    """Return the speed of multiplying 2,048 x 2,048 matrices on this machine, in flop/s."""
     a = torch.randn(2048, 2048)
     return 2 * 2048**3 / best_seconds(lambda: a @ a, 10)
 
@@ -175,7 +175,7 @@ def main() -> None:
 
 
 def measure(kind: str, makers: dict[str, Callable[[], Loss]], n: int) -> None:
-    """Print the table of one loss and size."""
+    """Print the table for one loss and size."""
     print(f"\n{kind}, N = {n:,}, D = {D}, float32")
     memory: dict[str, float] = {}
     losses: dict[str, Loss] = {}

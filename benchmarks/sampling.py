@@ -1,8 +1,8 @@
 """Drawing batches of 64: python -m benchmarks.sampling [CBIS-DDSM CSV ...].
 
-Compared in one run: torch's RandomSampler and BatchSampler over the same number of instances, and
-this package, as the lists of ints that a DataLoader gets. With the four CSV files of CBIS-DDSM the
-first table is measured on them.
+One run compares torch's RandomSampler and BatchSampler, over the same number of instances, with
+this package. Batches are the lists of ints that a DataLoader gets. If the four CSV files of
+CBIS-DDSM are given, the first table is measured on them.
 """
 
 import os
@@ -16,13 +16,13 @@ from torch.utils.data import BatchSampler, RandomSampler
 
 from benchmarks.timing import best_seconds, describe_machine
 from maninegs_sampling import CBIS_DDSM, LinearAnnealing, ManifestationStore, ManiNegBatchSampler
-from maninegs_sampling.reports.comparison import text_table
+from maninegs_sampling.reports.text_table import text_table
 
 BATCH = 64
 
 
 def microseconds(batches: Iterable[list[int]], repeats: int = 9) -> float:
-    """Return the time of one batch in the fastest of some passes."""
+    """Return the time per batch in the fastest of `repeats` passes."""
     n = sum(1 for _ in batches)
     return 1e6 * best_seconds(lambda: sum(1 for _ in batches), repeats) / n
 
@@ -57,7 +57,7 @@ def measure_cbis(files: list[str]) -> None:
 
 
 def measure_sizes() -> None:
-    """Print the table for random stores of growing size."""
+    """Print the table for random stores of increasing size."""
     rows = []
     for n, memory_limit in ((20_000, "1GiB"), (20_000, 0), (200_000, "1GiB"), (2_000_000, "1GiB")):
         bits = np.random.default_rng(0).random((n, 35)) < 0.5
@@ -76,7 +76,7 @@ def measure_sizes() -> None:
 
 
 def measure_groups() -> None:
-    """Print what groups cost: pairs, and one group with half or nearly all of the instances."""
+    """Print the cost of groups: pairs, and a group with half or nearly all of the instances."""
     rows = []
     n = 20_000
     store = ManifestationStore.from_dense(np.random.default_rng(0).random((n, 20)) < 0.3)
@@ -115,7 +115,7 @@ print(torch_done - begin, imported - torch_done, time.perf_counter() - begin_bat
 
 
 def measure_start() -> None:
-    """Print how long a new process takes to its first batch, with and without compiled kernels."""
+    """Print the time to the first batch of a new process, with and without compiled kernels."""
     with tempfile.TemporaryDirectory() as cache:
         environment = {**os.environ, "NUMBA_CACHE_DIR": cache}
         runs = []
@@ -143,7 +143,7 @@ if __name__ == "__main__":
     if sys.argv[1:]:
         measure_cbis(sys.argv[1:])
     else:
-        print("\nNo CSV files of CBIS-DDSM were given; their table is left out.")
+        print("\nNo CSV files of CBIS-DDSM were given; the table for them is skipped.")
     measure_sizes()
     measure_groups()
     measure_start()

@@ -1,4 +1,4 @@
-"""Timing shared by the benchmarks."""
+"""Timing, for all benchmarks."""
 
 import os
 import platform
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def best_seconds(call: Callable[[], Any], repeats: int = 5) -> float:
-    """Return the shortest of `repeats` calls, after one that is not counted."""
+    """Return the seconds of the fastest of `repeats` calls, after one that is not measured."""
     call()
     seconds = []
     for _ in range(repeats):
@@ -19,6 +19,6 @@ def best_seconds(call: Callable[[], Any], repeats: int = 5) -> float:
 
 
 def describe_machine() -> str:
-    """Return one line about the machine, to print above a table."""
+    """Return a line about the machine, to be printed above a table."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return f"{platform.machine()}, {cores} cores, Python {platform.python_version()}"

@@ -1,8 +1,10 @@
 """Hard-negative minibatches for contrastive learning, drawn by Hamming distance (ManiNeg)."""
 
-from maninegs_sampling.analysis.advice import suggest
-from maninegs_sampling.analysis.diagnostics import coverage, hardness, lower_bound
-from maninegs_sampling.analysis.verdict import suitability
+from maninegs_sampling.analysis.bounds import distance_lower_bound
+from maninegs_sampling.analysis.coverage import coverage
+from maninegs_sampling.analysis.hardness import hardness
+from maninegs_sampling.analysis.settings import suggest
+from maninegs_sampling.analysis.suitability import suitability
 from maninegs_sampling.data.built_in_schemas import CBIS_DDSM, MVKL
 from maninegs_sampling.data.schema import Schema
 from maninegs_sampling.data.store import ManifestationStore, concat
@@ -65,12 +67,12 @@ __all__ = [
     "concat",
     "coverage",
     "distance_histogram",
+    "distance_lower_bound",
     "gaussian_mixture_soft_labels",
     "hard_negative_inter_modal_nt_xent",
     "hard_negative_nt_xent",
     "hardness",
     "inter_modal_nt_xent",
-    "lower_bound",
     "mammo_clip_loss",
     "max_distance",
     "multimodal_nt_xent",

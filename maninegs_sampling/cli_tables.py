@@ -1,4 +1,4 @@
-"""How the commands read tables: the options, the schema, and what it makes of the rows."""
+"""How the commands read tables: the options, the schema, and the encoded rows."""
 
 import argparse
 from dataclasses import dataclass, replace
@@ -14,20 +14,20 @@ from maninegs_sampling.data.table_files import read_table
 from maninegs_sampling.errors import InvalidValueError, TableError
 from maninegs_sampling.quoting import escape_controls
 
-# How a file is to be read, for `read_table`.
+# The options of `read_table`.
 _READING = ("separator", "header", "encoding", "decimal")
 
 
 @dataclass(frozen=True)
 class Rows:
-    """The tables that a command was given.
+    """The tables that a command is given.
 
     Attributes:
-        tables: paths, or data frames where the options say how to read them.
-        schema: the schema that the options name, or the tables' own.
-        store: one instance a row.
-        groups: one group a row, None where the schema names no such column.
-        groups_source: the Python that returns the same groups.
+        tables: Paths, or data frames if options say how to read the files.
+        schema: The schema that the options name, or the inferred one.
+        store: One instance for each row.
+        groups: One group for each row; None if the schema names no column of groups.
+        groups_source: Python source code that returns the same groups.
     """
 
     tables: list[Any]
@@ -37,12 +37,16 @@ class Rows:
     groups_source: str
 
     def labels(self) -> NDArray[Any] | None:
-        """Return one label a row, None where the schema names no such column."""
+        """Return one label for each row; None if the schema names no column of labels."""
         return self.schema.labels(self.tables) if self.schema.label else None
 
 
 def read_rows(options: argparse.Namespace) -> Rows:
-    """Read the tables that the options name; print what was decided about an inferred schema."""
+    """Return the tables that the options name. Print the notes of an inferred schema.
+
+    Args:
+        options: The parsed command line.
+    """
     settings = {name: getattr(options, name) for name in _READING}
     settings = {name: value for name, value in settings.items() if value is not None}
     tables: list[Any] = list(options.tables)
@@ -63,44 +67,56 @@ def read_rows(options: argparse.Namespace) -> Rows:
 
 
 def add_table_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say how tables are read."""
+    """Add the options that say how tables are read.
+
+    Args:
+        parser: The parser of a command.
+    """
     parser.add_argument(
         "--schema",
         metavar="NAME|FILE",
-        help="mvkl, cbis-ddsm, or a schema saved as JSON; inferred from the table by default",
+        help="mvkl, cbis-ddsm, or a JSON file with a schema; by default inferred from the table",
     )
-    parser.add_argument("--label", help="column of the outcome, which never becomes bits")
-    parser.add_argument("--groups", help="column that names groups, such as a patient id")
-    parser.add_argument("--save-schema", metavar="FILE", help="write the schema used as JSON")
+    parser.add_argument("--label", help="column of the labels, which never becomes bits")
+    parser.add_argument("--groups", help="column of the groups, such as patient ids")
+    parser.add_argument("--save-schema", metavar="FILE", help="write the schema to a JSON file")
     parser.add_argument(
         "--missing-values",
         nargs="+",
         default=[],
         metavar="VALUE",
-        help="cells that mean missing too, such as -9 or unknown",
+        help="further values that mean missing, such as -9 or unknown",
     )
     parser.add_argument(
         "--include",
         nargs="+",
         default=[],
         metavar="COLUMN",
-        help="columns that become traits although their names or numbers speak against it",
+        help="columns to turn into traits even if they look like ids or labels",
     )
     parser.add_argument(
         "--exclude", nargs="+", default=[], metavar="COLUMN", help="columns to leave out"
     )
-    parser.add_argument("--separator", metavar="SIGN", help="between cells; found by default")
-    parser.add_argument("--decimal", choices=(",", "."), help="sign before the decimals")
-    parser.add_argument("--encoding", metavar="NAME", help="such as cp1252; by default UTF-8")
+    parser.add_argument(
+        "--separator", metavar="SIGN", help="separator between cells; detected by default"
+    )
+    parser.add_argument("--decimal", choices=(",", "."), help="decimal separator")
+    parser.add_argument(
+        "--encoding", metavar="NAME", help="encoding of the file, such as cp1252; by default UTF-8"
+    )
     parser.add_argument(
         "--header",
         action=argparse.BooleanOptionalAction,
-        help="whether the first line names the columns; with --no-header they are column_1, ...",
+        help="whether the first line names the columns; without, they are called column_1, ...",
     )
 
 
 def repeated_options(options: argparse.Namespace) -> list[str]:
-    """Return the table options that were given, as the words of a command line."""
+    """Return the table options that were given, as the words of a command line.
+
+    Args:
+        options: The parsed command line.
+    """
     words = []
     for name in ("schema", "label", "groups", "separator", "decimal", "encoding"):
         value = getattr(options, name)
@@ -115,7 +131,7 @@ def repeated_options(options: argparse.Namespace) -> list[str]:
 
 
 def _find_schema(tables: list[Any], options: argparse.Namespace) -> Schema:
-    """The schema that the options name or, inferred and printed, the table's own."""
+    """Return the schema that the options name, or infer one and print its notes."""
     if options.schema is None:
         schema = Schema.infer(
             tables,
@@ -125,7 +141,7 @@ def _find_schema(tables: list[Any], options: argparse.Namespace) -> Schema:
             include=options.include,
             exclude=options.exclude,
         )
-        print("The schema was inferred; --save-schema FILE writes it, to be read and edited:")
+        print("Inferred schema (--save-schema FILE writes it to a file that you can edit):")
         print("\n".join(f"  {escape_controls(note)}" for note in schema.notes) + "\n")
     else:
         schema = _changed(find_schema(options.schema), options)
@@ -135,9 +151,9 @@ def _find_schema(tables: list[Any], options: argparse.Namespace) -> Schema:
 
 
 def _changed(schema: Schema, options: argparse.Namespace) -> Schema:
-    """The schema as the options change it: what names a row or its outcome makes no bits."""
+    """Return the schema as the options change it. Labels and groups are not traits."""
     if options.include:
-        raise InvalidValueError("--include decides what is inferred, which --schema replaces")
+        raise InvalidValueError("--include is for inferred schemas, so not for --schema")
     changes: dict[str, Any] = {
         "label": options.label or schema.label,
         "groups": options.groups or schema.groups,
@@ -146,12 +162,13 @@ def _changed(schema: Schema, options: argparse.Namespace) -> Schema:
     if options.label not in (None, schema.label):
         changes["positive"] = ()  # values of the other label
     kept = list(schema.traits)
-    excluded = dict.fromkeys(options.exclude, "to exclude")
+    excluded = dict.fromkeys(options.exclude, "excluded")
     for column, role in {options.label: "label", options.groups: "groups", **excluded}.items():
         dropped = [trait for trait in kept if column is not None and trait.may_read(column)]
-        if role == "to exclude" and not dropped:
-            raise TableError(f"no trait of schema {schema.name!r} reads {column!r}, to be excluded")
+        if role == "excluded" and not dropped:
+            raise TableError(f"--exclude: no trait of schema {schema.name!r} reads {column!r}")
         kept = [trait for trait in kept if trait not in dropped]
         for trait in dropped:
-            print(f"{trait.name}: left out of schema {schema.name!r}, it reads {column!r} ({role})")
+            note = f"{trait.name}: left out of schema {schema.name!r}, reads {column!r} ({role})"
+            print(escape_controls(note))
     return replace(schema, traits=tuple(kept), **changes)

@@ -45,7 +45,7 @@ def test_compare_a_table(table, tmp_path, capsys):
     assert (out / "comparison.png").stat().st_size > 10_000
     assert main(["compare", str(table), "--schema", str(schema), "--batch-size", "8", "--epochs", "1",
                  "--out", str(out)]) == 0  # fmt: skip
-    assert "was inferred" not in capsys.readouterr().out
+    assert "Inferred schema" not in capsys.readouterr().out
 
 
 def test_compare_without_a_table_uses_wisconsin(tmp_path, capsys):
@@ -77,7 +77,7 @@ def test_inspect_real_tables(cbis_files, capsys):
         (["compare", "TABLE", "--schema", "nothing"], 2, "neither a built-in schema"),
         (["compare", "TABLE", "--label", "z"], 2, "no column 'z' for the label"),
         (["compare", "TABLE", "--epochs", "0"], 2, "epochs must be at least 1"),
-        (["compare", "TABLE", "--batch-size", "500"], 2, "take a batch size of at most 54"),
+        (["compare", "TABLE", "--batch-size", "500"], 2, "use a batch size of at most 54"),
         (["compare", "TABLE", "--sigma", "-1"], 2, "sigma must be positive"),
         (["compare", "TABLE", "--out", "TABLE"], 2, "exists"),
     ],
@@ -103,8 +103,8 @@ def test_errors_are_one_line(table, tmp_path, monkeypatch, capsys, arguments, st
         ("narwhals", ["inspect", "TABLE"], "maninegs-sampling[table]"),
         ("polars", ["inspect", "TABLE"], "maninegs-sampling[table]"),
         ("sklearn", ["compare"], "maninegs-sampling[demo]"),
-        ("tqdm", ["compare", "TABLE", "--batch-size", "4"], "maninegs-sampling[table]"),
         ("matplotlib", ["compare", "TABLE", "--batch-size", "4", "--epochs", "1"], "maninegs-sampling[plot]"),
+        ("jinja2", ["report", "TABLE", "--batch-size", "4"], "maninegs-sampling[plot]"),
     ],
 )  # fmt: skip
 def test_a_missing_extra_is_named(table, tmp_path, missing, arguments, extra):
@@ -120,6 +120,13 @@ def test_a_missing_extra_is_named(table, tmp_path, missing, arguments, extra):
     )
     assert (run.returncode, "Traceback" in run.stderr) == (3, False)
     assert extra in run.stderr
+
+
+def test_compare_runs_without_a_progress_bar(table, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    arguments = ["--batch-size", "4", "--epochs", "1", "--mu", "0", "--out", str(tmp_path)]
+    assert main(["compare", str(table), *arguments]) == 0
+    assert "ManiNeg, mu=0" in capsys.readouterr().out
 
 
 def test_without_a_folder_for_compiled_code_everything_still_runs():
@@ -189,11 +196,11 @@ def test_a_label_is_not_among_the_bits_of_a_schema(tmp_path, capsys):
     arguments = ["inspect", str(path), "--schema", str(schema)]
     assert main([*arguments, "--label", "outcome", "--exclude", "size"]) == 0
     printed = capsys.readouterr().out
-    assert "outcome: left out of schema 'inferred', it reads 'outcome' (label)" in printed
-    assert "size: left out of schema 'inferred', it reads 'size' (to exclude)" in printed
+    assert "outcome: left out of schema 'inferred', reads 'outcome' (label)" in printed
+    assert "size: left out of schema 'inferred', reads 'size' (excluded)" in printed
     assert "4 rows, 3 bits" in printed
     assert main([*arguments, "--include", "size"]) == 2
-    assert "--include decides what is inferred" in capsys.readouterr().err
+    assert "--include is for inferred schemas" in capsys.readouterr().err
     assert main([*arguments, "--exclude", "nothing"]) == 2
     assert "no trait of schema 'inferred' reads 'nothing'" in capsys.readouterr().err
 

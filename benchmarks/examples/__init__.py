@@ -1,4 +1,4 @@
-"""The sampler in the shape of other codes, on rendered lesions, 30 lines each."""
+"""The sampler in training code like that of other projects, on rendered lesions."""
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from maninegs_sampling.data.datasets import synthetic_mvkl
 
 
 def lesions(n: int, size: int) -> tuple[Tensor, ManifestationStore]:
-    """Return two views of made-up lesions, (n, 2, 1, size, size) in [0, 1], and their store."""
+    """Return two views of synthetic lesions, (n, 2, 1, size, size) in [0, 1], and their store."""
     store, _ = synthetic_mvkl(n)
     views = [
         render(bits, np.random.default_rng(i), size, Scanner())

@@ -1,7 +1,9 @@
 """ManiNeg batches in a Siamese training on both breasts, with soft labels.
 
-A pair is a lesion's patch and one of the other breast. Within a batch of look-alikes a network
-cannot tell pairs apart by what all lesions share. python -m benchmarks.examples.siamese
+A pair is a patch with a lesion and a patch of the other breast. In a batch of similar lesions, a
+network cannot tell pairs apart by what all lesions have in common.
+
+python -m benchmarks.examples.siamese
 """
 
 import torch
@@ -15,11 +17,11 @@ def main(steps: int = 60) -> list[float]:
     """Train, and return the losses."""
     torch.manual_seed(0)
     images, store = lesions(512, size=32)
-    # The other breast: the same place mirrored, the lesion there or, in half of the cases, not.
+    # The other breast: the mirrored place, with the lesion in half of the cases.
     healthy = images[:, 1].flip(-1).mean((-2, -1), keepdim=True).expand_as(images[:, 1])
     has_twin = torch.arange(len(images)) % 2 == 0
     other = torch.where(has_twin[:, None, None, None], images[:, 1].flip(-1), healthy)
-    sampler = mn.ManiNegBatchSampler(  # the one thing that ManiNeg changes
+    sampler = mn.ManiNegBatchSampler(  # the only line that ManiNeg changes
         store, batch_size=32, mu=mn.LinearAnnealing(11, 0, steps // 2), batches_per_epoch=steps
     )
     loader = DataLoader(TensorDataset(images[:, 0], other), batch_sampler=sampler)

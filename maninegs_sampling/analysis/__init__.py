@@ -1,1 +1,1 @@
-"""What a sampler does to a batch, measured without training; suggested settings."""
+"""Measure what a sampler does to a batch, and suggest settings, without training."""

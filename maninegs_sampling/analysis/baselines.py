@@ -1,4 +1,4 @@
-"""Batch samplers to compare with: what people use instead, each a callable epoch -> batches."""
+"""Batch samplers to compare with, each a function from the epoch to its batches."""
 
 from collections.abc import Callable, Iterable, Iterator
 
@@ -22,10 +22,10 @@ from maninegs_sampling.sampling.groups import group_numbers
 
 Epochs = Callable[[int], Iterable[list[int]]]
 
-# The graph of `graph_blocks` takes a comparison of every two patterns, and an edge for many.
+# `graph_blocks` compares all pairs of patterns and makes an edge of many of them.
 MOST_GRAPH_PATTERNS = 20_000
 
-# Rows of the distance matrix that are looked at together.
+# Number of rows of the distance matrix that are computed together.
 _GRAPH_ROWS = 256
 
 
@@ -36,7 +36,13 @@ def _check(store: ManifestationStore, batch_size: int, seed: int) -> None:
 
 
 def uniform(store: ManifestationStore, batch_size: int, seed: int) -> Epochs:
-    """Torch's own RandomSampler and BatchSampler."""
+    """Return uniform batches, drawn by torch's RandomSampler and BatchSampler.
+
+    Args:
+        store: The manifestations.
+        batch_size: Instances per batch.
+        seed: Seed in [0, 2**64).
+    """
     _check(store, batch_size, seed)
 
     def epoch_batches(epoch: int) -> Iterable[list[int]]:
@@ -53,16 +59,17 @@ def uniform(store: ManifestationStore, batch_size: int, seed: int) -> Epochs:
 def uniform_distinct(
     store: ManifestationStore, batch_size: int, seed: int, groups: ArrayLike | None = None
 ) -> Epochs:
-    """Uniform batches of distinct patterns: instances whose pattern is in the batch are skipped.
+    """Return uniform batches of distinct patterns.
 
-    This is what ManiNeg's batches are to be compared with, since leaving duplicates out raises the
-    mean distance by itself. A batch that cannot be filled is shorter.
+    Instances whose pattern is already in the batch are skipped. This is the baseline for ManiNeg's
+    batches, because leaving out duplicates raises the mean distance by itself. A batch that cannot
+    be filled is shorter.
 
     Args:
-        store: the manifestations.
-        batch_size: instances a batch.
-        seed: in [0, 2**64).
-        groups: N labels; instances whose group is in the batch are skipped, too.
+        store: The manifestations.
+        batch_size: Instances per batch.
+        seed: Seed in [0, 2**64).
+        groups: N labels. Instances whose group is already in the batch are skipped, too.
     """
     _check(store, batch_size, seed)
     n = store.n_instances
@@ -85,7 +92,7 @@ def uniform_distinct(
 
         offer(rng.integers(n, size=4 * batch_size))
         if len(batch) < batch_size:
-            # Most draws are skipped by now: go through the instances that would not be.
+            # Most draws are skipped: shuffle the instances that can still be taken.
             free = ~np.isin(store.pattern_of, list(patterns)) & ~np.isin(group_of, list(taken))
             offer(rng.permutation(np.flatnonzero(free)))
         return batch
@@ -101,16 +108,21 @@ def uniform_distinct(
 def _one_of_each(
     patterns: NDArray[np.int64], index: DistanceBucketIndex, rng: np.random.Generator
 ) -> list[int]:
-    """One instance of each pattern, uniformly."""
+    """Return one instance of each pattern, drawn uniformly."""
     offsets = (rng.random(len(patterns)) * index.store.counts[patterns]).astype(np.int64)
     chosen: list[int] = index.members[index.starts[patterns] + offsets].tolist()
     return chosen
 
 
 def nearest_only(store: ManifestationStore, batch_size: int, seed: int) -> Epochs:
-    """An anchor and one instance of each of its closest patterns, ties in a fixed order.
+    """Return batches of an anchor and one instance of each of its nearest patterns.
 
-    This is the batch of a nearest-neighbour miner.
+    Ties are broken in a fixed order. A nearest-neighbor miner makes such batches.
+
+    Args:
+        store: The manifestations.
+        batch_size: Instances per batch.
+        seed: Seed in [0, 2**64).
     """
     _check(store, batch_size, seed)
     index = DistanceBucketIndex(store, memory_limit=0)
@@ -126,20 +138,26 @@ def nearest_only(store: ManifestationStore, batch_size: int, seed: int) -> Epoch
 
 
 def graph_blocks(store: ManifestationStore, batch_size: int, seed: int) -> Epochs:
-    """Blocks of a bandwidth-minimising order of the Hamming graph.
+    """Return blocks of a bandwidth-minimizing order of the Hamming graph.
 
-    The idea of Global Contrastive Batch Sampling (Sachidananda et al. 2023): patterns within a
-    radius are joined, reverse Cuthill-McKee puts joined ones near each other, and consecutive
-    blocks are batches. The radius is the smallest that gives a pattern `batch_size` neighbours on
-    average.
+    This is the idea of Global Contrastive Batch Sampling (Sachidananda et al. 2023): join patterns
+    within a radius, order them by reverse Cuthill-McKee, which puts joined patterns near each
+    other, and take consecutive blocks as batches. The radius is the smallest that gives a pattern
+    `batch_size` neighbors on average.
+
+    Args:
+        store: The manifestations.
+        batch_size: Instances per batch.
+        seed: Seed in [0, 2**64).
 
     Raises:
-        InvalidValueError: more than 20,000 patterns.
+        InvalidValueError: If the store has more than 20,000 patterns.
     """
     _check(store, batch_size, seed)
     if store.n_patterns > MOST_GRAPH_PATTERNS:
         raise InvalidValueError(
-            f"the graph is built for up to {MOST_GRAPH_PATTERNS} patterns; got {store.n_patterns}"
+            f"store must have at most {MOST_GRAPH_PATTERNS} patterns for a graph; "
+            f"got {store.n_patterns}"
         )
     order = reverse_cuthill_mckee(_hamming_graph(store, batch_size), symmetric_mode=True)
     rank = np.empty(store.n_patterns, np.int64)
@@ -155,13 +173,13 @@ def graph_blocks(store: ManifestationStore, batch_size: int, seed: int) -> Epoch
     return epoch_batches
 
 
-def _hamming_graph(store: ManifestationStore, neighbours: int) -> csr_matrix:
-    """Join the patterns within the smallest radius that gives each `neighbours` on average."""
+def _hamming_graph(store: ManifestationStore, neighbors: int) -> csr_matrix:
+    """Join patterns within the smallest radius that gives each `neighbors` on average."""
     n = store.n_patterns
     patterns = ManifestationStore(store.words.copy(), np.arange(n, dtype=np.int32), store.n_bits)
     degrees = np.cumsum(2 * distance_histogram(patterns)) / n
-    radius = int(np.searchsorted(degrees, min(neighbours, n - 1)))
-    # A few rows at a time, so that no square matrix is held, and columns as 4 bytes.
+    radius = int(np.searchsorted(degrees, min(neighbors, n - 1)))
+    # A few rows at a time and columns of 4 bytes, because the square matrix would not fit.
     columns, lengths = [], []
     for first in range(0, n, _GRAPH_ROWS):
         rows = patterns.subset(np.arange(first, min(n, first + _GRAPH_ROWS)))

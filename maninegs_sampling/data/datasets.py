@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from maninegs_sampling.data.schema import Schema
 from maninegs_sampling.data.store import ManifestationStore
 from maninegs_sampling.data.synthetic import synthetic_mvkl
-from maninegs_sampling.errors import MissingExtraError
+from maninegs_sampling.optional import require
 
 __all__ = ["synthetic_mvkl", "wisconsin"]
 
@@ -20,15 +20,9 @@ def wisconsin() -> tuple[ManifestationStore, NDArray[np.int64]]:
     Raises:
         MissingExtraError: scikit-learn or polars is not installed.
     """
-    try:
-        import polars
-        from sklearn.datasets import load_breast_cancer
-    except ImportError:
-        raise MissingExtraError(
-            "the demonstration data needs scikit-learn and polars: "
-            "pip install 'maninegs-sampling[demo]'"
-        ) from None
-    data = load_breast_cancer()
+    what = "the demonstration data"
+    polars = require("polars", extra="demo", what=what)
+    data = require("sklearn.datasets", extra="demo", what=what).load_breast_cancer()
     table = polars.DataFrame(
         {name: data.data[:, i] for i, name in enumerate(data.feature_names.tolist())}
     )

@@ -10,12 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from maninegs_sampling.data.cells import normal_form, number_text
-from maninegs_sampling.errors import (
-    InvalidTypeError,
-    InvalidValueError,
-    MissingExtraError,
-    TableError,
-)
+from maninegs_sampling.errors import InvalidTypeError, InvalidValueError, TableError
+from maninegs_sampling.optional import require
 from maninegs_sampling.quoting import listed, quoted
 
 if TYPE_CHECKING:
@@ -73,12 +69,7 @@ def read_table(
         >>> read_table(path).to_dicts()
         [{'shape': 'round', 'size': '1.5'}, {'shape': 'oval', 'size': '2.0'}]
     """
-    try:
-        import polars
-    except ImportError:
-        raise MissingExtraError(
-            "reading files needs polars: pip install 'maninegs-sampling[table]'"
-        ) from None
+    polars = require("polars", extra="table", what="reading files")
     if not isinstance(path, (str, PathLike)):
         raise InvalidTypeError(f"a path is a text or a pathlib.Path; got {quoted(path)}")
     _check_options(separator, header, encoding, decimal)

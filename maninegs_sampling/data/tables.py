@@ -12,7 +12,8 @@ import numpy as np
 
 from maninegs_sampling.data.cells import cell_text
 from maninegs_sampling.data.table_files import file_name, read_table
-from maninegs_sampling.errors import InvalidTypeError, MissingExtraError, TableError
+from maninegs_sampling.errors import InvalidTypeError, TableError
+from maninegs_sampling.optional import require
 from maninegs_sampling.quoting import listed, quoted
 
 # Besides numbers, a cell is one of these; pandas has its own types of missing cells and periods.
@@ -103,12 +104,7 @@ def read_tables(table: Any) -> Iterator[Table]:
         InvalidTypeError: anything that is not a table.
         MissingExtraError: narwhals, or for paths polars, is not installed.
     """
-    try:
-        import narwhals  # noqa: F401
-    except ImportError:
-        raise MissingExtraError(
-            "tables need narwhals: pip install 'maninegs-sampling[table]'"
-        ) from None
+    require("narwhals", extra="table", what="reading tables")
     parts = table if isinstance(table, (list, tuple)) else [table]
     if not parts:
         raise TableError("no table was given")

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numba
 import numpy as np
@@ -116,17 +117,36 @@ def pattern_distances(store: ManifestationStore, pattern: int) -> NDArray[Any]:
 def distance_histogram(store: ManifestationStore) -> NDArray[np.int64]:
     """Return how many unordered pairs of instances lie at each distance.
 
-    Memory is O(B). The work is one comparison for each pair of *patterns*.
+    Memory is O(B). The work is one comparison for each pair of *patterns*, the first time; the
+    result is kept for as long as the store exists.
+
+    Args:
+        store: The manifestations.
 
     Returns:
-        (B + 1,) int64, summing to N (N - 1) / 2.
+        (B + 1,) int64, summing to N (N - 1) / 2. The array is read-only.
 
     Example:
         >>> store = ManifestationStore.from_dense([[1, 1, 0], [0, 1, 1], [1, 1, 0]])
         >>> distance_histogram(store).tolist()
         [1, 0, 2, 0]
     """
-    check_store("store", store)
+    histogram = _histograms.get(check_store("store", store))
+    if histogram is None:
+        histogram = _histograms[store] = frozen(count_pairs(store))
+    return histogram
+
+
+# Stores are immutable, so a histogram stays right. Stores are compared by identity.
+_histograms: WeakKeyDictionary[ManifestationStore, NDArray[np.int64]] = WeakKeyDictionary()
+
+
+def count_pairs(store: ManifestationStore) -> NDArray[np.int64]:
+    """Return what `distance_histogram` returns, counted anew.
+
+    Args:
+        store: The manifestations.
+    """
     words, patterns = transposed(store.words), store.n_patterns
     dtype = distance_dtype(store.n_bits)
     unweighted = store.n_instances == patterns and dtype == np.uint8

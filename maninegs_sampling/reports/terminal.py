@@ -1,4 +1,4 @@
-"""Text for a terminal, on which nothing that a table or a file name holds may act."""
+"""Printing to a terminal, with control characters from tables and file names escaped."""
 
 import os
 import shlex
@@ -11,7 +11,10 @@ from maninegs_sampling.quoting import escape_controls
 
 
 def shell_word(word: str) -> str:
-    r"""Return `word` quoted for a shell, in printable characters whatever its bytes.
+    r"""Return `word` quoted for a shell, in printable characters only.
+
+    Args:
+        word: A word of a command line, which may hold any bytes.
 
     Example:
         >>> print(shell_word("my cases.csv"), shell_word("caf\udce9.csv"))
@@ -26,7 +29,7 @@ def shell_word(word: str) -> str:
 
 
 class _Escaping:
-    """A text stream that escapes controls, and whatever its encoding lacks, on their way out."""
+    """A text stream that escapes control characters, and characters that its encoding lacks."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -43,7 +46,7 @@ class _Escaping:
 
 @contextmanager
 def escaped_output() -> Iterator[None]:
-    """Escape what is printed within, to standard output and to standard error."""
+    """Escape what is printed to standard output and standard error inside the `with` block."""
     out, err = (
         None if stream is None else cast(TextIO, _Escaping(stream))
         for stream in (sys.stdout, sys.stderr)

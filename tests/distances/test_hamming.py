@@ -1,3 +1,6 @@
+import gc
+import weakref
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,7 +12,7 @@ from maninegs_sampling import (
     max_distance,
     pairwise_hamming,
 )
-from maninegs_sampling.distances import _kernels
+from maninegs_sampling.distances import _kernels, hamming
 from maninegs_sampling.distances.hamming import run_on_threads
 from tests import naive
 from tests.conftest import bit_matrices, random_store
@@ -104,3 +107,27 @@ def test_real_table(cbis):
     histogram = distance_histogram(cbis)
     assert histogram.sum() == 3568 * 3567 // 2
     assert max_distance(cbis) == 13
+
+
+def test_all_pairs_of_a_store_are_counted_once(monkeypatch):
+    counted = []
+    count_pairs = hamming.count_pairs
+    monkeypatch.setattr(hamming, "count_pairs", lambda s: counted.append(s) or count_pairs(s))
+    store, other = random_store(50, 12), random_store(50, 12)
+    histogram = distance_histogram(store)
+    assert distance_histogram(store) is histogram
+    max_distance(store)
+    with pytest.raises(ValueError, match="read-only"):
+        histogram[0] = 1
+    assert counted == [store]
+    assert (distance_histogram(other) == histogram).all()
+    assert counted == [store, other]
+
+
+def test_a_remembered_histogram_does_not_keep_its_store():
+    store = random_store(50, 12)
+    distance_histogram(store)
+    gone = weakref.ref(store)
+    del store
+    gc.collect()
+    assert gone() is None

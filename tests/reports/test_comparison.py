@@ -1,6 +1,7 @@
 """Diagnostics, baselines and the comparison they make."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -10,9 +11,10 @@ from scipy import stats
 
 from maninegs_sampling import ManifestationStore, ManiNegError
 from maninegs_sampling.analysis import baselines
-from maninegs_sampling.analysis.diagnostics import measure_hardness
+from maninegs_sampling.analysis.hardness import measure_hardness
 from maninegs_sampling.distances.hamming import pairwise_hamming as mn_pairwise
 from maninegs_sampling.reports import comparison
+from maninegs_sampling.reports.comparison_picture import save_picture
 from tests import naive
 from tests.conftest import bit_matrices, random_store
 
@@ -83,7 +85,7 @@ def test_nearest_only_takes_the_nearest_patterns():
         assert len({bits[i].tobytes() for i in batch}) == 10
 
 
-def test_graph_blocks_partition_the_data_into_near_neighbours():
+def test_graph_blocks_partition_the_data_into_near_neighbors():
     batches = list(baselines.graph_blocks(STORE, 10, 0)(0))
     assert len({i for batch in batches for i in batch}) == 100
     blocks = measure_hardness(STORE, [batches]).pair_mean
@@ -93,7 +95,7 @@ def test_graph_blocks_partition_the_data_into_near_neighbours():
 
 def test_the_graph_has_a_limit(monkeypatch):
     monkeypatch.setattr(baselines, "MOST_GRAPH_PATTERNS", 10)
-    with pytest.raises(ManiNegError, match="for up to 10 patterns"):
+    with pytest.raises(ManiNegError, match="must have at most 10 patterns"):
         baselines.graph_blocks(STORE, 10, 0)
     names = [entry.name for entry in comparison.compare(STORE, batch_size=10, epochs=1)]
     assert "graph blocks" not in names
@@ -115,7 +117,7 @@ def test_comparison_has_every_sampler_and_ours_is_full():
     assert means == sorted(means, reverse=True)
     for entry in entries:
         assert len(entry.row()) == len(comparison.COLUMNS)
-        assert (entry.law is None) == ("mu" not in entry.name)
+        assert (entry.distribution is None) == ("mu" not in entry.name)
 
 
 def test_comparison_is_repeatable_but_for_the_time(tmp_path):
@@ -135,7 +137,7 @@ def test_comparison_is_repeatable_but_for_the_time(tmp_path):
 
 def test_the_picture_is_a_png(tmp_path):
     entries = list(comparison.compare(STORE, batch_size=10, mus=[1.0], epochs=1))
-    comparison.save_picture(tmp_path / "a.png", STORE, entries)
+    save_picture(tmp_path / "a.png", STORE, entries)
     assert (tmp_path / "a.png").read_bytes()[:4] == b"\x89PNG"
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
@@ -144,7 +146,7 @@ def test_the_picture_is_a_png(tmp_path):
     ("options", "message"),
     [
         ({"epochs": 0}, "epochs must be at least 1"),
-        ({"batch_size": 64}, "the data has 33: take a batch size of at most 33"),
+        ({"batch_size": 64}, "the data has 33: use a batch size of at most 33"),
     ],
 )
 def test_errors(options, message):
@@ -164,7 +166,7 @@ def test_errors(options, message):
         ({"mus": []}, "mus must be at least one number"),
         ({"seed": -1}, "seed must be at least 0"),
         ({"groups": [1]}, "groups must hold one label"),
-        ({"groups": [1] * 101}, "the data has 1: take no groups"),
+        ({"groups": [1] * 101}, "the data has 1: use no groups"),
     ],
 )
 def test_errors_come_before_anything_is_asked_for(options, message):
@@ -180,13 +182,13 @@ def test_uniform_distinct_skips_what_is_there():
     batches = [tuple(batch) for epoch in range(1500) for batch in epochs(epoch)]
     assert all(bits[a].tobytes() != bits[b].tobytes() for a, b in batches)
     # first: 1 of 12; then 1 of those with another pattern
-    law = {}
+    exact = {}
     for a in range(12):
         others = [b for b in range(12) if bits[a].tobytes() != bits[b].tobytes()]
-        law |= {(a, b): 1 / 12 / len(others) for b in others}
-    counts = np.array([batches.count(pair) for pair in law])
+        exact |= {(a, b): 1 / 12 / len(others) for b in others}
+    counts = np.array([batches.count(pair) for pair in exact])
     assert counts.sum() == len(batches)
-    assert stats.chisquare(counts, len(batches) * np.array(list(law.values()))).pvalue > 0.001
+    assert stats.chisquare(counts, len(batches) * np.array(list(exact.values()))).pvalue > 0.001
     full = list(baselines.uniform_distinct(store, 4, 0)(0))
     assert all(len(batch) == 4 for batch in full)
     short = next(iter(baselines.uniform_distinct(store, 5, 0)(0)))
@@ -218,19 +220,18 @@ def test_the_graph_holds_no_square_matrix(monkeypatch):
     assert sum(len(block) for block in largest) == store.n_patterns
 
 
-def test_the_picture_takes_its_colours_from_the_one_palette():
+def test_the_picture_takes_its_colors_from_the_one_palette():
     import inspect
 
-    from maninegs_sampling.reports import figures
+    from maninegs_sampling.reports import comparison_picture, drawing
 
-    palette = [figures.UNIFORM, figures.MANINEG, figures.LAW, figures.INDEPENDENT]
-    assert len({*palette, figures.AUTHORS, figures.MINED}) == 6
-    assert "#" not in inspect.getsource(comparison.save_picture)
-    assert not [name for name, value in vars(comparison).items() if str(value).startswith("#")]
+    palette = [drawing.UNIFORM, drawing.MANINEG, drawing.DISTRIBUTION, drawing.INDEPENDENT]
+    assert len({*palette, drawing.AUTHORS, drawing.MINED}) == 6
+    assert not re.search("#[0-9a-fA-F]{6}", inspect.getsource(comparison_picture))
 
 
-def test_a_law_between_the_distances_that_occur_is_that_of_the_nearest_ones():
+def test_a_distribution_between_the_distances_that_occur_is_that_of_the_nearest_ones():
     store = ManifestationStore.from_dense(np.kron(np.eye(20), np.ones((1, 2))).astype(bool))
     entries = comparison.compare(store, batch_size=5, epochs=1, mus=[1.0], sigma=1e-3)
-    laws = [entry.law for entry in entries if entry.law is not None]
-    assert all(law[4] == law.sum() == 1 for law in laws)
+    found = [entry.distribution for entry in entries if entry.distribution is not None]
+    assert all(shares[4] == shares.sum() == 1 for shares in found)

@@ -9,13 +9,13 @@ import pytest
 from scipy import stats
 
 import maninegs_sampling as mn
-from maninegs_sampling.analysis.diagnostics import data_lower_bound
+from maninegs_sampling.analysis.bounds import data_distance_lower_bound
 from maninegs_sampling.cli import main
 from maninegs_sampling.data.datasets import synthetic_mvkl
-from maninegs_sampling.reports import figures
+from maninegs_sampling.reports import drawing, figures
 from maninegs_sampling.reports.report import save_report
 from tests import naive
-from tests.analysis.test_advice import clustered
+from tests.analysis.test_settings import clustered
 from tests.conftest import random_store
 
 STORE = mn.ManifestationStore.from_dense(clustered(n=200, n_bits=14))
@@ -23,22 +23,22 @@ SETTINGS = mn.suggest(STORE, steps=1000, batch_size=16)
 
 
 def test_figure_2_numbers():
-    data = figures.distance_laws(STORE, SETTINGS)
+    data = figures.distance_distributions(STORE, SETTINGS)
     histogram = np.array(naive.distance_histogram(STORE.to_dense()))
     end = np.flatnonzero(histogram)[-1]
     np.testing.assert_allclose(data.uniform, histogram[: end + 1] / histogram.sum())
     np.testing.assert_allclose(data.independent, stats.binom(14, 0.5).pmf(np.arange(end + 1)))
-    assert list(data.laws) == [SETTINGS["mu"].start, SETTINGS["mu"].end]
-    for mu, law in data.laws.items():
+    assert list(data.gaussians) == [SETTINGS["mu"].start, SETTINGS["mu"].end]
+    for mu, pmf in data.gaussians.items():
         exact = mn.TruncatedGaussian(mu, SETTINGS["sigma"], low=1, high=SETTINGS["high"]).pmf()
-        np.testing.assert_array_equal(law[: len(exact)], exact[: len(law)])
-        assert law.shape == data.uniform.shape
+        np.testing.assert_array_equal(pmf[: len(exact)], exact[: len(pmf)])
+        assert pmf.shape == data.uniform.shape
 
 
 def test_figure_4_numbers():
     data = figures.lower_bounds(STORE)
-    assert data.data == (14, data_lower_bound(STORE))
-    assert data.half[data.n_bits.tolist().index(35)] == pytest.approx(mn.lower_bound(35))
+    assert data.data == (14, data_distance_lower_bound(STORE))
+    assert data.half[data.n_bits.tolist().index(35)] == pytest.approx(mn.distance_lower_bound(35))
     # the frequency that stands for the data's gives its mean distance
     p = STORE.to_dense().mean(axis=0)
     mean = (2 * p * (1 - p)).mean()
@@ -74,11 +74,11 @@ def test_annealing_numbers():
 def test_every_figure_is_drawn(tmp_path):
     hard = figures.hardness_by_mu(STORE, [6, 1], sigma=2.0, batch_size=16, batches=1)
     drawn = [
-        figures.draw_distance_laws(figures.distance_laws(STORE, SETTINGS)),
-        figures.draw_lower_bounds(figures.lower_bounds(STORE)),
-        figures.draw_hardness(hard, figures.largest_distance(STORE)),
-        figures.draw_annealing(figures.annealing(STORE, SETTINGS, steps=1, batch_size=16)),
-        figures.draw_coverage(np.array([0, 1, 1, 5])),
+        drawing.draw_distance_distributions(figures.distance_distributions(STORE, SETTINGS)),
+        drawing.draw_lower_bounds(figures.lower_bounds(STORE)),
+        drawing.draw_hardness(hard, figures.largest_distance(STORE)),
+        drawing.draw_annealing(figures.annealing(STORE, SETTINGS, steps=1, batch_size=16)),
+        drawing.draw_coverage(np.array([0, 1, 1, 5])),
     ]
     for k, figure in enumerate(drawn):
         figure.savefig(tmp_path / f"{k}.png")
@@ -197,7 +197,7 @@ def test_report_of_data_without_near_negatives(tmp_path, bits):
     out = tmp_path / "report.html"
     assert main(["report", table, "--out", str(out)]) == 0
     text = out.read_text(encoding="utf-8")
-    assert "No, not harder than uniform ones." in text
+    assert "No, not harder than uniform batches." in text
     assert page_of(text).problems == []
 
 
@@ -206,7 +206,7 @@ def test_report_of_one_pattern(tmp_path):
     store = mn.ManifestationStore.from_dense(np.ones((3, 2), dtype=bool))
     save_report(tmp_path / "report.html", store, schema, source="three alike")
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "No, not harder than uniform ones." in text
+    assert "No, not harder than uniform batches." in text
     assert page_of(text).problems == []
 
 
@@ -237,6 +237,6 @@ def test_a_figure_has_no_more_shapes_for_more_distances():
     for n_bits in (10, 200):
         store = random_store(60, n_bits)
         hard = figures.hardness_by_mu(store, [3, 1], sigma=2.0, batch_size=8, batches=3)
-        figure = figures.draw_hardness(hard, figures.largest_distance(store))
+        figure = drawing.draw_hardness(hard, figures.largest_distance(store))
         shapes.append([len(axis.get_children()) for axis in figure.axes])
     assert shapes[0] == shapes[1]

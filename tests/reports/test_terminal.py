@@ -14,9 +14,9 @@ import pytest
 import maninegs_sampling
 from maninegs_sampling.cli import main
 from maninegs_sampling.quoting import escape_controls
-from maninegs_sampling.reports import comparison
 from maninegs_sampling.reports.terminal import shell_word
-from tests.analysis.test_advice import clustered
+from maninegs_sampling.reports.text_table import text_table
+from tests.analysis.test_settings import clustered
 
 COMMAND = [sys.executable, "-m", "maninegs_sampling.cli"]
 ACTS = ["\x1b", "\x07", "\x9b", "\u202e", "\u2066", "\r", "\t"]
@@ -63,6 +63,29 @@ def test_nothing_in_a_table_acts_on_the_terminal(cases, tmp_path, capsys, comman
     assert "\x1b" not in error
 
 
+@pytest.mark.parametrize("command", ["inspect", "suggest", "compare", "report"])
+def test_no_name_starts_a_line(tmp_path, capsys, command):
+    bits = clustered()
+    table = {f"sign {b}\nFAKE": bits[:, b].astype(int) for b in range(20)}
+    table["shape\nFAKE"] = np.where(bits[:, 20], "round\nFAKE", "oval\nFAKE").tolist()
+    table["halo"] = [None, "yes\nFAKE", *["no"] * 598]
+    path, schema = str(tmp_path / "cases\nFAKE.csv"), str(tmp_path / "schema\nFAKE.json")
+    polars.DataFrame(table).write_csv(path)
+    out = {
+        "compare": ["--out", str(tmp_path / "c\nFAKE"), "--epochs", "1"],
+        "report": ["--out", str(tmp_path / "r\nFAKE.html")],
+    }.get(command, [])
+    assert main([command, path, *out, "--save-schema", schema]) == 0
+    assert main([command, path, *out, "--schema", schema, "--label", "shape\nFAKE"]) == 0
+    assert main([command, path, *out, "--schema", schema, "--exclude", "sign 3\nFAKE"]) == 0
+    assert main([command, path, *out, "--label", "no\nFAKE"]) == 2
+    assert main([command, path + "\nFAKE", *out]) == 2
+    printed = capsys.readouterr()
+    lines = (printed.out + printed.err).splitlines()
+    assert any(r"\nFAKE" in line for line in lines)
+    assert not [line for line in lines if line.startswith("FAKE")]
+
+
 def test_errors_of_the_parser_are_escaped(capsys):
     with pytest.raises(SystemExit) as stopped:
         main(["suggest", "cases.csv", "--batch-size", "\x1b[31m"])
@@ -74,7 +97,7 @@ def test_errors_of_the_parser_are_escaped(capsys):
 
 def test_tables_stay_tables():
     rows = [("a\tb", "1"), ("c\nd", "22"), ("e\x1b[31m", "3")]
-    lines = comparison.text_table(("name", "n"), rows).split("\n")
+    lines = text_table(("name", "n"), rows).split("\n")
     assert lines == ["name        n", r"a\tb        1", r"c\nd       22", r"e\x1b[31m   3"]
 
 

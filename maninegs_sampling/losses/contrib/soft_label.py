@@ -5,10 +5,11 @@ import math
 import torch
 from torch import Tensor
 
-from maninegs_sampling.errors import InvalidTypeError, InvalidValueError, MissingExtraError
+from maninegs_sampling.errors import InvalidTypeError, InvalidValueError
 from maninegs_sampling.losses.embeddings import check_embeddings, reduced
 from maninegs_sampling.losses.options import Reduction, check_positive
 from maninegs_sampling.losses.transforms import needs_plain_operations
+from maninegs_sampling.optional import require
 from maninegs_sampling.quoting import quoted
 
 
@@ -109,21 +110,8 @@ def gaussian_mixture_soft_labels(distances: Tensor) -> Tensor:
         raise InvalidValueError(
             f"distances must have the shape (N,) with N at least 2; got {tuple(distances.shape)}"
         )
-    bad = distances[~distances.isfinite()]
-    if len(bad):
-        raise InvalidValueError(f"distances must be finite; got {bad[0].item()}")
-    try:
-        from sklearn.mixture import GaussianMixture
-    except ImportError:
-        raise MissingExtraError(
-            "gaussian_mixture_soft_labels needs scikit-learn: "
-            "pip install 'maninegs-sampling[soft-labels]'"
-        ) from None
-    values = distances.detach().double().cpu().reshape(-1, 1).numpy()
-    if values.min() == values.max():
-        return torch.full_like(distances, 0.5, requires_grad=False)
     # The mixture's regularization is absolute; standardized, the unit does not matter.
     values = (values - values.mean()) / values.std()
-    mixture = GaussianMixture(n_components=2, random_state=0).fit(values)
+    mixture = mixture_models.GaussianMixture(n_components=2, random_state=0).fit(values)
     nearer = mixture.means_[:, 0].argmin()
     return torch.as_tensor(mixture.predict_proba(values)[:, nearer]).to(distances)

@@ -1,11 +1,11 @@
-"""The verdict on data with near negatives and without, and the settings read off the data."""
+"""The verdict on data with near negatives and without, and the suggested settings."""
 
 import numpy as np
 import polars
 import pytest
 
 import maninegs_sampling as mn
-from maninegs_sampling.analysis.advice import neighbourhood
+from maninegs_sampling.analysis.neighborhood import neighborhood
 from maninegs_sampling.cli import main
 from maninegs_sampling.data.datasets import synthetic_mvkl, wisconsin
 from maninegs_sampling.errors import InvalidValueError
@@ -16,8 +16,8 @@ from tests.conftest import random_store
 def clustered(n=600, n_bits=30, n_clusters=12, seed=0):
     """Groups of alike instances: hard negatives are there to be found."""
     rng = np.random.default_rng(seed)
-    centres = rng.random((n_clusters, n_bits)) < 0.5
-    return centres[rng.integers(0, n_clusters, n)] ^ (rng.random((n, n_bits)) < 0.05)
+    centers = rng.random((n_clusters, n_bits)) < 0.5
+    return centers[rng.integers(0, n_clusters, n)] ^ (rng.random((n, n_bits)) < 0.05)
 
 
 def test_clusters_give_harder_batches():
@@ -32,15 +32,14 @@ def test_many_independent_traits_of_few_instances_give_no_harder_batches():
     found = mn.suitability(random_store(300, 100))
     assert found.verdict == "no harder batches"
     assert found.settings is None
-    assert found.reasons[0].startswith("a low mu makes batches hardly harder")
+    assert str(found.reasons[0]).startswith("a low mu makes batches hardly harder")
 
 
 def test_too_few_patterns_give_no_harder_batches():
     found = mn.suitability(random_store(300, 4))
     assert found.verdict == "no harder batches"
-    assert (
-        "need 64 distinct patterns and the data has 16: take a batch size of at most 16"
-        in found.reasons[0]
+    assert "need 64 distinct patterns and the data has 16: use a batch size of at most 16" in str(
+        found.reasons[0]
     )
 
 
@@ -48,7 +47,7 @@ def test_equal_distances_give_no_harder_batches():
     for bits in (np.eye(100, dtype=bool), np.repeat(np.eye(100, dtype=bool), 3, axis=0)):
         found = mn.suitability(mn.ManifestationStore.from_dense(bits))
         assert found.verdict == "no harder batches"
-        assert "all patterns are 2 bits apart" in found.reasons[0]
+        assert "all patterns are 2 bits apart" in str(found.reasons[0])
     with pytest.raises(InvalidValueError, match="all patterns are 2 bits apart"):
         mn.suggest(mn.ManifestationStore.from_dense(np.eye(100, dtype=bool)), steps=10)
 
@@ -68,7 +67,7 @@ def test_a_trait_that_equals_the_label_is_called_out(opposite):
     found = mn.suitability(store, labels=labels, bit_names=names)
     assert found.label_traits == (7,)
     assert found.verdict == "harder batches"
-    assert any(reason.startswith("'sign 7' equals the label") for reason in found.reasons)
+    assert any(str(reason).startswith("'sign 7' equals the label") for reason in found.reasons)
     labels[0] = {"MALIGNANT": "BENIGN", "BENIGN": "MALIGNANT"}[labels[0]]
     assert mn.suitability(store, labels=labels).label_traits == ()
 
@@ -106,7 +105,7 @@ def test_figures_by_counting():
         others = sorted(naive.hamming(row, p) for p in patterns if p != tuple(row))
         within += [sum(d <= reach for d in others) for reach in (1, 2, 3)]
         nearest += np.mean(others[:5])
-    around = neighbourhood(store, batch_size=6)
+    around = neighborhood(store, batch_size=6)
     assert around.n_anchors == n
     np.testing.assert_allclose(around.within, within / n)
     assert around.nearest == pytest.approx(nearest / n)

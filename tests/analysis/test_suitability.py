@@ -1,16 +1,21 @@
 """What the verdict compares with, what it says of training, and how groups and seeds reach it."""
 
 import html
+from fractions import Fraction
+from math import comb
+from types import SimpleNamespace
 
 import numpy as np
 import polars
 import pytest
 
 import maninegs_sampling as mn
+from maninegs_sampling.analysis.reasons import FinalHardness, Reason
+from maninegs_sampling.analysis.suitability import _expected_duplicates
 from maninegs_sampling.cli import main
 from maninegs_sampling.errors import InvalidTypeError, InvalidValueError, ManiNegError
 from maninegs_sampling.reports.report import save_report
-from tests.analysis.test_advice import clustered
+from tests.analysis.test_settings import clustered
 from tests.conftest import random_store
 
 
@@ -42,10 +47,10 @@ def test_the_yardstick_is_uniform_batches_of_distinct_patterns():
 
 def test_the_verdict_promises_no_better_representations():
     found = mn.suitability(mn.ManifestationStore.from_dense(clustered()))
-    assert "do not promise better representations" in found.reasons[-1]
-    assert "have not shown a gain" in found.reasons[-1]
+    assert "do not promise better representations" in str(found.reasons[-1])
+    assert "have not shown a gain" in str(found.reasons[-1])
     nothing = mn.suitability(random_store(300, 100))
-    assert not any("representations" in reason for reason in nothing.reasons)
+    assert not any("representations" in str(reason) for reason in nothing.reasons)
 
 
 @pytest.mark.parametrize("command", ["--help", "suggest", "report"])
@@ -104,7 +109,7 @@ def test_batches_are_measured_with_groups():
     )
     store = mn.ManifestationStore.from_dense(bits)
     free, grouped = mn.suitability(store), mn.suitability(store, groups=rows)
-    assert free.neighbourhood.nearest < grouped.neighbourhood.nearest - 1
+    assert free.neighborhood.nearest < grouped.neighborhood.nearest - 1
     assert free.pair_means[-1] < grouped.pair_means[-1] - 1
     assert free.uniform_distinct_mean < grouped.uniform_distinct_mean
     assert grouped.measured[0].instances_min == 64
@@ -113,12 +118,12 @@ def test_batches_are_measured_with_groups():
 def test_too_few_groups_are_refused_with_the_numbers():
     store = mn.ManifestationStore.from_dense(clustered())
     groups = np.arange(600) % 20
-    message = "need 64 distinct groups and the data has 20: take a batch size of at most 20"
+    message = "need 64 distinct groups and the data has 20: use a batch size of at most 20"
     with pytest.raises(InvalidValueError, match=message):
         mn.suggest(store, steps=10, groups=groups)
     found = mn.suitability(store, groups=groups)
     assert found.verdict == "no harder batches"
-    assert message in found.reasons[0]
+    assert message in str(found.reasons[0])
     # and what is advised works
     assert mn.suitability(store, groups=groups, batch_size=20).settings is not None
     assert mn.suggest(store, steps=10, groups=groups, batch_size=20)["groups"] is groups
@@ -141,7 +146,7 @@ def test_short_batches_are_said():
     groups = np.maximum(0, np.arange(70) - 39)
     with pytest.warns(UserWarning, match="one of each group"):
         found = mn.suitability(store, groups=groups, batch_size=8, batches=20)
-    assert any("the smallest batch holds 2 instead of 8" in reason for reason in found.reasons)
+    assert any("has 2 instances instead of 8" in str(reason) for reason in found.reasons)
 
 
 def test_the_commands_measure_and_print_groups(tmp_path, capsys):
@@ -176,7 +181,7 @@ def test_the_seed_is_of_everything_drawn():
     one, again, other = (mn.suitability(store, batches=20, seed=seed) for seed in (0, 0, 1))
     for read in (
         lambda f: f.pair_means,
-        lambda f: f.neighbourhood,
+        lambda f: f.neighborhood,
         lambda f: f.uniform_distinct_mean,
     ):
         assert read(one) == read(again) != read(other)
@@ -208,10 +213,13 @@ def test_the_seed_is_of_everything_drawn():
         ({"labels": ["a"] * 99 + [None]}, r"labels\[99\] is missing; got None"),
         ({"labels": ["a"] * 99 + [float("nan")]}, r"labels\[99\] is missing; got nan"),
         ({"labels": [["a"]] * 100}, r"labels must have the shape \(100,\)"),
-        ({"labels": [["a"]] * 99 + [["a", "b"]]}, r"labels must be numbers or texts; labels\[0\]"),
+        (
+            {"labels": [["a"]] * 99 + [["a", "b"]]},
+            r"labels must be numbers or strings; labels\[0\]",
+        ),
         ({"labels": "outcome"}, "labels must have the shape"),
-        ({"bit_names": list(range(10))}, "bit_names must be texts; got 0"),
-        ({"bit_names": ["a"] * 9 + [None]}, "bit_names must be texts; got None"),
+        ({"bit_names": list(range(10))}, "bit_names must be strings; got 0"),
+        ({"bit_names": ["a"] * 9 + [None]}, "bit_names must be strings; got None"),
         ({"bit_names": "abcdefghij"}, "bit_names must be a sequence of names; got 'abcdefghij'"),
         ({"bit_names": 10}, "bit_names must be a sequence of names; got 10"),
     ],
@@ -241,20 +249,20 @@ def test_the_stores_own_names_are_the_default():
     bits = clustered(n=100)
     store = mn.ManifestationStore.from_dense(bits, [f"sign {b}" for b in range(30)])
     found = mn.suitability(store, labels=bits[:, 7], batch_size=8, batches=1)
-    assert any(reason.startswith("'sign 7' equals") for reason in found.reasons)
+    assert any(str(reason).startswith("'sign 7' equals") for reason in found.reasons)
 
 
 @pytest.mark.parametrize("n_patterns", [1, 2, 5])
 def test_the_batch_size_that_is_advised_works(n_patterns):
     bits = np.repeat(np.tri(5, dtype=bool)[:n_patterns], 4, axis=0)
     store = mn.ManifestationStore.from_dense(bits)
-    reason = mn.suitability(store).reasons[0]
+    reason = str(mn.suitability(store).reasons[0])
     assert f"the data has {n_patterns}" in reason
     assert ("a batch size of at most" in reason) == (n_patterns > 1)
     if n_patterns > 1:
         assert f"a batch size of at most {n_patterns}, or more traits" in reason
         found = mn.suitability(store, batch_size=n_patterns, batches=2)
-        assert "a batch size" not in found.reasons[0]
+        assert "a batch size" not in str(found.reasons[0])
         mn.ManiNegBatchSampler(store, batch_size=n_patterns, mu=1.0)
 
 
@@ -270,3 +278,33 @@ def test_report_of_names_that_act(tmp_path):
     for shown in (r"a\x1b[31m", r"b\nb", r"c\u202ec", r"d\x85", r"caf\udce9\x07.csv"):
         assert shown in page
     assert "b\nb" not in page
+
+
+# Reasons
+
+
+def test_expected_duplicates_are_exact_for_many_instances():
+    # Of n instances, n / 2 share a pattern; the others have one each.
+    n, size = 400_000, 512
+    counts = np.array([n // 2] + [1] * (n // 2))
+    store = SimpleNamespace(n_instances=n, counts=counts)
+    none_of_the_common = Fraction(comb(n // 2, size), comb(n, size))
+    expected = size - (1 - none_of_the_common) - Fraction(size, 2)
+    found = _expected_duplicates(store, size)
+    assert found == pytest.approx(float(expected), rel=1e-6)
+    assert _expected_duplicates(SimpleNamespace(n_instances=3, counts=np.array([3])), 64) == 2
+
+
+def test_a_reason_is_its_numbers_and_one_sentence():
+    found = mn.suitability(random_store(1500, 40, density=0.08), batches=50)
+    final, near, *_ = found.reasons
+    assert isinstance(final, FinalHardness)
+    assert (final.mu, final.pair_mean) == (found.mus[-1], found.pair_means[-1])
+    assert final.uniform_mean == found.uniform_distinct_mean
+    assert final.easier_at == found.settings.reasons["mu"].easier_at
+    assert final.easier_at > found.settings["mu"].start
+    assert (near.within, near.nearest) == (found.neighborhood.within, found.neighborhood.nearest)
+    for reason in (*found.reasons, *found.settings.reasons.values()):
+        assert isinstance(reason, Reason)
+        assert str(reason)
+        assert "\n" not in str(reason)

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import maninegs_sampling as mn
-from maninegs_sampling.analysis.diagnostics import data_lower_bound, gini, measure_hardness
+from maninegs_sampling.analysis.bounds import data_distance_lower_bound
+from maninegs_sampling.analysis.coverage import gini
+from maninegs_sampling.analysis.hardness import measure_hardness
 from maninegs_sampling.errors import InvalidValueError
 from tests import naive
 from tests.conftest import bit_matrices, random_store
@@ -71,8 +73,8 @@ def test_coverage_counts_what_is_drawn():
     for i, times in counts.items():
         by_pattern[int(store.pattern_of[i])] += times
     assert found.pattern_counts.tolist() == [by_pattern[p] for p in range(store.n_patterns)]
-    assert found.never_seen == sum(counts[i] == 0 for i in range(60)) / 60
-    assert found.patterns_never_seen == pytest.approx(
+    assert found.unseen_share == sum(counts[i] == 0 for i in range(60)) / 60
+    assert found.unseen_pattern_share == pytest.approx(
         sum(by_pattern[p] == 0 for p in range(store.n_patterns)) / store.n_patterns
     )
     assert found.gini == gini(found.instance_counts)
@@ -90,14 +92,14 @@ def test_gini_is_half_the_mean_difference_over_the_mean(counts):
 
 def test_lower_bound_is_figure_4():
     for n in (10, 35, 50):
-        assert mn.lower_bound(n) == pytest.approx(n / 2 - 3 * math.sqrt(n / 4))
+        assert mn.distance_lower_bound(n) == pytest.approx(n / 2 - 3 * math.sqrt(n / 4))
     p = np.array([0.1, 0.5, 0.9])
     q = 2 * p * (1 - p)
     expected = q.sum() - 3 * math.sqrt((q * (1 - q)).sum())
-    assert mn.lower_bound(3, p) == pytest.approx(expected)
+    assert mn.distance_lower_bound(3, p) == pytest.approx(expected)
     # for independent traits it lies where 0.13% of the pairs are, as Figure 4 says
     store = random_store(3000, 200)
-    assert abs(data_lower_bound(store) - mn.lower_bound(200)) <= 1
+    assert abs(data_distance_lower_bound(store) - mn.distance_lower_bound(200)) <= 1
 
 
 @given(bits=bit_matrices())
@@ -105,10 +107,10 @@ def test_data_lower_bound_by_counting(bits):
     store = mn.ManifestationStore.from_dense(bits)
     if len(bits) == 1:
         with pytest.raises(InvalidValueError, match="no pairs"):
-            data_lower_bound(store)
+            data_distance_lower_bound(store)
         return
     distances = sorted(naive.hamming(a, b) for i, a in enumerate(bits) for b in bits[:i])
-    bound = data_lower_bound(store)
+    bound = data_distance_lower_bound(store)
     within = sum(d <= bound for d in distances)
     below = sum(d < bound for d in distances)
     assert within >= 0.0013 * len(distances)
@@ -118,7 +120,7 @@ def test_data_lower_bound_by_counting(bits):
 @pytest.mark.parametrize("p", [1.5, [0.5, 0.5], [-0.1, 0.5, 0.5], [float("nan")] * 3])
 def test_lower_bound_arguments(p):
     with pytest.raises(InvalidValueError, match=r"one frequency in \[0, 1\] or 3 of them"):
-        mn.lower_bound(3, p)
+        mn.distance_lower_bound(3, p)
 
 
 def test_descriptions_are_those_of_the_batches():
@@ -159,10 +161,10 @@ def test_measured_hardness_of_lone_anchors():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: mn.lower_bound("a"), "n_bits must be a whole number; got 'a'"),
-        (lambda: mn.lower_bound(3, "a"), "p must be numbers; got 'a'"),
-        (lambda: mn.lower_bound(3, [[0.5], [0.5, 0.5]]), "p must be numbers"),
-        (lambda: mn.lower_bound(3, None), "p must be numbers; got None"),
+        (lambda: mn.distance_lower_bound("a"), "n_bits must be a whole number; got 'a'"),
+        (lambda: mn.distance_lower_bound(3, "a"), "p must be numbers; got 'a'"),
+        (lambda: mn.distance_lower_bound(3, [[0.5], [0.5, 0.5]]), "p must be numbers"),
+        (lambda: mn.distance_lower_bound(3, None), "p must be numbers; got None"),
         (lambda: gini([]), "counts must be a vector of at least one number"),
         (lambda: gini([[1, 2]]), "counts must be a vector of at least one number"),
         (lambda: gini([-1]), "counts must be finite and not negative"),
@@ -178,7 +180,7 @@ def test_measured_hardness_of_lone_anchors():
         (lambda: measure_hardness(SMALL.store, [[[]]]), "at least one instance"),
         (
             lambda: measure_hardness(SMALL.store, [[[0, -1]]]),
-            r"must lie in \[0, 20\); a batch holds -1",
+            r"must be in \[0, 20\); a batch holds -1",
         ),
         (lambda: measure_hardness(SMALL.store, [[[0, 20]]]), r"a batch holds 20"),
         (lambda: measure_hardness(SMALL.store, [[[0.5]]]), "whole numbers; got dtype float64"),

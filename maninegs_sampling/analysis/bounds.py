@@ -1,0 +1,65 @@
+"""Lower bounds on the distances in uniform batches: Figure 4 of the paper."""
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from maninegs_sampling.analysis.coverage import as_floats
+from maninegs_sampling.data.store import ManifestationStore, check_store
+from maninegs_sampling.distances.hamming import distance_histogram
+from maninegs_sampling.errors import InvalidValueError, check_count
+
+# Share of a normal distribution below its mean - 3 standard deviations.
+_SHARE_BELOW = 0.0013
+
+
+def distance_lower_bound(n_bits: int, p: ArrayLike = 0.5) -> float:
+    """Return mean - 3 standard deviations of the distance between two independent manifestations.
+
+    Only 0.13% of the pairs in uniform batches are nearer (Figure 4 of the paper). Two instances
+    differ in a trait of frequency p with probability 2 p (1 - p). (The paper writes the mean as
+    n p, which is the same at its p = 0.5.) The bound is negative where near pairs are common.
+
+    Args:
+        n_bits: Number of traits.
+        p: Frequency of each trait, in [0, 1]: one number for all traits, or (n_bits,).
+
+    Raises:
+        InvalidTypeError: If `n_bits` is not a whole number or `p` is not numeric.
+        InvalidValueError: If `n_bits` is below 1, or `p` has another shape or values outside
+            [0, 1].
+
+    Example:
+        >>> round(distance_lower_bound(35), 2)  # 17.5 - 3 sqrt(8.75)
+        8.63
+    """
+    n_bits = check_count("n_bits", n_bits, at_least=1)
+    frequencies = as_floats("p", p)
+    if frequencies.shape not in ((), (n_bits,)) or not np.all(
+        (frequencies >= 0) & (frequencies <= 1)
+    ):
+        raise InvalidValueError(
+            f"p must be one frequency in [0, 1] or {n_bits} of them, one for each trait; got {p!r}"
+        )
+    differ = np.broadcast_to(2 * frequencies * (1 - frequencies), (n_bits,))
+    return float(differ.sum() - 3 * np.sqrt((differ * (1 - differ)).sum()))
+
+
+def data_distance_lower_bound(store: ManifestationStore) -> int:
+    """Return the smallest distance within which 0.13% of all pairs of the data lie.
+
+    This is `distance_lower_bound` for traits that depend on each other.
+
+    Args:
+        store: The manifestations.
+
+    Raises:
+        InvalidValueError: If the store has one instance and so no pairs.
+
+    Example:
+        >>> data_distance_lower_bound(ManifestationStore.from_dense([[0, 0], [0, 1], [1, 1]]))
+        1
+    """
+    histogram = distance_histogram(check_store("store", store))
+    if not histogram.any():
+        raise InvalidValueError("a store of one instance has no pairs")
+    return int(np.searchsorted(np.cumsum(histogram), _SHARE_BELOW * histogram.sum()))
