@@ -5,7 +5,8 @@ from maninegs_sampling.analysis.diagnostics import coverage, hardness, lower_bou
 from maninegs_sampling.analysis.verdict import suitability
 from maninegs_sampling.data.built_in_schemas import CBIS_DDSM, MVKL
 from maninegs_sampling.data.schema import Schema
-from maninegs_sampling.data.store import ManifestationStore, concat
+from maninegs_sampling.data.store import ManifestationStore, concat_stores
+from maninegs_sampling.data.synthetic import synthetic_mvkl
 from maninegs_sampling.data.table_files import read_table
 from maninegs_sampling.data.traits import Trait
 from maninegs_sampling.distances.hamming import distance_histogram, max_distance, pairwise_hamming
@@ -60,7 +61,7 @@ __all__ = [
     "StepwiseAnnealing",
     "Trait",
     "TruncatedGaussian",
-    "concat",
+    "concat_stores",
     "coverage",
     "distance_histogram",
     "gaussian_mixture_soft_labels",
@@ -78,4 +79,5 @@ __all__ = [
     "soft_label_contrastive",
     "suggest",
     "suitability",
+    "synthetic_mvkl",
 ]

@@ -185,7 +185,7 @@ def test_a_label_is_not_among_the_bits_of_a_schema(tmp_path, capsys):
     path, schema = tmp_path / "cases.csv", tmp_path / "schema.json"
     path.write_text("shape,outcome,size\nround,a,1\noval,b,2\nlobed,a,3\nround,b,2\n")
     assert main(["inspect", str(path), "--save-schema", str(schema)]) == 0
-    assert "label='outcome' keeps it out of the bits" in capsys.readouterr().out
+    assert "label_column='outcome' keeps it out of the bits" in capsys.readouterr().out
     arguments = ["inspect", str(path), "--schema", str(schema)]
     assert main([*arguments, "--label", "outcome", "--exclude", "size"]) == 0
     printed = capsys.readouterr().out

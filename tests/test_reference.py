@@ -268,7 +268,7 @@ def test_cbis_ddsm_tables_make_the_published_split(cbis_files, tmp_path):
 
 
 def test_mvkl_folder(tmp_path):
-    store, labels = mn.datasets.synthetic_mvkl(40)
+    store, labels = mn.synthetic_mvkl(40)
     columns = {trait.name: [] for trait in mn.MVKL.traits}
     for row in store.to_dense():
         present = {

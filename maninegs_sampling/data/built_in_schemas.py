@@ -89,9 +89,9 @@ CBIS_DDSM = Schema(
         ),
     ),
     missing_values=("N/A", "NA", "0"),
-    label="pathology",
-    positive=("MALIGNANT",),
-    groups="patient_id",
+    label_column="pathology",
+    positive_labels=("MALIGNANT",),
+    group_column="patient_id",
 )  # fmt: skip
 
 BUILT_IN = {"mvkl": MVKL, "cbis-ddsm": CBIS_DDSM}

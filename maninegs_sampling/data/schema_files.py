@@ -37,9 +37,9 @@ _JSON_TYPES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "optional": ("true or false", lambda v: type(v) is bool),
     "missing": _TEXT,
     "missing_values": _TEXTS,
-    "label": _OPTIONAL_TEXT,
-    "positive": _TEXTS,
-    "groups": _OPTIONAL_TEXT,
+    "label_column": _OPTIONAL_TEXT,
+    "positive_labels": _TEXTS,
+    "group_column": _OPTIONAL_TEXT,
     "notes": _TEXTS,
     "traits": ("", lambda v: True),
 }

@@ -254,7 +254,7 @@ class ManifestationStore:
         )
 
 
-def concat(stores: Sequence[ManifestationStore]) -> ManifestationStore:
+def concat_stores(stores: Sequence[ManifestationStore]) -> ManifestationStore:
     """Return one store of all instances, as torch's `ConcatDataset` has all items.
 
     Args:
@@ -266,14 +266,14 @@ def concat(stores: Sequence[ManifestationStore]) -> ManifestationStore:
 
     Example:
         >>> first = ManifestationStore.from_dense([[1, 0], [0, 1]])
-        >>> concat([first, first.subset([0])])
+        >>> concat_stores([first, first.subset([0])])
         ManifestationStore(3 instances, 2 bits, 2 patterns)
     """
     if not isinstance(stores, Iterable):
         raise InvalidTypeError(f"stores must be a sequence of stores; got {stores!r}")
     stores = list(stores)
     if not stores:
-        raise InvalidValueError("concat needs at least one store")
+        raise InvalidValueError("concat_stores needs at least one store")
     for i, store in enumerate(stores):
         check_store(f"stores[{i}]", store)
         if store.n_bits != stores[0].n_bits:

@@ -52,7 +52,7 @@ def test_a_table_gives_one_schema_however_it_is_read(tmp_path):
         pandas.read_csv(path).convert_dtypes(), pandas.read_csv(path, dtype=str),
         pyarrow.csv.read_csv(path), parquet, guessed,
     ]  # fmt: skip
-    schemas = [Schema.infer(table, groups="code", label="grade") for table in tables]
+    schemas = [Schema.infer(table, group_column="code", label_column="grade") for table in tables]
     assert [t.name for t in schemas[0].traits] == ["flag", "size", "sex", "done", "big"]
     assert schemas[0].bit_names == (
         "flag", "size=0", "size=1", "size=1.5", "size=2", "sex=M", "done",
@@ -73,8 +73,8 @@ def test_numbers_compare_as_numbers_wherever_values_are_compared():
         "test",
         (Trait("a", "one_of", ("1", "2")), Trait("b", "flag", ("-1", "1")), Trait("c", "flag")),
         missing_values=("-9",),
-        label="y",
-        positive=("2.0",),
+        label_column="y",
+        positive_labels=("2.0",),
     )
     table = polars.DataFrame(
         {
@@ -101,7 +101,7 @@ def test_texts_of_nan_are_missing_and_infinity_is_a_number():
 def test_integer_names_become_texts():
     table = pandas.DataFrame([[1, "a"], [0, "b"], [1, "c"]])
     assert Schema.infer(table).bit_names == ("0", "1=a", "1=b", "1=c")
-    assert Schema.infer(table, label="1").label == "1"
+    assert Schema.infer(table, label_column="1").label_column == "1"
 
 
 @pytest.mark.parametrize(
