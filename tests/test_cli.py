@@ -75,7 +75,11 @@ def test_inspect_real_tables(cbis_files, capsys):
     [
         (["compare", "nowhere.csv"], 2, "there is no file nowhere.csv"),
         (["compare", "TABLE", "--schema", "nothing"], 2, "neither a built-in schema"),
-        (["compare", "TABLE", "--label", "z"], 2, "no column 'z' for the label"),
+        (
+            ["compare", "TABLE", "--label", "z"],
+            2,
+            "no column 'z', which was to be the label column",
+        ),
         (["compare", "TABLE", "--epochs", "0"], 2, "epochs must be at least 1"),
         (["compare", "TABLE", "--batch-size", "500"], 2, "take a batch size of at most 54"),
         (["compare", "TABLE", "--sigma", "-1"], 2, "sigma must be positive"),
@@ -174,7 +178,7 @@ def test_inspect_includes_and_excludes(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "patient: 3 options" in printed
     assert "size: left out, it is excluded" in printed
-    assert "do ['-9'] mean missing?" in printed
+    assert "if ['-9'] mean missing" in printed
     assert main(["inspect", str(path), "--missing-values", "-9", "-99"]) == 0
     assert "grade: yes" not in capsys.readouterr().out
     assert main(["inspect", str(path), "--include", "nothing"]) == 2

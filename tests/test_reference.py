@@ -15,15 +15,20 @@ import numpy as np
 import polars
 import pytest
 import torch
-from lightning_fabric import Fabric
 from matplotlib.image import imread
-from PIL import Image
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 import maninegs_sampling as mn
+
+for framework in ("kornia", "lightning_fabric", "monai", "pydicom", "tensorboard", "torchmetrics"):
+    pytest.importorskip(framework, reason=f"{framework} comes with the extra dev-all")
+
+from lightning_fabric import Fabric
+from PIL import Image
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian
+
 from benchmarks.examples import image_text, siamese
 from benchmarks.reference import augmentation, cbis_ddsm, mvkl, tables
 from benchmarks.reference.__main__ import MADE_UP, loader, main
