@@ -182,7 +182,7 @@ def test_inspect_includes_and_excludes(tmp_path, capsys):
     assert main(["inspect", str(path), "--missing-values", "-9", "-99"]) == 0
     assert "grade: yes" not in capsys.readouterr().out
     assert main(["inspect", str(path), "--include", "nothing"]) == 2
-    assert "no column 'nothing' to include" in capsys.readouterr().err
+    assert "no column 'nothing', which was to be included" in capsys.readouterr().err
 
 
 def test_a_label_is_not_among_the_bits_of_a_schema(tmp_path, capsys):
