@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import torch
-from monai.networks.nets import ResNet, resnet50
+from monai.networks.nets.resnet import ResNet, resnet50
 from torch import Tensor, nn
 
 from maninegs_sampling import losses
@@ -37,6 +37,7 @@ def image_encoder(name: str, weights: Path | None = None) -> ResNet:
         missing = network.load_state_dict(state, strict=False)
         if missing.unexpected_keys or {k.split(".")[0] for k in missing.missing_keys} != {"fc"}:
             raise InvalidValueError(f"{weights} does not hold the weights of a {name}: {missing}")
+    assert network.fc is not None  # for the type checker: only feed_forward=False leaves it out
     network.fc = nn.Linear(network.fc.in_features, FEATURES, bias=False)
     return network
 

@@ -97,7 +97,8 @@ def batches(
         pin_memory=on_gpu,
     )
     # The batch samplers above are split over devices already.
-    return fabric.setup_dataloaders(loader, use_distributed_sampler=False)
+    prepared: Any = fabric.setup_dataloaders(loader, use_distributed_sampler=False)
+    return prepared
 
 
 def learning_rate(step: int, preset: Preset) -> float:
@@ -128,7 +129,7 @@ def build(
         temperature=preset.temperature,
         gather=gather,
     )
-    model = model.to(memory_format=torch.channels_last)
+    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     temperatures = [p for name, p in model.named_parameters() if name.endswith("temperature")]
     others = [p for name, p in model.named_parameters() if not name.endswith("temperature")]
     optimizer = torch.optim.Adam(

@@ -50,7 +50,7 @@ class Canvas:
     def __init__(self, size: int, side: float, angle: float, shift: Floats, *, mlo: bool) -> None:
         self.image: Floats = np.zeros((size, size))
         self.side, self.pixel = side, side / size
-        self.axis = (np.arange(size) + 0.5) * self.pixel - side / 2
+        self.axis: Floats = (np.arange(size, dtype=np.float64) + 0.5) * self.pixel - side / 2
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         half = np.sqrt(0.5)
         view = np.array([[1, 0, 0], [0, half, half]] if mlo else [[1, 0, 0], [0, 1, 0]])
@@ -184,7 +184,7 @@ class Lesion:
             centre = canvas.project(np.zeros(3))
             waves = list(self._waves(self.traits["mass shape"]))
             if edge == "microlobulated":
-                waves.append((rng.integers(13, 18), 0.07, rng.uniform(0, 2 * np.pi)))
+                waves.append((float(rng.integers(13, 18)), 0.07, rng.uniform(0, 2 * np.pi)))
             sharp = {"spiculated": 0.10, "obscured": 0.08}.get(edge, 0.03)
             hidden = 0.4 * self.radius if edge == "obscured" else sharp
             distance, rim = canvas.outline(
@@ -209,7 +209,7 @@ class Lesion:
         elif shape == "ovoid":
             yield 2, rng.uniform(0.25, 0.32), phase
         elif shape == "lobulated":
-            yield rng.integers(3, 5), rng.uniform(0.15, 0.2), phase
+            yield float(rng.integers(3, 5)), rng.uniform(0.15, 0.2), phase
         else:
             for frequency in range(2, 8):
                 yield frequency, rng.uniform(0.05, 0.12), rng.uniform(0, 2 * np.pi)

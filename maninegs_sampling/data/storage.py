@@ -23,7 +23,7 @@ import os
 import secrets
 import stat
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -58,7 +58,7 @@ def _padding(offset: int) -> int:
     return -offset % _ALIGNMENT
 
 
-def write_atomically(path: str | Path, chunks: list[bytes]) -> None:
+def write_atomically(path: str | Path, chunks: Sequence[bytes | memoryview]) -> None:
     """Write `chunks` to a temporary file, flush it and rename it over the file at `path`.
 
     A symbolic link stays, and its target is replaced. A replaced file keeps its permissions; a new
