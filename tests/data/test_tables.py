@@ -107,9 +107,9 @@ def test_integer_names_become_texts():
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        (pandas.DataFrame([[1, 2]], columns=["halo", "halo"]), r"several columns of one name: \['halo'\]"),
-        (pandas.DataFrame([[1, 2]], columns=[1, "1"]), r"several columns of one name: \['1'\]"),
-        (pyarrow.table([[1], [2]], names=["halo", "halo"]), "several columns of one name"),
+        (pandas.DataFrame([[1, 2]], columns=["halo", "halo"]), r"several columns with the same name: \['halo'\]"),
+        (pandas.DataFrame([[1, 2]], columns=[1, "1"]), r"several columns with the same name: \['1'\]"),
+        (pyarrow.table([[1], [2]], names=["halo", "halo"]), "several columns with the same name"),
         (pandas.DataFrame([[1]], columns=pandas.MultiIndex.from_tuples([("a", "b")])), "MultiIndex"),
         (pandas.DataFrame([[1]], columns=[None]), "whose name is"),
         (pandas.DataFrame([[1]], columns=[b"halo"]), "whose name is bytes"),
@@ -286,7 +286,7 @@ def test_other_encodings_are_asked_for(tmp_path):
         ("a,b\n1,2\n\n3,4\n", "line 3: a blank line"),
         ("a\n1x\n\n3x\n", "line 3: a blank line"),
         ("\na,b\n1,2\n", "line 1: a blank line"),
-        ('a,b\n1,2\n"3,4\n5,6\n', "begins in line 3 does not end well.*quote left open"),
+        ('a,b\n1,2\n"3,4\n5,6\n', "begins in line 3 is not complete.*quote left open"),
         ('a,b\n"1"2,3\n', "begins in line 2"),
         ("a,b\n1,\x002\n", "line 2: a NUL character"),
         ("", "is empty"),
