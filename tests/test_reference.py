@@ -299,7 +299,7 @@ def test_mvkl_folder(tmp_path):
     np.testing.assert_array_equal(made.images[39, 0], made.images[39, 1])
 
     (tmp_path / "b.png").write_bytes(b"no image")
-    with pytest.raises(mn.errors.InvalidValueError, match=r"b\.png is no image that can be read"):
+    with pytest.raises(mn.errors.InvalidValueError, match=r"b\.png cannot be read as an image"):
         mvkl.load(tmp_path, tmp_path / "other", 8)
     table.drop("patient").write_csv(tmp_path / "cases.csv")
     with pytest.raises(mn.errors.InvalidValueError, match="lacks the columns"):

@@ -18,7 +18,7 @@ def image_encoder(name: str, weights: Path | None = None) -> ResNet:
     Args:
         name: "resnet50", or "small": four basic blocks of 16 to 128 channels.
         weights: a file of ImageNet weights of a ResNet50, as torchvision names them. The first
-            layer's are summed over the colours.
+            layer's are summed over the colors.
     """
     if name == "resnet50":
         network = resnet50(
@@ -43,7 +43,7 @@ def image_encoder(name: str, weights: Path | None = None) -> ResNet:
 
 
 def manifestation_encoder(n_bits: int) -> nn.Sequential:
-    """Return f_M: two linear layers, (N, n_bits) to (N, 128), and a dropout on what they give."""
+    """Return f_M: two linear layers, (N, n_bits) to (N, 128), and dropout on their output."""
     return nn.Sequential(
         nn.Linear(n_bits, 512),
         nn.BatchNorm1d(512),
@@ -95,7 +95,7 @@ class ContrastiveModel(nn.Module):
             between_modes = (
                 losses.HardNegativeInterModalNTXentLoss if vmf else losses.InterModalNTXentLoss
             )
-            # The authors ran the half that looks from images to manifestations.
+            # The authors ran only the half from images to manifestations.
             self.modal_losses = nn.ModuleList(
                 between_modes(temperature, symmetric=False, gather=gather) for _ in range(2)
             )
