@@ -321,7 +321,7 @@ def test_crop_is_square_with_context_and_black_beyond_the_image():
     assert crop.shape == (300, 300)  # 1.5 x 200 rows
     assert (crop[:50] == 0).all()  # above the image
     np.testing.assert_array_equal(crop[50:, 120:], image[:250, :180])
-    with pytest.raises(mn.errors.InvalidValueError, match="no pixel"):
+    with pytest.raises(mn.errors.InvalidValueError, match="the mask is empty"):
         around_lesion(image, np.zeros((3, 3)))
     assert square(crop / crop.max(), 32).shape == (32, 32)
 
