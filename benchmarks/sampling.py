@@ -37,7 +37,7 @@ def measure_cbis(files: list[str]) -> None:
     store = ManifestationStore.from_table(files, CBIS_DDSM)
     reference = microseconds(uniform(store.n_instances), 30)
     rows = [("torch uniform", reference)]
-    schedules = {
+    schedules: dict[str, float | LinearAnnealing] = {
         "mu=0": 0.0,
         "mu=4.9": 4.9,
         "mu=11": 11.0,

@@ -7,7 +7,8 @@ from maninegs_sampling.analysis.settings import suggest
 from maninegs_sampling.analysis.suitability import suitability
 from maninegs_sampling.data.built_in_schemas import CBIS_DDSM, MVKL
 from maninegs_sampling.data.schema import Schema
-from maninegs_sampling.data.store import ManifestationStore, concat
+from maninegs_sampling.data.store import ManifestationStore, concat_stores
+from maninegs_sampling.data.synthetic import synthetic_mvkl
 from maninegs_sampling.data.table_files import read_table
 from maninegs_sampling.data.traits import Trait
 from maninegs_sampling.distances.hamming import distance_histogram, max_distance, pairwise_hamming
@@ -64,7 +65,7 @@ __all__ = [
     "StepwiseAnnealing",
     "Trait",
     "TruncatedGaussian",
-    "concat",
+    "concat_stores",
     "coverage",
     "distance_histogram",
     "distance_lower_bound",
@@ -82,4 +83,5 @@ __all__ = [
     "soft_label_contrastive",
     "suggest",
     "suitability",
+    "synthetic_mvkl",
 ]

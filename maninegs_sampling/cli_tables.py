@@ -38,7 +38,7 @@ class Rows:
 
     def labels(self) -> NDArray[Any] | None:
         """Return one label for each row; None if the schema names no column of labels."""
-        return self.schema.labels(self.tables) if self.schema.label else None
+        return self.schema.labels(self.tables) if self.schema.label_column else None
 
 
 def read_rows(options: argparse.Namespace) -> Rows:
@@ -61,7 +61,7 @@ def read_rows(options: argparse.Namespace) -> Rows:
         tables,
         schema,
         ManifestationStore.from_table(tables, schema),
-        schema.group_ids(tables) if schema.groups else None,
+        schema.group_ids(tables) if schema.group_column else None,
         f"schema.group_ids({source})",
     )
 
@@ -135,8 +135,8 @@ def _find_schema(tables: list[Any], options: argparse.Namespace) -> Schema:
     if options.schema is None:
         schema = Schema.infer(
             tables,
-            label=options.label,
-            groups=options.groups,
+            label_column=options.label,
+            group_column=options.groups,
             missing_values=options.missing_values,
             include=options.include,
             exclude=options.exclude,
@@ -155,12 +155,12 @@ def _changed(schema: Schema, options: argparse.Namespace) -> Schema:
     if options.include:
         raise InvalidValueError("--include is for inferred schemas, so not for --schema")
     changes: dict[str, Any] = {
-        "label": options.label or schema.label,
-        "groups": options.groups or schema.groups,
+        "label_column": options.label or schema.label_column,
+        "group_column": options.groups or schema.group_column,
         "missing_values": (*schema.missing_values, *options.missing_values),
     }
-    if options.label not in (None, schema.label):
-        changes["positive"] = ()  # values of the other label
+    if options.label not in (None, schema.label_column):
+        changes["positive_labels"] = ()  # values of the other label
     kept = list(schema.traits)
     excluded = dict.fromkeys(options.exclude, "excluded")
     for column, role in {options.label: "label", options.groups: "groups", **excluded}.items():

@@ -14,6 +14,7 @@ import atheris
 
 from maninegs_sampling import ManifestationStore, ManiNegBatchSampler
 from maninegs_sampling.data import (
+    encoding,
     inference,
     patterns,
     schema,
@@ -31,10 +32,11 @@ WATCHED = (
     patterns.check_bits, patterns.check_arrays, patterns.check_names,
     schema.Schema.load.__func__, schema.Schema.__post_init__, schema.Trait.__post_init__,
     schema_files._from_json, schema_files.schema_from_json,
-    schema.Schema.infer.__func__, schema.Schema.encode, tables.read_tables,
+    schema.Schema.infer.__func__, schema.Schema.encode, encoding.encode_trait,
+    tables.read_tables,
     table_files._decoded, table_files._is_regular, table_files._detect_separator,
     table_files._rows, table_files._column_names, table_files._looks_like_data,
-    inference._infer_trait, inference._infer_words,
+    inference.infer_table, inference._infer_trait, inference._infer_words,
     ManiNegBatchSampler.load_state_dict, state.read_state, state.check_fingerprint,
     state.check_schedule, state._is_schedule_fingerprint,
 )  # fmt: skip

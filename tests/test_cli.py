@@ -75,7 +75,11 @@ def test_inspect_real_tables(cbis_files, capsys):
     [
         (["compare", "nowhere.csv"], 2, "there is no file nowhere.csv"),
         (["compare", "TABLE", "--schema", "nothing"], 2, "neither a built-in schema"),
-        (["compare", "TABLE", "--label", "z"], 2, "no column 'z' for the label"),
+        (
+            ["compare", "TABLE", "--label", "z"],
+            2,
+            "no column 'z', which was to be the label column",
+        ),
         (["compare", "TABLE", "--epochs", "0"], 2, "epochs must be at least 1"),
         (["compare", "TABLE", "--batch-size", "500"], 2, "use a batch size of at most 54"),
         (["compare", "TABLE", "--sigma", "-1"], 2, "sigma must be positive"),
@@ -181,18 +185,18 @@ def test_inspect_includes_and_excludes(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "patient: 3 options" in printed
     assert "size: left out, it is excluded" in printed
-    assert "do ['-9'] mean missing?" in printed
+    assert "if ['-9'] mean missing" in printed
     assert main(["inspect", str(path), "--missing-values", "-9", "-99"]) == 0
     assert "grade: yes" not in capsys.readouterr().out
     assert main(["inspect", str(path), "--include", "nothing"]) == 2
-    assert "no column 'nothing' to include" in capsys.readouterr().err
+    assert "no column 'nothing', which was to be included" in capsys.readouterr().err
 
 
 def test_a_label_is_not_among_the_bits_of_a_schema(tmp_path, capsys):
     path, schema = tmp_path / "cases.csv", tmp_path / "schema.json"
     path.write_text("shape,outcome,size\nround,a,1\noval,b,2\nlobed,a,3\nround,b,2\n")
     assert main(["inspect", str(path), "--save-schema", str(schema)]) == 0
-    assert "label='outcome' keeps it out of the bits" in capsys.readouterr().out
+    assert "label_column='outcome' keeps it out of the bits" in capsys.readouterr().out
     arguments = ["inspect", str(path), "--schema", str(schema)]
     assert main([*arguments, "--label", "outcome", "--exclude", "size"]) == 0
     printed = capsys.readouterr().out

@@ -46,7 +46,7 @@ IN_FOLDERS = {"cbis-ddsm": cbis_ddsm.load, "mvkl": mvkl.load}
 
 
 def loader(text: str) -> Loader:
-    """Return what loads the named data into a cache folder at a size."""
+    """Return a function that loads the named data, given a cache folder and an image size."""
     name, _, folder = text.partition("=")
     if text in MADE_UP:
         return MADE_UP[text].load
@@ -57,7 +57,7 @@ def loader(text: str) -> Loader:
 
 
 def fabric_for(preset: Preset, devices: int) -> Fabric:
-    """Return a launched Fabric on the best accelerator that there is."""
+    """Return a launched Fabric on the best available accelerator."""
     fabric = Fabric(devices=devices, precision=preset.precision)
     fabric.launch()
     return fabric
@@ -79,7 +79,7 @@ def run_table(options: argparse.Namespace) -> None:
     fabric = fabric_for(preset, devices=1)
     seeds = range(options.seeds)
     runs = [Run("unimodal", "none", seed) for seed in seeds]
-    # A seed's runs after each other: a table cut short still compares.
+    # All runs of a seed in a row, so that an interrupted table can still compare samplers.
     runs += [Run(m, s, seed) for seed, m, s in product(seeds, options.modes, SAMPLERS)]
     results = []
     for number, run in enumerate(runs, 1):
@@ -101,10 +101,10 @@ def run_table(options: argparse.Namespace) -> None:
 
 
 def run_pretrain(options: argparse.Namespace) -> None:
-    """Pretrain one model into the folder where `table` looks for it."""
+    """Pretrain one model in the folder where `table` looks for it."""
     preset = PRESETS[options.preset]
     fabric = fabric_for(preset, options.devices)
-    # The first process makes the images, the others find them made.
+    # The first process renders the images; the others read them.
     with fabric.rank_zero_first():
         cases = loader(options.data)(options.out / "images", preset.image_size)
     run = Run(options.mode, options.sampler, options.seed)
@@ -142,14 +142,14 @@ def run_sheet(options: argparse.Namespace) -> None:
 
 
 def run_speed(options: argparse.Namespace) -> None:
-    """Print how long steps take."""
+    """Print the time of a step."""
     preset = PRESETS[options.preset]
     cases = loader(options.data)(options.out / "images", preset.image_size)
     print(speed.report(fabric_for(preset, devices=1), cases, preset, options.mode, options.steps))
 
 
 def save(path: Path, content: bytes) -> None:
-    """Write a file at once and say so."""
+    """Write a file atomically and print its path."""
     write_atomically(path, [content])
     print(f"wrote {path}", file=sys.stderr)
 
@@ -162,7 +162,7 @@ def save_figure(path: Path, figure: Any) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Read the options and do it."""
+    """Parse the options and run the command."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.reference",
         description=__doc__,

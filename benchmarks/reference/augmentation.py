@@ -1,8 +1,8 @@
-"""Section V's augmentation, of a whole batch on its device.
+"""The augmentation of section V, of a whole batch on its device.
 
 RandomResizedCrop in (0.5, 1), a horizontal flip with probability 1/2, and two operations of
 RandAugment at magnitude 7, drawn for each image out of those that the authors' code keeps, none of
-which touches colour. The crop, the flip and the operations that move pixels are one bicubic warp.
+which touches color. The crop, the flip and the operations that move pixels are one bicubic warp.
 """
 
 import math
@@ -26,7 +26,7 @@ ENHANCEMENT: Final = 0.9 * STRENGTH
 
 
 def scaled(images: Tensor) -> Tensor:
-    """Return uint8 images (N, size, size) as the network takes them, (N, 1, size, size)."""
+    """Return uint8 images (N, size, size) as input of the network, (N, 1, size, size)."""
     return standardised(images.unsqueeze(1).float() / 255)
 
 
@@ -36,7 +36,7 @@ def standardised(images: Tensor) -> Tensor:
 
 
 def augmented(images: Tensor) -> Tensor:
-    """Return randomly changed images, (N, 1, size, size), of uint8 ones, (N, size, size)."""
+    """Return uint8 images (N, size, size) augmented at random, (N, 1, size, size)."""
     x = images.unsqueeze(1).float() / 255
     n, device = len(x), x.device
     chosen = torch.rand(n, len(OPERATIONS), device=device).topk(2).indices

@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or not there, and random numbers that need none."""
+"""Checkpoints, written atomically, and random numbers that need no checkpoint."""
 
 import os
 import time
@@ -13,7 +13,7 @@ from maninegs_sampling.errors import StateError
 
 
 class Checkpoint:
-    """A file that training goes on from.
+    """A file from which training resumes.
 
     Args:
         fabric: whose first process writes.
@@ -26,7 +26,7 @@ class Checkpoint:
         self.saved_at = time.monotonic()
 
     def load(self, state: dict[str, Any]) -> None:
-        """Fill `state`, modules and optimisers in place, if there is a checkpoint.
+        """Fill `state`, modules and optimizers in place, if there is a checkpoint.
 
         Raises:
             StateError: its "settings" are others.
@@ -42,7 +42,7 @@ class Checkpoint:
             )
 
     def save(self, state: dict[str, Any], *, now: bool = False) -> None:
-        """Write `state` if it is time to, on every process at once, or `now`."""
+        """Write `state` on all processes if enough time has passed, or if `now`."""
         due = now or time.monotonic() - self.saved_at >= self.seconds
         if not self.fabric.broadcast(due):
             return
@@ -55,6 +55,6 @@ class Checkpoint:
 
 
 def seed_step(seed: int, step: int, rank: int = 0) -> None:
-    """Make all random numbers of a step a function of these three, so that none need saving."""
+    """Seed the random numbers of a step from the arguments, so that none need saving."""
     state = np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)
     torch.manual_seed(int(state[0] >> np.uint64(1)))

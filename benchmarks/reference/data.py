@@ -26,7 +26,7 @@ class Cases:
 
         def load_mine(folder: Path, size: int) -> Cases:
             table = polars.read_csv(folder / "cases.csv")
-            schema = Schema.infer(table, label="outcome", groups="patient")
+            schema = Schema.infer(table, label_column="outcome", group_column="patient")
             files = [
                 [folder / f"{case}-{view}.png" for view in ("cc", "mlo")] for case in table["case"]
             ]

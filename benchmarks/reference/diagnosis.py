@@ -1,4 +1,4 @@
-"""Why a sampler did or did not help: what trained models make of near and of far negatives."""
+"""Why a sampler did or did not help: how trained models see near and far negatives."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +24,7 @@ TEMPERATURE = 0.1  # low enough that the nearest negatives decide the loss
 
 @torch.no_grad()
 def measure(fabric: Fabric, model: ContrastiveModel, cases: Cases, preset: Preset) -> list[float]:
-    """Return what a model makes of the test part, unaugmented.
+    """Return measurements of a model on the test part, without augmentation.
 
     First the mean cosine between the CC view of one lesion and the MLO view of another, for each
     of `BANDS`. Then `nt_xent` of the views at `TEMPERATURE` in uniform batches and in ManiNeg's of
@@ -50,7 +50,7 @@ def measure(fabric: Fabric, model: ContrastiveModel, cases: Cases, preset: Prese
     distances = pairwise_hamming(views.store).astype(int)
     np.fill_diagonal(distances, -1)
     found = [float(cosines[(low <= distances) & (distances <= high)].mean()) for low, high in BANDS]
-    # Running statistics move in training mode, even without a gradient.
+    # Running statistics change in training mode, even without a gradient.
     before = {key: value.clone() for key, value in model.state_dict().items()}
     hard = ManiNegBatchSampler(
         views.store, batch_size=preset.batch_size, mu=preset.mu_end, sigma=preset.sigma

@@ -1,4 +1,4 @@
-"""What pretraining was good for: section V-B and Figure 6."""
+"""Evaluation of pretraining: section V-B and Figure 6."""
 
 import copy
 import math
@@ -33,7 +33,7 @@ class LesionClassifier(nn.Module):
         self.head = nn.Linear(FEATURES, 1)
 
     def forward(self, views: Tensor) -> Tensor:
-        """Return logits (n,) of views (2n, 1, size, size), a lesion's after each other."""
+        """Return logits (n,) of views (2n, 1, size, size), the two views of a lesion in a row."""
         features = self.encoder(views.contiguous(memory_format=torch.channels_last))
         return self.head(features.unflatten(0, (-1, 2)).mean(1)).squeeze(1)
 
@@ -64,7 +64,7 @@ def linear_probe(features: NDArray[np.float32], cases: Cases, preset: Preset) ->
 
 
 def trait_auc(features: NDArray[np.float32], cases: Cases) -> float:
-    """Return how well fixed features tell the manifestation: the mean test AUC over bits.
+    """Return how well fixed features predict the manifestation: the mean test AUC over bits.
 
     Each bit's is that of a ridge regression; bits that are constant in the test part are left out.
     """

@@ -13,7 +13,7 @@ SMALLEST = 256  # pixels of the mammogram that a crop shows at least
 
 
 def read_image(path: Path) -> NDArray[np.float32]:
-    """Return a grey image as (height, width) from 0 to 1 of what its type can hold.
+    """Return a gray image, (height, width), scaled to [0, 1] by the range of its type.
 
     Args:
         path: DICOM (.dcm), or anything that Pillow reads.
@@ -31,10 +31,10 @@ def read_image(path: Path) -> NDArray[np.float32]:
                 pixels = largest - pixels
         else:
             with Image.open(path) as image:
-                grey = image if image.mode.startswith(("I", "F")) else image.convert("L")
-                pixels, largest = np.asarray(grey), 255 if grey.mode == "L" else 65535
+                gray = image if image.mode.startswith(("I", "F")) else image.convert("L")
+                pixels, largest = np.asarray(gray), 255 if gray.mode == "L" else 65535
     except Exception as error:
-        raise InvalidValueError(f"{path} is no image that can be read: {error}") from error
+        raise InvalidValueError(f"{path} cannot be read as an image: {error}") from error
     scaled: NDArray[np.float32] = np.asarray(pixels, np.float32) / largest
     return scaled
 
@@ -54,7 +54,7 @@ def around_lesion(image: NDArray[np.float32], mask: NDArray[np.float32]) -> NDAr
     """Return the square around a mask's bounding box with context, black beyond the image.
 
     Args:
-        image: grey values in [0, 1].
+        image: gray values in [0, 1].
         mask: above 1/2 at the lesion; of any size, taken to cover the whole image.
 
     Raises:
@@ -62,7 +62,7 @@ def around_lesion(image: NDArray[np.float32], mask: NDArray[np.float32]) -> NDAr
     """
     rows, columns = (np.flatnonzero((mask > 0.5).any(axis)) for axis in (1, 0))
     if not len(rows):
-        raise InvalidValueError("the mask marks no pixel")
+        raise InvalidValueError("the mask is empty")
     scale = np.array(image.shape) / mask.shape
     low = np.array([rows[0], columns[0]]) * scale
     high = np.array([rows[-1] + 1, columns[-1] + 1]) * scale

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import torch
-from monai.networks.nets import ResNet, resnet50
+from monai.networks.nets.resnet import ResNet, resnet50
 from torch import Tensor, nn
 
 from maninegs_sampling import losses
@@ -18,7 +18,7 @@ def image_encoder(name: str, weights: Path | None = None) -> ResNet:
     Args:
         name: "resnet50", or "small": four basic blocks of 16 to 128 channels.
         weights: a file of ImageNet weights of a ResNet50, as torchvision names them. The first
-            layer's are summed over the colours.
+            layer's are summed over the colors.
     """
     if name == "resnet50":
         network = resnet50(
@@ -37,12 +37,13 @@ def image_encoder(name: str, weights: Path | None = None) -> ResNet:
         missing = network.load_state_dict(state, strict=False)
         if missing.unexpected_keys or {k.split(".")[0] for k in missing.missing_keys} != {"fc"}:
             raise InvalidValueError(f"{weights} does not hold the weights of a {name}: {missing}")
+    assert network.fc is not None  # for the type checker: only feed_forward=False leaves it out
     network.fc = nn.Linear(network.fc.in_features, FEATURES, bias=False)
     return network
 
 
 def manifestation_encoder(n_bits: int) -> nn.Sequential:
-    """Return f_M: two linear layers, (N, n_bits) to (N, 128), and a dropout on what they give."""
+    """Return f_M: two linear layers, (N, n_bits) to (N, 128), and dropout on their output."""
     return nn.Sequential(
         nn.Linear(n_bits, 512),
         nn.BatchNorm1d(512),
@@ -94,7 +95,7 @@ class ContrastiveModel(nn.Module):
             between_modes = (
                 losses.HardNegativeInterModalNTXentLoss if vmf else losses.InterModalNTXentLoss
             )
-            # The authors ran the half that looks from images to manifestations.
+            # The authors ran only the half from images to manifestations.
             self.modal_losses = nn.ModuleList(
                 between_modes(temperature, symmetric=False, gather=gather) for _ in range(2)
             )

@@ -1,4 +1,4 @@
-"""Made-up lesions whose images, labels and manifestations hang together. Nothing here is data.
+"""Made-up lesions whose images, labels and manifestations are consistent. They are not real data.
 
 Manifestations come from `synthetic_mvkl`, images from `rendering`, and the label is drawn from a
 logistic model of the traits. The numbers here and in `rendering` were fixed before any two

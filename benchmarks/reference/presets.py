@@ -1,7 +1,7 @@
 """Table III of the paper, and the smaller settings that show its effects sooner."""
 
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Literal
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Preset:
 
     network: str = "resnet50"
     image_size: int = 256
-    precision: str = "bf16-mixed"
+    precision: Literal["bf16-mixed", "32-true"] = "bf16-mixed"
     steps: int = 9000
     warmup_steps: int = 300
     annealing_steps: int = 4500

@@ -49,7 +49,7 @@ class Views(Dataset[Any]):
 
 
 def as_it_is(batch: Any) -> Any:
-    """Return what `Views` fetched, already a batch."""
+    """Return what `Views` fetched, which is a batch already."""
     return batch
 
 
@@ -92,12 +92,13 @@ def batches(
         views,
         batch_sampler=batch_sampler(sampler, views.store, preset, seed, start, fabric),
         collate_fn=as_it_is,
-        # Where the training itself needs all cores, workers would only take them away.
+        # On a CPU the training needs all cores, so workers would slow it down.
         num_workers=min(preset.workers, os.cpu_count() or 1) if on_gpu else 0,
         pin_memory=on_gpu,
     )
-    # The batch samplers above are split over devices already.
-    return fabric.setup_dataloaders(loader, use_distributed_sampler=False)
+    # The batch samplers are already split over the devices.
+    prepared: Any = fabric.setup_dataloaders(loader, use_distributed_sampler=False)
+    return prepared
 
 
 def learning_rate(step: int, preset: Preset) -> float:
@@ -118,7 +119,7 @@ def build(
     gather: bool,
     weights: Path | None,
 ) -> tuple[ContrastiveModel, torch.optim.Optimizer]:
-    """Return the model and its optimiser before the first step."""
+    """Return the model and its optimizer before the first step."""
     seed_step(seed, preset.steps)  # a step that training never comes to
     model = ContrastiveModel(
         image_encoder(preset.network, weights),
@@ -128,7 +129,7 @@ def build(
         temperature=preset.temperature,
         gather=gather,
     )
-    model = model.to(memory_format=torch.channels_last)
+    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     temperatures = [p for name, p in model.named_parameters() if name.endswith("temperature")]
     others = [p for name, p in model.named_parameters() if not name.endswith("temperature")]
     optimizer = torch.optim.Adam(
@@ -143,7 +144,7 @@ def build(
 def training_step(
     model: Any, batch: tuple[Tensor, Tensor, Tensor]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return what the model does of a batch on its device, whose images are augmented first."""
+    """Return the output of the model for a batch on its device, after augmenting its images."""
     images, manifestations, patterns = batch
     views = augmented(images.flatten(0, 1)).contiguous(memory_format=torch.channels_last)
     return model(views[0::2], views[1::2], manifestations, patterns)
@@ -159,7 +160,7 @@ def pretrain(
     folder: Path,
     weights: Path | None = None,
 ) -> tuple[ContrastiveModel, Tensor]:
-    """Return the trained model and its history, going on from the folder's checkpoint if any.
+    """Return the trained model and its history; resume from the folder's checkpoint, if any.
 
     The folder gets checkpoint.pt and TensorBoard's events. The history, which the checkpoint holds
     too, is (steps, 4), with `HISTORY` as columns.

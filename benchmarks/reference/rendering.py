@@ -1,7 +1,7 @@
-"""Rendered breast-lump patches whose look is their manifestation, Table I of the paper.
+"""Rendered breast-lump patches that look like their manifestations, Table I of the paper.
 
 A patch shows a lesion and 1.5 cm around it, in two views. Shapes are placed in space, in cm around
-the lesion's centre, and projected: CC sees (x, y), MLO (x, the mean of y and z turned by 45
+the lesion's center, and projected: CC sees (x, y), MLO (x, the mean of y and z turned by 45
 degrees). Behind them lies parenchyma with a power-law spectrum of 1/f^3, the usual model of a
 mammogram's background (Burgess et al. 2001), of which the views share half. All sizes, contrasts
 and positions are assumptions: the point is that each trait is to be seen, with much else varying.
@@ -31,7 +31,7 @@ SHARED_BACKGROUND = 0.5  # share of the background's variance that both views se
 
 @dataclass(frozen=True)
 class Scanner:
-    """How images are taken.
+    """The settings of a scanner.
 
     Attributes:
         exponent: of the power spectrum of the parenchyma, 1/f^exponent.
@@ -45,12 +45,12 @@ class Scanner:
 
 
 class Canvas:
-    """One view of a lesion: an image of `size` by `size` pixels that shapes are added to."""
+    """One view of a lesion: an image of `size` by `size` pixels to which shapes are added."""
 
     def __init__(self, size: int, side: float, angle: float, shift: Floats, *, mlo: bool) -> None:
         self.image: Floats = np.zeros((size, size))
         self.side, self.pixel = side, side / size
-        self.axis = (np.arange(size) + 0.5) * self.pixel - side / 2
+        self.axis: Floats = (np.arange(size, dtype=np.float64) + 0.5) * self.pixel - side / 2
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         half = np.sqrt(0.5)
         view = np.array([[1, 0, 0], [0, half, half]] if mlo else [[1, 0, 0], [0, 1, 0]])
@@ -72,7 +72,7 @@ class Canvas:
         return rows, columns, self.axis[None, columns], self.axis[rows, None]
 
     def line(self, start: Floats, end: Floats, widths: Span, contrast: float) -> None:
-        """Add a line between two places on the image, whose width goes from one to the other.
+        """Add a line between two places on the image; its width changes along the line.
 
         One thinner than a pixel is drawn a pixel wide and as much fainter.
         """
@@ -88,33 +88,33 @@ class Canvas:
         drawn = np.maximum(wanted, 0.7 * self.pixel)
         self.image[rows, columns] += contrast * wanted / drawn * np.exp(-squared / drawn**2)
 
-    def dot(self, centre: Floats, radius: float, contrast: float) -> None:
+    def dot(self, center: Floats, radius: float, contrast: float) -> None:
         """Add a filled disc with a soft rim."""
         drawn = max(radius, 0.7 * self.pixel)
-        rows, columns, x, y = self._window(centre - 2 * drawn, centre + 2 * drawn)
-        squared = (x - centre[0]) ** 2 + (y - centre[1]) ** 2
+        rows, columns, x, y = self._window(center - 2 * drawn, center + 2 * drawn)
+        squared = (x - center[0]) ** 2 + (y - center[1]) ** 2
         self.image[rows, columns] += (
             contrast * (radius / drawn) ** 2 * np.exp(-((squared / drawn**2) ** 2))
         )
 
-    def blob(self, centre: Floats, radii: Span, contrast: float) -> None:
+    def blob(self, center: Floats, radii: Span, contrast: float) -> None:
         """Add a Gaussian cloud."""
-        x, y = self.axis[None, :] - centre[0], self.axis[:, None] - centre[1]
+        x, y = self.axis[None, :] - center[0], self.axis[:, None] - center[1]
         self.image += contrast * np.exp(-0.5 * ((x / radii[0]) ** 2 + (y / radii[1]) ** 2))
 
     def outline(
-        self, centre: Floats, radius: float, waves: Floats, soft: tuple[float, float, float]
+        self, center: Floats, radius: float, waves: Floats, soft: tuple[float, float, float]
     ) -> tuple[Floats, Floats]:
         """Return the signed distance to a closed outline, negative inside, and its softness.
 
         Args:
-            centre: (x, y) in cm.
+            center: (x, y) in cm.
             radius: mean radius in cm.
             waves: (k, 3), each a frequency, a relative height and a phase.
             soft: the rim's width in cm on the sharp side, on the other side, and the direction of
                 the latter.
         """
-        x, y = self.axis[None, :] - centre[0], self.axis[:, None] - centre[1]
+        x, y = self.axis[None, :] - center[0], self.axis[:, None] - center[1]
         angle = np.arctan2(y, x)
         rim = radius * (1 + sum(h * np.cos(f * angle + p) for f, h, p in waves))
         side = 1 / (1 + np.exp(-4 * np.cos(angle - soft[2])))
@@ -160,7 +160,7 @@ class Lesion:
         ]
         for add in (self.mass, self.calcifications, self.signs):
             add(canvases)
-        # What does not depend on the size in pixels was drawn before what does.
+        # Random numbers that depend on the size in pixels are drawn last.
         level, contrast = rng.uniform(0.25, 0.4), rng.uniform(0.05, 0.08)
         shared = power_law(rng, size, scanner.exponent)
         views = []
@@ -181,14 +181,14 @@ class Lesion:
         hidden_side = rng.uniform(0, 2 * np.pi)
         spicules = self._spicules() if edge == "spiculated" else []
         for canvas in canvases:
-            centre = canvas.project(np.zeros(3))
+            center = canvas.project(np.zeros(3))
             waves = list(self._waves(self.traits["mass shape"]))
             if edge == "microlobulated":
-                waves.append((rng.integers(13, 18), 0.07, rng.uniform(0, 2 * np.pi)))
+                waves.append((float(rng.integers(13, 18)), 0.07, rng.uniform(0, 2 * np.pi)))
             sharp = {"spiculated": 0.10, "obscured": 0.08}.get(edge, 0.03)
             hidden = 0.4 * self.radius if edge == "obscured" else sharp
             distance, rim = canvas.outline(
-                centre, self.radius, np.array(waves), (sharp, hidden, hidden_side)
+                center, self.radius, np.array(waves), (sharp, hidden, hidden_side)
             )
             canvas.image += contrast / (
                 1 + np.exp(np.clip(distance / np.maximum(rim, 0.5 * canvas.pixel), -50, 50))
@@ -209,7 +209,7 @@ class Lesion:
         elif shape == "ovoid":
             yield 2, rng.uniform(0.25, 0.32), phase
         elif shape == "lobulated":
-            yield rng.integers(3, 5), rng.uniform(0.15, 0.2), phase
+            yield float(rng.integers(3, 5)), rng.uniform(0.15, 0.2), phase
         else:
             for frequency in range(2, 8):
                 yield frequency, rng.uniform(0.05, 0.12), rng.uniform(0, 2 * np.pi)
@@ -245,14 +245,14 @@ class Lesion:
             contrast = rng.uniform(*CALCIFICATION_CONTRAST[self.traits["calcification density"]])
             strokes, thickness = self._strokes(shape, radius)
             for canvas in canvases:
-                centre = canvas.project(place)
+                center = canvas.project(place)
                 for start, end in strokes:
-                    canvas.line(centre + start, centre + end, (thickness, thickness), contrast)
+                    canvas.line(center + start, center + end, (thickness, thickness), contrast)
                 if not strokes:
-                    canvas.dot(centre, radius, contrast)
+                    canvas.dot(center, radius, contrast)
 
     def _strokes(self, shape: str, radius: float) -> tuple[list[tuple[Floats, Floats]], float]:
-        """Return the lines of one calcification, around its centre, and how thick they are."""
+        """Return the lines of one calcification, around its center, and how thick they are."""
         angle = self.rng.uniform(0, 2 * np.pi)
 
         def at(turn: float, distance: float) -> Floats:
@@ -292,10 +292,10 @@ class Lesion:
                 canvas.line(middle - reach, middle + reach, (0.035, 0.035), 0.16)
 
     def _asymmetry(self, canvases: list[Canvas]) -> None:
-        """A wide cloud off the centre."""
+        """A wide cloud off the center."""
         for canvas in canvases:
-            centre = canvas.side * np.array([0.22, 0.25 * self.rng.choice([-1, 1])])
-            canvas.blob(centre, (0.16 * canvas.side, 0.12 * canvas.side), 0.2)
+            center = canvas.side * np.array([0.22, 0.25 * self.rng.choice([-1, 1])])
+            canvas.blob(center, (0.16 * canvas.side, 0.12 * canvas.side), 0.2)
 
     def _duct(self, canvases: list[Canvas]) -> None:
         """Two or three wide bands from the lesion towards the nipple, on the left."""
@@ -348,9 +348,9 @@ class Lesion:
         """A dense oval in an upper corner, without the pale hilum of a healthy one."""
         corner = np.array([self.rng.choice([-1, 1]) * 0.36, -0.36])
         for canvas in canvases:
-            centre = canvas.side * (corner + self.rng.normal(0, 0.015, 2))
+            center = canvas.side * (corner + self.rng.normal(0, 0.015, 2))
             waves = np.array([[2, 0.2, self.rng.uniform(0, 6)]])
-            distance, _ = canvas.outline(centre, 0.085 * canvas.side, waves, (0.04, 0.04, 0.0))
+            distance, _ = canvas.outline(center, 0.085 * canvas.side, waves, (0.04, 0.04, 0.0))
             canvas.image += 0.4 / (1 + np.exp(np.clip(distance / 0.04, -50, 50)))
 
 

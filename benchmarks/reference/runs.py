@@ -35,7 +35,7 @@ class Run:
 
     Attributes:
         mode: "unimodal" or "multimodal".
-        sampler: "uniform", "vmf" or "manineg"; "none" for a network as it was initialised.
+        sampler: "uniform", "vmf" or "manineg"; "none" for a network as it was initialized.
         seed: of the network's weights, the batches and the augmentation.
     """
 
@@ -57,7 +57,7 @@ def perform(
     out: Path,
     weights: Path | None = None,
 ) -> dict[str, Any]:
-    """Return a run's results, doing what of it is missing in `out`.
+    """Return the results of a run, and compute those that are missing in `out`.
 
     Args:
         run: which run.

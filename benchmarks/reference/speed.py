@@ -1,4 +1,4 @@
-"""How much of a step is not the network: input, augmentation, loss and sampler."""
+"""The time of a step outside the network: input, augmentation, loss and sampler."""
 
 import time
 from collections.abc import Callable

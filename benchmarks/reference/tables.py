@@ -108,7 +108,7 @@ def auc_table(results: Results, mode: str, place: int, dataset: str) -> str:
 
 
 def diagnosis(results: Results, dataset: str) -> str:
-    """Return what each sampler made of batches and features: why the tables are as they are."""
+    """Return measurements of batches and features for each sampler, which explain the tables."""
     rows = []
     for mode in ("unimodal", "multimodal"):
         for sampler, name in NAMES.items():

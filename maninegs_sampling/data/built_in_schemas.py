@@ -1,4 +1,4 @@
-"""The public schemas that come with the package: MVKL and CBIS-DDSM."""
+"""The built-in schemas: MVKL and CBIS-DDSM."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -51,7 +51,7 @@ MVKL = Schema(
 )
 
 # The four public case-description tables of CBIS-DDSM (Lee et al. 2017), any subset of them. Mass
-# tables have no calcification columns and the other way round. Two rows have breast density 0.
+# tables lack the calcification columns, and vice versa. Two rows have breast density 0.
 CBIS_DDSM = Schema(
     "CBIS-DDSM",
     (
@@ -89,19 +89,23 @@ CBIS_DDSM = Schema(
         ),
     ),
     missing_values=("N/A", "NA", "0"),
-    label="pathology",
-    positive=("MALIGNANT",),
-    groups="patient_id",
+    label_column="pathology",
+    positive_labels=("MALIGNANT",),
+    group_column="patient_id",
 )  # fmt: skip
 
 BUILT_IN = {"mvkl": MVKL, "cbis-ddsm": CBIS_DDSM}
 
 
 def find_schema(name_or_path: str | Path) -> Schema:
-    """Return a built-in schema by name, in any case, or the one saved at a path.
+    """Return a built-in schema by name, ignoring case, or the schema saved at a path.
+
+    Args:
+        name_or_path: "mvkl", "cbis-ddsm" or a path.
 
     Raises:
-        SchemaError: neither such a name nor such a file.
+        SchemaError: If there is neither such a name nor such a file.
+        InvalidTypeError: If it is neither a text nor a path.
     """
     if not isinstance(name_or_path, (str, Path)):
         raise InvalidTypeError(f"a schema's name or path is a text; got {quoted(name_or_path)}")

@@ -1,4 +1,4 @@
-"""Cells of a table as texts, and how texts are compared: numbers as numbers, words without case."""
+"""Cells of a table as texts. Numbers compare as numbers, and words without case."""
 
 import re
 from decimal import Decimal
@@ -9,9 +9,9 @@ _INFINITY = re.compile(r"([+-]?)inf(inity)?", re.I)
 
 
 def number_text(text: str) -> str | None:
-    """Return the one way to write the number that `text` is, or None if it is not a number.
+    """Return the normal form of the number in `text`, or None if `text` is not a number.
 
-    Whole numbers are kept exactly, however large; other numbers are rounded as floats are.
+    Integers of any size are kept exactly; other numbers are rounded to floats.
 
     Example:
         >>> [number_text(text) for text in ("01", "1.0", "+1", "1e0", ".50", "-0", "1,5", "1_000")]
@@ -22,7 +22,7 @@ def number_text(text: str) -> str | None:
         return None if infinity is None else f"{infinity[1].strip('+')}inf"
     value = float(text)
     if value in (float("inf"), float("-inf")):
-        return text.lower()  # beyond the largest float: compared as it is written
+        return text.lower()  # too large for a float: compared as it is written
     if not value.is_integer():
         return repr(value)
     exact = Decimal(text)
@@ -31,9 +31,9 @@ def number_text(text: str) -> str | None:
 
 
 def normal_form(text: str) -> str:
-    """Return `text` as options are compared.
+    """Return the form of `text` in which options are compared.
 
-    Case, outer and repeated spaces do not matter, and numbers are compared as numbers.
+    Case, outer spaces and repeated spaces are ignored, and numbers compare as numbers.
 
     Example:
         >>> normal_form("  Well  Defined"), normal_form("2.0"), normal_form("≤2cm")
@@ -46,7 +46,7 @@ def normal_form(text: str) -> str:
 def cell_text(value: Any) -> str:
     """Return a cell as text: "" for missing, "3" for 3, 3.0 and "03", otherwise stripped.
 
-    The text is the same whether a library has guessed the column's type or kept its words.
+    The text is the same whether a library converted the column to numbers or kept its texts.
 
     Example:
         >>> [cell_text(value) for value in (None, float("nan"), 3.0, "0.50", True, " Round ")]

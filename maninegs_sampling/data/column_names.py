@@ -1,15 +1,15 @@
-"""What a column's name says about it: that it identifies its row, or that it is the outcome."""
+"""Whether a column's name looks like an identifier or like an outcome."""
 
 import re
 
-# In any place of a name: "patient_id", "id of lesion".
+# Anywhere in a name: "patient_id", "id of lesion".
 _ALWAYS = {"id", "ids", "uid", "uuid", "guid", "mrn", "identifier"}
 # As the last word: "patient" and "study_date", but not "patient_age" or "age at study".
 _LAST = {
     "patient", "patients", "case", "study", "subject", "participant", "accession", "record",
     "file", "files", "filename", "filepath", "path", "date", "datetime", "timestamp", "key",
 }  # fmt: skip
-# As the last word too, unless the column holds fractions: a body mass index of 24.3 is measured.
+# As the last word, unless the column has fractions: a body mass index of 24.3 is a measurement.
 _LAST_OF_WHOLE = {"index", "idx", "time"}
 # As the last word or two: "CaseNumber", "file name", "patientid".
 _LAST_TWO = re.compile(
@@ -23,7 +23,7 @@ _OUTCOME = {
 
 
 def words_of(name: str) -> list[str]:
-    """Return the words of a name, in lower case, split at signs, digits and inner capitals.
+    """Return the words of a name in lower case, split at punctuation, digits and inner capitals.
 
     Example:
         >>> words_of("PatientID"), words_of("study_date.2")
@@ -33,11 +33,11 @@ def words_of(name: str) -> list[str]:
 
 
 def identifies(name: str, *, fractions: bool = False) -> bool:
-    """Return whether a column is named as an identifier, a file, a date or a time.
+    """Return whether a column is named like an identifier, a file, a date or a time.
 
     Args:
-        name: of the column.
-        fractions: whether the column holds numbers that are not whole.
+        name: name of the column.
+        fractions: whether the column contains numbers that are not integers.
 
     Example:
         >>> [identifies(name) for name in ("PatientID", "study_date", "case no", "patient age")]
@@ -58,7 +58,7 @@ def identifies(name: str, *, fractions: bool = False) -> bool:
 
 
 def names_outcome(name: str) -> bool:
-    """Return whether a column is named as what a task predicts.
+    """Return whether a column is named like what a task predicts.
 
     Example:
         >>> names_outcome("class_label"), names_outcome("shape")

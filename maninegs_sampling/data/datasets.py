@@ -1,4 +1,4 @@
-"""Data to try the package on."""
+"""Demonstration data."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +14,11 @@ __all__ = ["synthetic_mvkl", "wisconsin"]
 def wisconsin() -> tuple[ManifestationStore, NDArray[np.int64]]:
     """Return the Wisconsin breast cancer table of scikit-learn as a store, and its labels.
 
-    569 real cases of 30 measured features, each cut into terciles: 90 bits. The labels are 1 for
+    It has 569 cases of 30 measured features, each binned into terciles: 90 bits. The label is 1 for
     malignant.
 
     Raises:
-        MissingExtraError: scikit-learn or polars is not installed.
+        MissingExtraError: If scikit-learn or polars is not installed.
     """
     what = "the demonstration data"
     polars = require("polars", extra="demo", what=what)

@@ -12,13 +12,13 @@ from maninegs_sampling.errors import InvalidTypeError, InvalidValueError
 
 
 def as_array(name: str, values: Any) -> NDArray[Any]:
-    """Return `values` as a numpy array of the same numbers.
+    """Return `values` as a NumPy array of the same numbers.
 
-    The array may share memory with `values`. A map of a file stays a map.
+    The array may share memory with `values`. A memory map stays a memory map.
 
     Raises:
-        InvalidTypeError: values that numpy cannot read.
-        InvalidValueError: rows of unequal length, or a masked value.
+        InvalidTypeError: If NumPy cannot read the values.
+        InvalidValueError: If rows differ in length, or a value is masked.
     """
     if isinstance(values, torch.Tensor):
         return _from_tensor(name, values)
@@ -48,7 +48,7 @@ def _from_tensor(name: str, tensor: torch.Tensor) -> NDArray[Any]:
         raise InvalidTypeError(f"{name} is a tensor on the meta device, which holds no values")
     try:
         plain = tensor.detach().to_dense().cpu().resolve_conj().resolve_neg()
-        # numpy has no bfloat16 and no float8; float32 holds every value of both, and of float16.
+        # NumPy lacks bfloat16 and float8; float32 represents every value of both, and of float16.
         if plain.is_floating_point() and plain.dtype not in (torch.float32, torch.float64):
             plain = plain.float()
         array: NDArray[Any] = plain.numpy()
@@ -61,7 +61,7 @@ def _from_tensor(name: str, tensor: torch.Tensor) -> NDArray[Any]:
 
 
 def as_binary(bits: ArrayLike | torch.Tensor) -> NDArray[np.bool_]:
-    """Return a dense matrix of traits as (N, B) bool, or raise where a value is neither 0 nor 1."""
+    """Return a dense matrix of traits as (N, B) bool, or raise if a value is neither 0 nor 1."""
     array = as_array("bits", bits)
     if array.ndim != 2:
         raise InvalidValueError(
@@ -94,14 +94,14 @@ def as_binary(bits: ArrayLike | torch.Tensor) -> NDArray[np.bool_]:
 
 
 def _check_numbers(objects: NDArray[np.object_]) -> None:
-    """Raise unless all objects are real numbers, as in a data frame of bool and integer columns."""
+    """Raise unless all objects are real numbers, as in a frame of bool and integer columns."""
     is_number = np.frompyfunc(lambda v: isinstance(v, (numbers.Real, np.bool_)), 1, 1)(objects)
     wrong = np.argwhere(~is_number.astype(np.bool_))
     if len(wrong) > 0:
         row, column = wrong[0].tolist()
         value = objects[row, column]
         where = f"bits must be 0 or 1; row {row}, column {column} is"
-        # pandas' missing value is recognised by its text, because pandas is not a dependency.
+        # pandas is not a dependency, so its missing value is recognized by its text.
         if value is None or str(value) == "<NA>":
             raise InvalidValueError(f"{where} missing ({value})")
         raise InvalidTypeError(

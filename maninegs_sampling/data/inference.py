@@ -1,15 +1,18 @@
-"""Guessing the traits of a table without a schema: one decision a column, with its reason."""
+"""Inferring the traits of a table without a schema: one decision per column, with its reason."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from maninegs_sampling.data.cells import normal_form, number_text
 from maninegs_sampling.data.column_names import identifies, names_outcome
+from maninegs_sampling.data.encoding import Missing
+from maninegs_sampling.data.tables import read_tables
 from maninegs_sampling.data.traits import Trait
+from maninegs_sampling.errors import InvalidValueError, TableError
 from maninegs_sampling.quoting import listed, quoted
 
 _YES_NO = [{"1", "0"}, {"true", "false"}, {"yes", "no"}, {"y", "n"}, {"t", "f"}]
@@ -29,7 +32,7 @@ _DATE_OR_TIME = re.compile(rf"({_DATE})([t ]+{_TIME})?|{_TIME}|{_DURATION}", re.
 _COMMA_NUMBER = re.compile(r"[+-]?[0-9]+(,[0-9]+)*")
 _DIGITS_AND_SIGNS = re.compile(r"[0-9 ()+./#-]*[0-9][0-9 ()+./#-]*")
 
-# Ages, sizes and scores keep within these; see `numbers_things`.
+# Ages, sizes and scores stay within these limits; see `looks_like_ids`.
 _MOST_MEASURED = 1000
 _FIVE_DIGITS = 10_000
 _MANY, _FILLED = 150, 0.9
@@ -44,29 +47,29 @@ _MISSING_WORDS = {
 
 
 class Rules(NamedTuple):
-    """What the caller of `Schema.infer` decided."""
+    """The arguments of `Schema.infer` that decide what a column becomes."""
 
     max_options: int
     n_bins: int
-    missing: str
-    label: str | None
+    missing: Missing
+    label_column: str | None
     include: Collection[str]
 
 
-def numbers_things(values: list[float]) -> str:
-    """Return why whole numbers look like numbers of things, or "".
+def looks_like_ids(values: list[float]) -> str:
+    """Return why integers look like identifiers, or "" if they do not.
+
+    None of them is negative, and they number the rows without a gap, or are more than 1,000
+    distinct ones, or more than 150 that fill nine tenths of their range, or all have five digits
+    or more and do not all end in 0. Ages, sizes and scores do none of this.
 
     Args:
-        values: of a column, without those that are missing.
-
-    They do where, none being negative, they number the rows without a gap; or are more than 1,000
-    distinct ones; or more than 150 that fill their range to nine tenths; or all have five digits or
-    more and do not all end in 0. Ages, sizes and scores do none of this.
+        values: the values of a column, without the missing ones.
 
     Example:
-        >>> numbers_things([10472.0, 10533.0, 10472.0, 11120.5]), numbers_things([41.0, 87.0, 55.0])
+        >>> looks_like_ids([10472.0, 10533.0, 10472.0, 11120.5]), looks_like_ids([41.0, 87.0, 55.0])
         ('', '')
-        >>> numbers_things([10472.0, 10533.0, 10472.0, 11121.0])
+        >>> looks_like_ids([10472.0, 10533.0, 10472.0, 11121.0])
         'numbers of five digits or more'
     """
     distinct = {int(value) for value in values if value.is_integer()}
@@ -85,11 +88,11 @@ def numbers_things(values: list[float]) -> str:
 
 
 def _words(distinct: list[str], most: int) -> tuple[str, list[str]] | None:
-    """The separator and the words, if the distinct texts are sets of few words."""
+    """Return the separator and the words if the distinct texts are sets of few words."""
     for separator in _SEPARATORS:
         sets = [text.split(separator) for text in distinct]
         words = {normal_form(word): word.strip() for words in sets for word in words}
-        # Words that recur across sets make a vocabulary; free text and names do not. Digits
+        # A vocabulary has words that recur across sets; free text and names have none. Digits
         # between dashes are a code or a telephone number.
         if (
             any(len(words) > 1 for words in sets)
@@ -103,7 +106,7 @@ def _words(distinct: list[str], most: int) -> tuple[str, list[str]] | None:
 
 
 def _infer_trait(name: str, texts: list[str], rules: Rules) -> tuple[Trait | None, str]:
-    """The trait that a column becomes, or None, and the reason."""
+    """Return the trait that a column becomes, or None, and the reason."""
     present = [text for text in texts if text]
     spellings = dict.fromkeys(present)
     first_spelling = {normal_form(text): text for text in reversed(spellings)}
@@ -120,7 +123,7 @@ def _infer_trait(name: str, texts: list[str], rules: Rules) -> tuple[Trait | Non
     few = len(distinct) <= rules.max_options
     if name not in rules.include:
         if identifies(name, fractions=not _whole(numbers)):
-            return None, "left out, its name is that of an identifier, a file, a date or a time"
+            return None, "left out, named like an identifier, a file, a date or a time"
         if are_dates:
             return None, "left out, dates or times"
     if set(first_spelling) in _YES_NO:
@@ -149,10 +152,10 @@ def _missing_off(off: str, texts: list[str], rules: Rules) -> str:
 
 def _infer_bins(name: str, values: list[float], rules: Rules) -> tuple[Trait | None, str]:
     if not np.isfinite(values).all():
-        return None, "left out, it holds infinite numbers"
-    why = numbers_things(values)
+        return None, "left out, it contains infinite numbers"
+    why = looks_like_ids(values)
     if why and name not in rules.include:
-        return None, f"left out, {why}, as of patients or cases; include= makes it a trait"
+        return None, f"left out, {why}: an identifier? include= makes it a trait"
     quantiles = np.quantile(values, np.arange(1, rules.n_bins) / rules.n_bins)
     edges = [float(edge) for edge in np.unique(quantiles) if edge < max(values)]
     if not edges:
@@ -160,7 +163,7 @@ def _infer_bins(name: str, values: list[float], rules: Rules) -> tuple[Trait | N
     cut = ", ".join(f"{edge:g}" for edge in edges)
     note = f"number, {len(edges) + 1} bins cut at {cut}"
     if name not in rules.include and len(set(values)) > _MANY and _whole(values):
-        note += "; if it numbers patients or cases, exclude= leaves it out"
+        note += "; if it is an identifier, exclude= leaves it out"
     return Trait(name, "bins", edges=tuple(edges)), note
 
 
@@ -171,19 +174,19 @@ def _whole(values: list[float]) -> bool:
 def _infer_words(
     name: str, present: list[str], distinct: list[str], rules: Rules
 ) -> tuple[Trait | None, str]:
-    """What a column of many distinct texts becomes."""
+    """Return what a column of many distinct texts becomes, and the reason."""
     no_numbers = [text for text in distinct if not number_text(text)]
     if all(_COMMA_NUMBER.fullmatch(text) for text in no_numbers):
         commas = {text.count(",") for text in no_numbers}
         if commas == {1} or all(re.fullmatch(r"[0-9]+(,[0-9]{3})+", text) for text in no_numbers):
             return None, (
-                f"left out, numbers with commas such as {quoted(no_numbers[0])}; if these begin "
-                "the decimals, read_table(path, decimal=',') reads them"
+                f"left out, numbers with commas such as {quoted(no_numbers[0])}; if these are "
+                "decimal commas, use read_table(path, decimal=',')"
             )
     if sum(number_text(text) is not None for text in present) >= 0.8 * len(present):
         return None, (
-            f"left out, numbers but for {listed(no_numbers)}; if these mean missing, "
-            "missing_values= says so"
+            f"left out, numbers except {listed(no_numbers)}; if these mean missing, "
+            "pass them as missing_values="
         )
     found = _words(distinct, most=4 * rules.max_options)
     if found is not None:
@@ -200,7 +203,7 @@ def _infer_words(
 
 
 def _suspected_missing(trait: Trait, texts: list[str]) -> list[str]:
-    """The values of a column that are often written for missing ones."""
+    """Return the values of a column that often stand for missing ones."""
     distinct = {text for text in texts if text}
     values = {text: float(text) for text in distinct if number_text(text)}
     rest = [value for value in values.values() if value not in _MISSING_NUMBERS]
@@ -218,29 +221,86 @@ def _suspected_missing(trait: Trait, texts: list[str]) -> list[str]:
 
 
 def _doubts(trait: Trait, texts: list[str], rules: Rules) -> str:
-    """What the reader should look at in a column that becomes a trait."""
+    """Return what to check in a column that becomes a trait."""
     doubts = ""
     suspected = _suspected_missing(trait, texts)
     if suspected:
-        doubts += f"; do {listed(suspected)} mean missing? missing_values= says so"
+        doubts += f"; if {listed(suspected)} mean missing, pass them as missing_values="
     if names_outcome(trait.name) and trait.name not in rules.include:
-        way = f"label={quoted(trait.name)}" if rules.label is None else "exclude="
-        doubts += f"; its name is that of an outcome: {way} keeps it out of the bits"
+        way = "exclude="
+        if rules.label_column is None:
+            way = f"label_column={quoted(trait.name)}"
+        doubts += f"; named like an outcome: {way} keeps it out of the bits"
     return doubts
 
 
-def infer_traits(columns: dict[str, list[str]], rules: Rules) -> tuple[list[Trait], dict[str, str]]:
-    """Return the traits of a table's columns, and a note on every column.
+def _texts_of_columns(
+    table: Any, is_missing: Callable[[str], bool]
+) -> tuple[dict[str, list[str]], dict[str, str]]:
+    """Return the columns of all tables as texts ("" if missing), and why others are unreadable."""
+    columns: dict[str, list[str]] = {}
+    unreadable: dict[str, str] = {}
+    n_rows = 0
+    for part in read_tables(table):
+        for column in part.names:
+            try:
+                texts = part.texts(column)
+            except TableError as error:
+                unreadable[column] = f"left out, {error}"
+                continue
+            present = {text: "" if is_missing(text) else text for text in dict.fromkeys(texts)}
+            columns.setdefault(column, [""] * n_rows).extend(present[text] for text in texts)
+        n_rows += part.n_rows
+        for texts in columns.values():
+            texts += [""] * (n_rows - len(texts))
+    return {c: texts for c, texts in columns.items() if c not in unreadable}, unreadable
+
+
+def infer_table(
+    table: Any, rules: Rules, roles: Mapping[str, str], *, is_missing: Callable[[str], bool]
+) -> tuple[tuple[Trait, ...], tuple[str, ...]]:
+    """Return the traits of a table, and a note on every column.
 
     Args:
-        columns: the cells as texts, "" where missing.
+        table: the table; see `Schema.infer`.
         rules: what the caller decided.
+        roles: the columns that never become traits, and what they are: "the label column", "the
+            group column" or "excluded".
+        is_missing: returns whether the text of a cell counts as missing.
+
+    Raises:
+        TableError: If a named column does not exist, no column can become a trait, or a column to
+            include cannot.
+        InvalidValueError: If a column to include has one of the roles.
     """
-    traits, notes = [], {}
-    for name, texts in columns.items():
-        trait, reason = _infer_trait(name, texts, rules)
+    columns, notes = _texts_of_columns(table, is_missing)
+    for column in (*roles, *rules.include):
+        if column not in columns and column not in notes:
+            role = roles.get(column, "included")
+            raise TableError(
+                f"there is no column {quoted(column)}, which was to be {role}; "
+                f"the columns are {listed([*columns, *notes])}"
+            )
+        if column in roles and column in rules.include:
+            raise InvalidValueError(
+                f"column {quoted(column)} cannot be included: it is {roles[column]}"
+            )
+    for column, role in roles.items():
+        columns.pop(column, None)
+        notes[column] = f"left out, it is {role}"
+    traits, decided = [], {}
+    for column, texts in columns.items():
+        trait, reason = _infer_trait(column, texts, rules)
         if trait is not None:
             traits.append(trait)
             reason += _doubts(trait, texts, rules)
-        notes[name] = reason
-    return traits, notes
+        elif column in rules.include:
+            raise TableError(f"column {quoted(column)} cannot be included: {reason}")
+        decided[column] = reason
+    for column in rules.include:
+        if column in notes:
+            raise TableError(f"column {quoted(column)} cannot be included: {notes[column]}")
+    lines = tuple(f"{column}: {note}" for column, note in (decided | notes).items())
+    if not traits:
+        raise TableError("no column can become a trait:\n  " + "\n  ".join(lines))
+    return tuple(traits), lines

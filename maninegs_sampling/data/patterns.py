@@ -1,4 +1,4 @@
-"""Packed patterns: how bits become words, and which arrays make a store."""
+"""Packed patterns: packing bits into words, and checking the arrays of a store."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from maninegs_sampling.errors import InvalidTypeError, InvalidValueError, check_count
 
-# Instances and patterns are numbered with int32.
+# Instances and patterns are indexed with int32.
 LARGEST_STORE = 2**31 - 1
 # Distances are counted in uint16.
 LARGEST_BITS = 2**16 - 1
@@ -23,7 +23,7 @@ def pack(bits: NDArray[np.bool_]) -> NDArray[np.uint64]:
 
 
 def deduplicate(words: NDArray[np.uint64]) -> tuple[NDArray[np.uint64], NDArray[np.int32]]:
-    """Return the distinct rows, sorted with the last word first, and each row's place in them."""
+    """Return the distinct rows, sorted by the last word first, and each row's index in them."""
     order = np.lexsort(words.T)
     ordered = words[order]
     is_new = np.ones(len(words), dtype=np.bool_)
@@ -40,7 +40,7 @@ def frozen(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def check_bits(n_bits: object) -> int:
-    """Return `n_bits` as an int, or raise unless it is a whole number in [1, 65535]."""
+    """Return `n_bits` as an int, or raise unless it is an integer in [1, 65535]."""
     number = check_count("n_bits", n_bits, at_least=1)
     if number > LARGEST_BITS:
         raise InvalidValueError(f"a store has at most {LARGEST_BITS} bits (traits); got {number}")
@@ -48,7 +48,7 @@ def check_bits(n_bits: object) -> int:
 
 
 def check_instances(n: int) -> None:
-    """Raise if there are more instances than int32 can number."""
+    """Raise if there are more instances than int32 can index."""
     if n > LARGEST_STORE:
         raise InvalidValueError(f"a store has at most {LARGEST_STORE} instances; got {n}")
 
@@ -56,7 +56,7 @@ def check_instances(n: int) -> None:
 def check_names(names: object, n_bits: int) -> tuple[str, ...] | None:
     """Return the names of the bits as text, or raise unless there is one for each bit.
 
-    Whole numbers become text: they label the columns of a data frame made without names.
+    Integers become text: they are the column labels of a data frame made without names.
     """
     if names is None:
         return None

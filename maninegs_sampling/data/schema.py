@@ -5,20 +5,20 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from maninegs_sampling.data.cells import normal_form
-from maninegs_sampling.data.inference import Rules, infer_traits
+from maninegs_sampling.data.encoding import Missing, bit_names, encode_trait
+from maninegs_sampling.data.inference import Rules, infer_table
 from maninegs_sampling.data.schema_files import schema_from_json, schema_to_json
 from maninegs_sampling.data.storage import write_atomically
-from maninegs_sampling.data.tables import Table, read_tables
+from maninegs_sampling.data.tables import read_tables
 from maninegs_sampling.data.traits import Trait
 from maninegs_sampling.errors import (
     InvalidTypeError,
-    InvalidValueError,
     SchemaError,
     TableError,
     check_choice,
@@ -26,25 +26,25 @@ from maninegs_sampling.errors import (
 )
 from maninegs_sampling.quoting import listed, quoted
 
-MISSING = ("absent", "option", "error")
-MOST_BITS = 65_535  # Hamming distances are 16-bit numbers at most
+MOST_BITS = 65_535  # Hamming distances are 16-bit numbers
 _LONGEST_NAME = 1000  # characters of a label or a group
 
 
 @dataclass(frozen=True)
 class Schema:
-    """Traits in the order of their bits, and what the other columns of interest are called.
+    """The traits of a table in the order of their bits, and its label and group columns.
 
     Args:
-        name: for messages and reports.
-        traits: in order.
+        name: name for messages and reports.
+        traits: the traits, in order.
         missing: what a missing cell becomes. "absent": no bit is set. "option": a bit of its own,
-            after the trait's others. "error": encoding stops.
-        missing_values: texts that count as missing, besides empty cells and NaN; compared as
-            options are.
-        label: the column of the task's outcome, if any; it never becomes bits.
-        positive: values of the label that count as 1 in `labels`; compared as options are.
-        groups: the column, such as a patient id, for `ManiNegBatchSampler(groups=...)`.
+            after the trait's other bits. "error": encoding raises.
+        missing_values: texts that count as missing, besides empty cells and NaN. They are compared
+            as options are.
+        label_column: column of the task's outcome, if any. It never becomes bits.
+        positive_labels: labels that count as 1 in `labels`. They are compared as options are.
+        group_column: column of the groups, such as a patient id, for
+            `ManiNegBatchSampler(groups=...)`.
         notes: what `infer` decided about each column.
 
     Example:
@@ -61,45 +61,42 @@ class Schema:
 
     name: str
     traits: tuple[Trait, ...]
-    missing: str = "absent"
+    missing: Missing = "absent"
     missing_values: tuple[str, ...] = ("NA", "N/A", "NaN", "null", "?", "<NA>", "#N/A")
-    label: str | None = None
-    positive: tuple[str, ...] = ()
-    groups: str | None = None
+    label_column: str | None = None
+    positive_labels: tuple[str, ...] = ()
+    group_column: str | None = None
     notes: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
-        check_choice("missing", self.missing, MISSING)
-        for name in ("traits", "missing_values", "positive", "notes"):
+        check_choice("missing", self.missing, get_args(Missing))
+        for name in ("traits", "missing_values", "positive_labels", "notes"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if not self.traits:
             raise SchemaError(f"schema {quoted(self.name)} has no traits")
         names = [trait.name for trait in self.traits]
         if len(set(names)) < len(names):
             raise SchemaError(
-                f"schema {quoted(self.name)} has two traits of one name: {listed(names)}"
+                f"schema {quoted(self.name)} has two traits with the same name: {listed(names)}"
             )
         n_bits = sum(trait.n_bits + (self.missing == "option") for trait in self.traits)
         if n_bits > MOST_BITS:
             raise SchemaError(
-                f"schema {quoted(self.name)} has {n_bits} bits; it may have {MOST_BITS} at most"
+                f"schema {quoted(self.name)} has {n_bits} bits; at most {MOST_BITS} are allowed"
             )
-        for what, column in (("label", self.label), ("groups", self.groups)):
+        for role in ("label_column", "group_column"):
+            column = getattr(self, role)
             readers = [trait.name for trait in self.traits if column and trait.may_read(column)]
             if readers:
                 raise SchemaError(
-                    f"schema {quoted(self.name)}: its {what} column {quoted(column)} is also read "
-                    f"by trait {quoted(readers[0])}, whose bits would give it away; leave the "
-                    "trait out"
+                    f"schema {quoted(self.name)}: its {role} {quoted(column)} is also read by "
+                    f"trait {quoted(readers[0])}, whose bits would give it away; remove the trait"
                 )
-
-    def _trait_bits(self, trait: Trait) -> tuple[str, ...]:
-        return trait.bit_names + ((f"{trait.name}=missing",) if self.missing == "option" else ())
 
     @property
     def bit_names(self) -> tuple[str, ...]:
         """A name for each bit, in order."""
-        return tuple(name for trait in self.traits for name in self._trait_bits(trait))
+        return tuple(name for trait in self.traits for name in bit_names(trait, self.missing))
 
     @cached_property
     def _missing_forms(self) -> set[str]:
@@ -110,80 +107,31 @@ class Schema:
         return normal_form(text) in self._missing_forms
 
     def encode(self, table: Any) -> NDArray[np.bool_]:
-        """Return (rows, bits) bool.
+        """Return the bits of a table, (rows, bits) bool.
 
         Args:
             table: a pandas, polars or pyarrow table, a path to a CSV or Parquet file, or a list of
-                any of these, read one after the other.
+                these, read one after the other.
 
         Raises:
-            TableError: a column is not there, or a cell is not allowed; the message names them.
+            TableError: If a column is missing from the table or a cell is not allowed. The message
+                names the row and the column.
         """
         return np.concatenate(
             [
-                np.concatenate([self._encode_trait(trait, part) for trait in self.traits], axis=1)
+                np.concatenate(
+                    [
+                        encode_trait(trait, part, missing=self.missing, is_missing=self.is_missing)
+                        for trait in self.traits
+                    ],
+                    axis=1,
+                )
                 for part in read_tables(table)
             ]
         )
 
-    def _encode_trait(self, trait: Trait, table: Table) -> NDArray[np.bool_]:
-        column = next((c for c in trait.columns or (trait.name,) if c in table.names), None)
-        n_bits = len(self._trait_bits(trait))
-        if column is None:
-            if trait.kind != "flag" and any(name in table.names for name in trait.bit_names):
-                return self._encode_spread(trait, table)
-            if not trait.optional:
-                wanted = " or ".join(map(quoted, trait.columns or (trait.name,)))
-                raise TableError(
-                    f"{table.source} has no column {wanted} for trait {quoted(trait.name)}; "
-                    f"it has {listed(table.names)}"
-                )
-            missing = np.zeros((1, n_bits), np.bool_)
-            missing[0, -1] = self.missing == "option"
-            return missing.repeat(table.n_rows, axis=0)
-
-        texts = table.texts(column)
-        places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
-        patterns = np.zeros((len(places), n_bits), np.bool_)
-        for text, place in places.items():
-            try:
-                if not self.is_missing(text):
-                    patterns[place, trait.encode_text(text)] = True
-                elif self.missing == "option":
-                    patterns[place, -1] = True
-                elif self.missing == "error":
-                    raise ValueError('is missing, and missing="error" forbids that')
-            except ValueError as error:
-                raise TableError(
-                    f"{table.source}, row {texts.index(text)} (the first is 0), "
-                    f"column {quoted(column)}: {error}"
-                ) from None
-        codes = np.fromiter(map(places.__getitem__, texts), np.int64, len(texts))
-        return patterns[codes]
-
-    def _encode_spread(self, trait: Trait, table: Table) -> NDArray[np.bool_]:
-        """Encode a trait that is spread over 0/1 columns, one for each of its bits."""
-        flags = Schema(
-            self.name,
-            tuple(Trait(name, "flag", optional=True) for name in trait.bit_names),
-            missing="error" if self.missing == "error" else "absent",
-            missing_values=self.missing_values,
-        )
-        bits = np.concatenate([flags._encode_trait(flag, table) for flag in flags.traits], axis=1)
-        several = np.flatnonzero(bits.sum(axis=1) > 1)
-        if trait.kind != "any_of" and len(several) > 0:
-            row = int(several[0])
-            columns = [trait.bit_names[i] for i in np.flatnonzero(bits[row])]
-            raise TableError(
-                f"{table.source}, row {row} (the first is 0): columns {listed(columns)} are set "
-                f"together, but {quoted(trait.name)} has mutually exclusive options"
-            )
-        if self.missing == "option":
-            bits = np.concatenate([bits, ~bits.any(axis=1, keepdims=True)], axis=1)
-        return bits
-
     def count_missing(self, table: Any) -> dict[str, int]:
-        """Return how many cells of each trait are missing."""
+        """Return the number of missing cells of each trait."""
         counts = {trait.name: 0 for trait in self.traits}
         for part in read_tables(table):
             for trait in self.traits:
@@ -195,69 +143,78 @@ class Schema:
                     counts[trait.name] += part.n_rows
         return counts
 
-    def _read_column(self, table: Any, name: str | None, what: str) -> list[str]:
+    def _read_column(self, table: Any, name: str | None, role: str) -> list[str]:
+        """Return the cells of the label column or of the group column as texts."""
         if name is None:
-            raise SchemaError(f"schema {quoted(self.name)} names no {what} column")
+            raise SchemaError(f"schema {quoted(self.name)} has no {role} column")
         texts: list[str] = []
         for part in read_tables(table):
             if name not in part.names:
                 raise TableError(
-                    f"{part.source} has no column {quoted(name)} for the {what}; "
+                    f"{part.source} lacks the {role} column {quoted(name)}; "
                     f"it has {listed(part.names)}"
                 )
             texts += part.texts(name)
         for row, text in enumerate(texts):
-            # An array of texts has room for the longest in every row, and drops NUL at the end.
+            # A NumPy array of texts allots every row the longest, and drops trailing NULs.
             if len(text) > _LONGEST_NAME or "\0" in text:
                 raise TableError(
-                    f"row {row} (the first is 0): {quoted(text)} is no {what}; it must be at most "
-                    f"{_LONGEST_NAME} characters without NUL"
+                    f"row {row} (the first is 0): the {role} {quoted(text)} must have at "
+                    f"most {_LONGEST_NAME} characters and no NUL"
                 )
         return texts
 
     def labels(self, table: Any) -> NDArray[Any]:
-        """Return one label a row: 0 or 1 if the schema says which values are positive, else text.
+        """Return the label of each row: 0 or 1 if `positive_labels` is set, text otherwise.
 
-        Labels that differ in case or in the way that a number is written are one label; its text
-        is the first of them.
+        Labels that differ only in case, or in how a number is written, are the same label. Its
+        first spelling is returned.
+
+        Args:
+            table: as in `encode`.
 
         Raises:
-            SchemaError: the schema has no label column.
-            TableError: the table lacks that column, a label is missing, or a positive value never
-                occurs in it: a misspelt one would make every label 0.
+            SchemaError: If the schema has no label column.
+            TableError: If the table lacks the label column, a label is missing, or no row has a
+                positive label, as with a misspelled `positive_labels`.
         """
-        texts = self._read_column(table, self.label, "label")
+        texts = self._read_column(table, self.label_column, "label")
         for row, text in enumerate(texts):
             if self.is_missing(text):
-                raise TableError(f"row {row} (the first is 0) has no label in {quoted(self.label)}")
+                raise TableError(
+                    f"row {row} (the first is 0) has no label in {quoted(self.label_column)}"
+                )
         first_spelling: dict[str, str] = {}
         for text in dict.fromkeys(texts):
             first_spelling.setdefault(normal_form(text), text)
-        if not self.positive:
+        if not self.positive_labels:
             spelling = {text: first_spelling[normal_form(text)] for text in dict.fromkeys(texts)}
             return np.array([spelling[text] for text in texts])
-        positive = {normal_form(value): value for value in self.positive}
+        positive = {normal_form(value): value for value in self.positive_labels}
         if positive.keys().isdisjoint(first_spelling):
             raise TableError(
-                f"no label in {quoted(self.label)} is positive, which is "
-                f"{' or '.join(map(quoted, self.positive))}; the labels are "
+                f"no label in {quoted(self.label_column)} is one of positive_labels, "
+                f"{listed(self.positive_labels)}; the labels are "
                 f"{listed(first_spelling.values())}"
             )
         is_positive = {text: normal_form(text) in positive for text in dict.fromkeys(texts)}
         return np.array([is_positive[text] for text in texts], np.int64)
 
     def group_ids(self, table: Any) -> NDArray[np.str_]:
-        """Return one group a row, such as a patient id, for the sampler's `groups`.
+        """Return the group of each row, such as a patient id, for the sampler's `groups`.
 
-        A row without one is a group of its own. The ids are compared as they are written, except
-        that numbers are numbers: "007" is 7, as for libraries that guess the column's type.
+        A row without a group is a group of its own. Ids are compared as they are written, except
+        numbers: "007" equals 7, as in libraries that infer the type of a column.
+
+        Args:
+            table: as in `encode`.
 
         Raises:
-            SchemaError: the schema has no groups column.
-            TableError: the table lacks that column.
+            SchemaError: If the schema has no group column.
+            TableError: If the table lacks the group column.
         """
-        texts = self._read_column(table, self.groups, "groups")
-        # No id in a table begins with a space: cells are stripped.
+        texts = self._read_column(table, self.group_column, "group")
+        # Cells are stripped, so no id in a table begins with a space.
         return np.array(
             [f" row {row}" if self.is_missing(text) else text for row, text in enumerate(texts)]
         )
@@ -267,9 +224,9 @@ class Schema:
         cls,
         table: Any,
         *,
-        label: str | None = None,
-        groups: str | None = None,
-        missing: str = "absent",
+        label_column: str | None = None,
+        group_column: str | None = None,
+        missing: Missing = "absent",
         missing_values: Collection[str] = (),
         include: Collection[str] = (),
         exclude: Collection[str] = (),
@@ -277,38 +234,40 @@ class Schema:
         n_bins: int = 3,
         name: str = "inferred",
     ) -> "Schema":
-        """Return a schema for any table; its `notes` say what was decided on each column, and why.
+        """Infer a schema from a table. Its `notes` give each column's decision and the reason.
 
-        Two values become a flag, named after the second of them unless they mean yes and no. Few
-        distinct values become options, sets of few distinct words become words, other numbers are
-        cut at quantiles. The label and the groups are left out, and so are
+        A column with two values becomes a flag. Few distinct values become options, sets of few
+        distinct words become words, and other numbers are binned at quantiles. These columns are
+        left out:
 
+        - the label column and the group column;
         - constant columns, free text, dates, times, telephone numbers and codes;
-        - columns whose name has the word id, uid, uuid, guid or mrn, or ends in a word such as
+        - columns whose name contains the word id, uid, uuid, guid or mrn, or ends in a word such as
           patient, case, study, file, path, date, time, index or key: ``PatientID`` and
           ``study_date``, but not ``patient_age``;
-        - whole numbers that look like numbers of things, see
-          `maninegs_sampling.data.inference.numbers_things`.
+        - integers that look like identifiers, see
+          `maninegs_sampling.data.inference.looks_like_ids`.
 
         Args:
             table: a pandas, polars or pyarrow table, a path, or a list of these.
-            label: column with the outcome; it never becomes bits.
-            groups: column with, say, the patient; it never becomes bits.
+            label_column: column of the outcome.
+            group_column: column of the groups, such as the patient.
             missing: see `Schema`.
-            missing_values: texts that count as missing besides those that always do in `Schema`,
-                such as "-9" or "unknown".
-            include: columns that become traits although their name, their dates or their numbers
-                speak against it.
+            missing_values: texts that count as missing, such as "-9" or "unknown", in addition to
+                the defaults of `Schema`.
+            include: columns that become traits although their names or values look like
+                identifiers or dates.
             exclude: columns to leave out.
-            max_options: most distinct values of a column that become options; a set may be made of
-                four times as many words.
-            n_bins: intervals for numbers, with about equally many rows in each.
-            name: of the schema, for messages and reports.
+            max_options: largest number of distinct values that become options. A set may have four
+                times as many words.
+            n_bins: number of bins for numbers, with about equally many rows in each.
+            name: name of the schema.
 
         Raises:
-            TableError: no such column, no column that can become a trait, or one to include that
-                cannot; the message says why.
-            InvalidValueError: a column is included and is also excluded, the label or the groups.
+            TableError: If a named column does not exist, no column can become a trait, or a column
+                of `include` cannot. The message says why.
+            InvalidValueError: If a column of `include` is also excluded, the label column or the
+                group column.
 
         Example:
             >>> import polars
@@ -326,45 +285,38 @@ class Schema:
         }
         # What counts as missing does not depend on the traits.
         blank = cls(name, (Trait("", "flag"),), **settings)
-        columns, notes = _columns_to_infer(table, blank)
         roles = dict.fromkeys(exclude, "excluded")
-        roles |= {c: what for c, what in ((label, "label"), (groups, "groups")) if c is not None}
-        for column in (*roles, *include):
-            if column not in columns and column not in notes:
-                raise TableError(
-                    f"there is no column {quoted(column)} "
-                    f"{_PURPOSES[roles.get(column, 'included')]}; "
-                    f"the columns are {listed([*columns, *notes])}"
-                )
-        both = [column for column in include if column in roles]
-        if both:
-            raise InvalidValueError(
-                f"column {quoted(both[0])} cannot be included: it is {_ROLES[roles[both[0]]]}"
-            )
-        for column, role in roles.items():
-            columns.pop(column, None)
-            notes[column] = f"left out, it is {_ROLES[role]}"
-        traits, decided = infer_traits(columns, Rules(max_options, n_bins, missing, label, include))
-        notes = decided | notes
-        made = {trait.name for trait in traits}
-        for column in include:
-            if column not in made:
-                raise TableError(f"column {quoted(column)} cannot be included: {notes[column]}")
-        lines = tuple(f"{column}: {note}" for column, note in notes.items())
-        if not traits:
-            raise TableError("no column can become a trait:\n  " + "\n  ".join(lines))
-        return cls(name, tuple(traits), label=label, groups=groups, notes=lines, **settings)
+        named = ((label_column, "the label column"), (group_column, "the group column"))
+        roles |= {column: role for column, role in named if column is not None}
+        rules = Rules(max_options, n_bins, missing, label_column, include)
+        traits, notes = infer_table(table, rules, roles, is_missing=blank.is_missing)
+        return cls(
+            name,
+            traits,
+            label_column=label_column,
+            group_column=group_column,
+            notes=notes,
+            **settings,
+        )
 
     def save(self, path: str | Path) -> None:
-        """Write the schema to `path` as readable JSON, atomically."""
+        """Write the schema to `path` as readable JSON, atomically.
+
+        Args:
+            path: the file to write.
+        """
         write_atomically(Path(path), [schema_to_json(self).encode()])
 
     @classmethod
     def load(cls, path: str | Path) -> "Schema":
         """Return the schema saved at `path`.
 
+        Args:
+            path: a file written by `save`.
+
         Raises:
-            SchemaError: not JSON, another version, or not a schema; the message names the key.
+            SchemaError: If the file is not JSON, has another version or is not a schema. The
+                message names the key.
         """
         try:
             text = Path(path).read_text(encoding="utf-8")
@@ -373,41 +325,10 @@ class Schema:
         return schema_from_json(cls, text, str(path))
 
 
-_ROLES = {"label": "the label", "groups": "the groups", "excluded": "excluded"}
-_PURPOSES = {
-    "label": "for the label",
-    "groups": "for the groups",
-    "excluded": "to exclude",
-    "included": "to include",
-}
-
-
 def _texts(name: str, values: Collection[str]) -> tuple[str, ...]:
-    """A tuple of texts, which one text is not."""
+    """Return `values` as a tuple of texts, or raise if they are anything else, such as one text."""
     if isinstance(values, str) or not (
         isinstance(values, Collection) and all(isinstance(value, str) for value in values)
     ):
         raise InvalidTypeError(f"{name} must be a list of texts; got {quoted(values)}")
     return tuple(values)
-
-
-def _columns_to_infer(table: Any, blank: Schema) -> tuple[dict[str, list[str]], dict[str, str]]:
-    """The columns of all tables as texts, "" where missing, and why others cannot be read."""
-    columns: dict[str, list[str]] = {}
-    unreadable: dict[str, str] = {}
-    n_rows = 0
-    for part in read_tables(table):
-        for column in part.names:
-            try:
-                texts = part.texts(column)
-            except TableError as error:
-                unreadable[column] = f"left out, {error}"
-                continue
-            present = {
-                text: "" if blank.is_missing(text) else text for text in dict.fromkeys(texts)
-            }
-            columns.setdefault(column, [""] * n_rows).extend(present[text] for text in texts)
-        n_rows += part.n_rows
-        for texts in columns.values():
-            texts += [""] * (n_rows - len(texts))
-    return {c: texts for c, texts in columns.items() if c not in unreadable}, unreadable

@@ -1,4 +1,4 @@
-"""Schemas as JSON: written readably, and read with errors that say where."""
+"""Schemas as readable JSON, and reading them with errors that name the place."""
 
 import json
 from collections.abc import Callable
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 
-# The JSON types of each key; a list stands for a tuple.
+# The JSON type of each key; tuples are lists.
 _TEXTS = ("a list of texts", lambda v: isinstance(v, list) and all(type(x) is str for x in v))
 _TEXT = ("a text", lambda v: type(v) is str)
 _OPTIONAL_TEXT = ("a text or null", lambda v: v is None or type(v) is str)
@@ -37,16 +37,16 @@ _JSON_TYPES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "optional": ("true or false", lambda v: type(v) is bool),
     "missing": _TEXT,
     "missing_values": _TEXTS,
-    "label": _OPTIONAL_TEXT,
-    "positive": _TEXTS,
-    "groups": _OPTIONAL_TEXT,
+    "label_column": _OPTIONAL_TEXT,
+    "positive_labels": _TEXTS,
+    "group_column": _OPTIONAL_TEXT,
     "notes": _TEXTS,
     "traits": ("", lambda v: True),
 }
 
 
 def _from_json(cls: Any, values: Any, where: str) -> Any:
-    """Make a `Trait` or a `Schema` from decoded JSON, with an error that says where."""
+    """Create a `Trait` or a `Schema` from decoded JSON; errors name the place."""
     if not isinstance(values, dict):
         raise SchemaError(f"{where}: expected an object; got {type(values).__name__}")
     known = {f.name for f in fields(cls)}
@@ -65,7 +65,7 @@ def _from_json(cls: Any, values: Any, where: str) -> Any:
 
 
 def schema_to_json(schema: "Schema") -> str:
-    """Return a schema as JSON, without what its traits leave at the default."""
+    """Return a schema as JSON, without the defaults of its traits."""
     defaults = {f.name: f.default for f in fields(Trait)}
     traits = [
         {key: value for key, value in asdict(trait).items() if value != defaults[key]}
@@ -79,12 +79,13 @@ def schema_from_json(cls: "type[Schema]", text: str, where: str) -> "Schema":
     """Return the schema that `schema_to_json` wrote.
 
     Args:
-        cls: `Schema`.
+        cls: the class `Schema`.
         text: the JSON.
-        where: it came from, for messages.
+        where: source of the text, for messages.
 
     Raises:
-        SchemaError: not JSON, another version, or not a schema; the message names the key.
+        SchemaError: If the text is not JSON, has another version or is not a schema; the message
+            names the key.
     """
     try:
         content = json.loads(text)

@@ -10,9 +10,9 @@
     ...           the arrays in C order, each at the next multiple of 64 bytes, zeros between
 
 All numbers are little-endian. Lone surrogates in the header are encoded like other characters. A
-file is written beside its destination, flushed to disk and renamed over it. Loading executes
-nothing. It reads the prefix and the header first, compares the sizes that they state with the size
-of the file, and only then reads the arrays.
+file is written beside its destination, flushed to disk and renamed over it. Loading
+cannot execute code. It reads the prefix and the header first, compares their sizes with the size of
+the file, and only then reads the arrays.
 """
 
 import errno
@@ -23,7 +23,7 @@ import os
 import secrets
 import stat
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -58,15 +58,15 @@ def _padding(offset: int) -> int:
     return -offset % _ALIGNMENT
 
 
-def write_atomically(path: str | Path, chunks: list[bytes]) -> None:
+def write_atomically(path: str | Path, chunks: Sequence[bytes | memoryview]) -> None:
     """Write `chunks` to a temporary file, flush it and rename it over the file at `path`.
 
-    A symbolic link stays, and its target is replaced. A replaced file keeps its permissions; a new
-    file gets the permissions that the umask allows.
+    A symbolic link is kept and its target is replaced. A replaced file keeps its permissions; a
+    new file gets those that the umask allows.
 
     Raises:
-        InvalidValueError: `path` exists and is not a regular file.
-        OSError: the folder does not exist, or the file cannot be written.
+        InvalidValueError: If `path` exists and is not a regular file.
+        OSError: If the folder does not exist, or the file cannot be written.
     """
     path = _as_path(path)
     mode = _mode_to_keep(path)
@@ -93,7 +93,7 @@ def write_atomically(path: str | Path, chunks: list[bytes]) -> None:
 
 
 def _mode_to_keep(path: Path) -> int | None:
-    """Return the permissions of the regular file at `path`, or None if there is nothing."""
+    """Return the permissions of the regular file at `path`, or None if there is no file."""
     try:
         mode = os.stat(path).st_mode
     except FileNotFoundError:
@@ -129,7 +129,7 @@ def save(path: str | Path, header: Mapping[str, Any], arrays: Mapping[str, NDArr
 
 
 class _Place(NamedTuple):
-    """Where in the file an array lies."""
+    """The place of an array in the file."""
 
     offset: int
     shape: list[int]
@@ -182,7 +182,7 @@ def _find_arrays(
             raise damaged(path, f"instead of {name} ({wanted.name}) it lists {entry!r}")
         offset += _padding(offset)
         size = math.prod(shape) * wanted.itemsize
-        # A shape with a 0 in it takes no bytes, however large the other number.
+        # A shape that contains 0 takes no bytes, however large its other number is.
         if offset + size > file_size or max(shape) > file_size:
             raise damaged(path, f"{name} of shape {shape} does not fit {file_size} bytes")
         places[name] = _Place(offset, shape, wanted)
@@ -199,12 +199,12 @@ def load(
 
     Args:
         path: the file.
-        expected: for each array its dtype and number of dimensions.
-        mmap: return read-only maps of the file instead of copies in memory.
+        expected: the dtype and the number of dimensions of each array.
+        mmap: whether to return read-only memory maps instead of copies.
 
     Raises:
-        StorageError: the file is not what `save` writes, or its arrays are not the expected ones.
-        OSError: it cannot be opened.
+        StorageError: If `save` did not write the file, or its arrays are not the expected ones.
+        OSError: If the file cannot be opened.
     """
     path = _as_path(path)
     if not stat.S_ISREG(path.stat().st_mode):

@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 class ManifestationStore:
     """The manifestations of a dataset: bit-packed, deduplicated, immutable.
 
-    Make one with `from_dense`, `from_table` or `load`. Instance i of the store is row i of what it
-    was made from, and should be item i of the dataset that the batches index.
+    Create one with `from_dense`, `from_table` or `load`. Instance i of the store is row i of its
+    source, and must be item i of the dataset that the batches index.
 
     Attributes:
         words: (U, W) uint64, one row per distinct pattern, bit b in bit b % 64 of word b // 64.
         pattern_of: (N,) int32, the pattern of each instance.
         n_bits: B, the number of binary traits.
-        bit_names: B names, or None where they are not known.
+        bit_names: B names, or None if they are not known.
 
     Example:
         >>> store = ManifestationStore.from_dense([[1, 0, 1], [0, 0, 1], [1, 0, 1]])
@@ -54,19 +54,19 @@ class ManifestationStore:
         n_bits: int,
         bit_names: Sequence[str] | None = None,
     ) -> None:
-        """Make a store of packed patterns; `from_dense` packs them.
+        """Create a store from packed patterns; `from_dense` packs them.
 
         Args:
             words: (U, W) uint64, distinct, with every bit from `n_bits` on zero.
-            pattern_of: (N,) integers in [0, U); every pattern has an instance.
+            pattern_of: (N,) integers in [0, U); every pattern must have an instance.
             n_bits: B, from 1 to 65,535.
-            bit_names: B texts or whole numbers, which become text.
+            bit_names: B texts, or integers, which become text.
 
-        The arrays are copied, except read-only maps of a file.
+        The arrays are copied, except read-only memory maps.
 
         Raises:
-            InvalidValueError: arrays that contradict each other or `n_bits`.
-            InvalidTypeError: arrays of another dtype, or names that are not text.
+            InvalidValueError: If the arrays contradict each other or `n_bits`.
+            InvalidTypeError: If an array has another dtype, or a name is not a text.
         """
         n_bits = check_bits(n_bits)
         words, pattern_of = as_array("words", words), as_array("pattern_of", pattern_of)
@@ -94,14 +94,14 @@ class ManifestationStore:
         n_bits: int,
         bit_names: tuple[str, ...] | None,
     ) -> "ManifestationStore":
-        """Return the store of arrays that keep the contract and that nobody else holds."""
+        """Return a store of valid arrays that no other code refers to."""
         store = cls.__new__(cls)
         store._take(words, pattern_of, n_bits, bit_names)
         return store
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Through `_of`, because unpickled arrays are writable, and without the cached values. A map
-        # of a file becomes an array, because the file may not exist where the pickle is read.
+        # Through `_of`, because unpickled arrays are writable, and without cached values. A memory
+        # map becomes an array, because its file may be missing where the pickle is loaded.
         words, pattern_of = self.words.view(np.ndarray), self.pattern_of.view(np.ndarray)
         return type(self)._of, (words, pattern_of, self.n_bits, self.bit_names)
 
@@ -115,13 +115,13 @@ class ManifestationStore:
             bits: (N, B), bool, or integers or floats that are exactly 0 or 1; an array, a nested
                 list, a torch tensor (dense or sparse, of any dtype and device), a scipy sparse
                 matrix or a data frame of numbers. B is at most 65,535.
-            bit_names: B texts, used in reports only. Whole numbers, such as the column labels of a
-                data frame made without names, become text.
+            bit_names: B texts, used in reports only. Integers, such as the column labels of a data
+                frame made without names, become text.
 
         Raises:
-            InvalidValueError: not a matrix, empty, too large, or a value other than 0 and 1 (also
-                a missing one); the message names its row and column.
-            InvalidTypeError: values that are neither bool nor numbers, or names that are not text.
+            InvalidValueError: If `bits` is not a matrix, is empty or too large, or holds a value
+                other than 0 and 1 or a missing one; the message names its row and column.
+            InvalidTypeError: If a value is neither bool nor a number, or a name is not a text.
         """
         binary = as_binary(bits)
         check_instances(len(binary))
@@ -139,7 +139,7 @@ class ManifestationStore:
             schema: how a row becomes bits, such as `MVKL`, `CBIS_DDSM` or `Schema.infer(table)`.
 
         Raises:
-            TableError: a cell that the schema does not allow; the message names row and column.
+            TableError: If the schema does not allow a cell; the message names its row and column.
         """
         return cls.from_dense(schema.encode(table), schema.bit_names)
 
@@ -148,23 +148,23 @@ class ManifestationStore:
 
     @property
     def n_instances(self) -> int:
-        """N, the number of instances."""
+        """The number of instances, N."""
         return len(self.pattern_of)
 
     @property
     def n_patterns(self) -> int:
-        """U, the number of distinct patterns."""
+        """The number of distinct patterns, U."""
         return len(self.words)
 
     @cached_property
     def counts(self) -> NDArray[np.int32]:
-        """(U,) int32, how many instances share each pattern."""
+        """The number of instances with each pattern, (U,) int32."""
         counts = np.bincount(self.pattern_of, minlength=self.n_patterns).astype(np.int32)
         return frozen(counts)
 
     @cached_property
     def digest(self) -> str:
-        """A hexadecimal digest of the patterns and of which instance has which."""
+        """A hexadecimal digest of the patterns and of each instance's pattern."""
         state = hashlib.blake2b(digest_size=16)
         state.update(f"{self.n_instances} {self.n_bits} {self.n_patterns}".encode())
         state.update(np.ascontiguousarray(self.words, dtype="<u8").data)
@@ -172,22 +172,22 @@ class ManifestationStore:
         return state.hexdigest()
 
     def to_dense(self) -> NDArray[np.bool_]:
-        """Return (N, B) bool, exactly what went in."""
+        """Return the bits of all instances, (N, B) bool."""
         as_bytes = self.words.astype("<u8", copy=False).view(np.uint8)
         patterns = np.unpackbits(as_bytes, axis=1, count=self.n_bits, bitorder="little")
         dense: NDArray[np.bool_] = patterns.view(np.bool_)[self.pattern_of]
         return dense
 
     def subset(self, indices: ArrayLike | torch.Tensor) -> "ManifestationStore":
-        """Return the store of some instances, as torch's `Subset` has those items of a dataset.
+        """Return the store of some instances, for a torch `Subset` of the dataset.
 
         Args:
-            indices: (n,) whole numbers in [0, N), in any order, repeated or not; `subset.indices`
-                of a torch `Subset` or of a part of `random_split`.
+            indices: (n,) integers in [0, N), in any order, possibly repeated, such as
+                `subset.indices` of a torch `Subset` or of a part of `random_split`.
 
         Raises:
-            InvalidTypeError: not whole numbers. A mask is `np.flatnonzero(mask)`.
-            InvalidValueError: not a vector, empty, or out of range; the message names the first.
+            InvalidTypeError: If they are not integers. For a mask, pass `np.flatnonzero(mask)`.
+            InvalidValueError: If they are not a vector, are empty, or are out of range.
 
         Example:
             >>> store = ManifestationStore.from_dense([[1, 0], [0, 1], [1, 1]])
@@ -213,7 +213,11 @@ class ManifestationStore:
         )
 
     def save(self, path: str | Path) -> None:
-        """Write the store to `path`; an older file there stays good until the new one is whole."""
+        """Write the store to `path` atomically: an older file stays valid until the end.
+
+        Args:
+            path: the file to write.
+        """
         header = {"n_bits": self.n_bits, "bit_names": self.bit_names}
         storage.save(path, header, {"words": self.words, "pattern_of": self.pattern_of})
 
@@ -223,18 +227,18 @@ class ManifestationStore:
 
         Args:
             path: a file written by `save`.
-            mmap: map the arrays instead of reading them, so that processes share the memory.
+            mmap: whether to memory-map the arrays, so that processes share them.
 
         Raises:
-            StorageError: not such a file, another version, truncated, changed since it was
-                written, or holding arrays that no store has. Nothing in the file is executed.
+            StorageError: If the file is not a saved store, has another version, is truncated or
+                changed, or its arrays are invalid. Loading cannot execute code.
         """
         header, arrays = storage.load(
             path, {"words": (np.uint64, 2), "pattern_of": (np.int32, 1)}, mmap=mmap
         )
         words, pattern_of = arrays["words"], arrays["pattern_of"]
         names = header.get("bit_names")
-        # `save` writes text only, although a store accepts whole numbers as names.
+        # `save` writes texts only.
         if names is not None and not (
             isinstance(names, list) and all(isinstance(name, str) for name in names)
         ):
@@ -254,26 +258,26 @@ class ManifestationStore:
         )
 
 
-def concat(stores: Sequence[ManifestationStore]) -> ManifestationStore:
-    """Return one store of all instances, as torch's `ConcatDataset` has all items.
+def concat_stores(stores: Sequence[ManifestationStore]) -> ManifestationStore:
+    """Return one store of all instances, for a torch `ConcatDataset` of the datasets.
 
     Args:
-        stores: one or more, of the same bits. Names of bits are taken from the first that has any.
+        stores: one or more stores of the same bits. The first that has names of bits gives them.
 
     Raises:
-        InvalidValueError: none, or they differ in their bits.
-        InvalidTypeError: something else than a store.
+        InvalidValueError: If there are none, or they differ in their bits.
+        InvalidTypeError: If one of them is not a store.
 
     Example:
         >>> first = ManifestationStore.from_dense([[1, 0], [0, 1]])
-        >>> concat([first, first.subset([0])])
+        >>> concat_stores([first, first.subset([0])])
         ManifestationStore(3 instances, 2 bits, 2 patterns)
     """
     if not isinstance(stores, Iterable):
         raise InvalidTypeError(f"stores must be a sequence of stores; got {stores!r}")
     stores = list(stores)
     if not stores:
-        raise InvalidValueError("concat needs at least one store")
+        raise InvalidValueError("concat_stores needs at least one store")
     for i, store in enumerate(stores):
         check_store(f"stores[{i}]", store)
         if store.n_bits != stores[0].n_bits:
@@ -299,7 +303,7 @@ def concat(stores: Sequence[ManifestationStore]) -> ManifestationStore:
 
 
 def _own(array: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
-    """Return a copy of `array`, or a view of it if it is a read-only map."""
+    """Return a copy of `array`, or a view of it if it is a read-only memory map."""
     is_map = isinstance(array, np.memmap) and array.mode == "r"
     if is_map and array.dtype == dtype and array.flags.c_contiguous:
         return array.view()

@@ -1,4 +1,4 @@
-"""Made-up manifestations in the shape of MVKL, whose own table is not freely handed out."""
+"""Made-up manifestations with the traits of MVKL, whose own table is available on request only."""
 
 from typing import Final
 
@@ -30,7 +30,7 @@ CALCIFICATION_DISTRIBUTION: Final = np.array([[93, 534, 119], [49, 401, 195]])
 # UCI Mammographic Mass, (benign, malignant) x (low or fat-containing, iso, high).
 MASS_DENSITY: Final = np.array([[412, 41, 9], [398, 18, 7]])
 
-# From here on assumptions of ours, in the direction that radiology textbooks give.
+# The following numbers are assumptions, in the direction that radiology textbooks describe.
 HAS_MASS: Final = 0.85  # a lump without a mass has calcifications
 HAS_CALCIFICATION: Final = np.array([0.3, 0.5])  # benign, malignant
 MASS_SIZE: Final = np.array([[6, 3, 1], [3, 5, 2]])  # (benign, malignant) x (<= 2, 2-5, > 5 cm)
@@ -52,24 +52,24 @@ SIGNS: Final = {
 
 
 def synthetic_mvkl(n: int = 2764, *, seed: int = 0) -> tuple[ManifestationStore, NDArray[np.int64]]:
-    """Return made-up manifestations with MVKL's traits, and made-up labels. Nothing here is data.
+    """Return made-up manifestations with MVKL's traits, and made-up labels.
 
     From the paper: the number of lumps, Table I's 17 traits with their options and exclusivity
     (35 bits, `MVKL`), and Table II's ratio of benign to malignant. From other public tables: how
     often mass shapes, edges and calcifications of each kind go with each diagnosis and with each
     other (CBIS-DDSM), and mass densities (UCI Mammographic Mass). Assumed: sizes, how often there
-    are masses and calcifications, and the nine signs with the trait that makes each likelier. Each
-    number stands with its source in this module.
+    are masses and calcifications, and the nine signs with the trait that makes each likelier. The
+    source of each number is stated in this module.
 
     Args:
-        n: lumps.
-        seed: the same seed gives the same lumps.
+        n: number of lumps.
+        seed: random seed; equal seeds give equal lumps.
 
     Returns:
         The store, in the order of `MVKL.bit_names`, and (n,) labels, 1 for malignant.
 
     Raises:
-        InvalidValueError: n below 1.
+        InvalidValueError: If n is below 1.
 
     Example:
         >>> store, labels = synthetic_mvkl()

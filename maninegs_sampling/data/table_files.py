@@ -1,4 +1,4 @@
-"""Reading one CSV, TSV or Parquet file: what the file leaves open is detected, or asked for."""
+"""Reading one CSV, TSV or Parquet file. Its dialect is detected, or an option must state it."""
 
 import codecs
 import csv
@@ -41,26 +41,27 @@ def read_table(
 ) -> "polars.DataFrame":
     """Return the table in a CSV, TSV or Parquet file, as a polars data frame.
 
-    The cells of a CSV or TSV file are texts, null where they are empty; those of a Parquet file
-    keep their types. A path given in place of a table is read with the defaults.
+    The cells of a CSV or TSV file are texts, or null if empty; those of a Parquet file keep their
+    types. A path passed in place of a table is read with the defaults.
 
     Args:
-        path: of exactly one file; ``*``, ``[`` and ``~`` have no meaning. Parquet files end in
+        path: path of one file; ``*``, ``[`` and ``~`` are ordinary characters. Parquet files end in
             .parquet or .pq.
-        separator: between cells; by default a tab in .tsv files, and otherwise the one of ``,``,
-            ``;``, tab and ``|`` that cuts the first rows into equally many cells.
-        header: whether the first row names the columns; without a header they are called column_1,
-            column_2 and so on. By default it does, and a first row that looks like data is an
-            error.
-        encoding: such as "cp1252"; by default UTF-8, or UTF-16 or UTF-32 with a byte order mark.
-        decimal: "," or "."; by default a comma where all numbers of a column are written with one
-            and the separator is ``;``.
+        separator: separator between cells; by default a tab in .tsv files, and otherwise
+            the one of ``,``, ``;``, tab and ``|`` that gives the first rows equally many cells.
+        header: whether the first row names the columns. If False, they are named column_1,
+            column_2 and so on. By default the first row names them, and raises if it looks like
+            data.
+        encoding: encoding, such as "cp1252"; by default UTF-8, or UTF-16 or UTF-32 with a byte
+            order mark.
+        decimal: decimal sign, "," or "."; by default a comma if all numbers of a column are written
+            with one and the separator is ``;``.
 
     Raises:
-        TableError: there is no such file, it is not a table, or it can be read in several ways;
+        TableError: If the file does not exist, is not a table, or can be read in several ways;
             the message names the line, or the option that decides.
-        InvalidValueError: an option that has no such value, or given for a Parquet file.
-        MissingExtraError: polars is not installed.
+        InvalidValueError: If an option has no such value, or is passed for a Parquet file.
+        MissingExtraError: If polars is not installed.
 
     Example:
         >>> import tempfile, pathlib
@@ -100,7 +101,7 @@ def read_table(
 def _read_parquet(file: Path, name: str) -> "polars.DataFrame":
     import polars
 
-    # An open file, because polars takes a path for a pattern.
+    # An open file, because polars treats a path as a pattern.
     with file.open("rb") as content:
         try:
             return polars.read_parquet(content)
@@ -111,11 +112,11 @@ def _read_parquet(file: Path, name: str) -> "polars.DataFrame":
 def _parsed(
     text: str, name: str, separator: str, header: bool | None
 ) -> tuple[list[str], "polars.DataFrame"]:
-    """The cells of the first row, and the table with any names for its columns."""
+    """Return the cells of the first row, and the table, whose columns are not named yet."""
     import polars
 
     if separator.isascii() and _is_regular(text, separator):
-        # Several times as fast as _rows, but silent about what that refuses.
+        # Several times as fast as _rows, which reports what is wrong in other files.
         first = next(csv.reader([text.partition("\n")[0].rstrip("\r")], delimiter=separator))
         return first, polars.read_csv(
             text.rstrip("\r\n").encode(),
@@ -130,7 +131,7 @@ def _parsed(
 
 
 def file_name(path: Path) -> str:
-    """Return a path as a text that any file or terminal takes, bytes that are no text escaped."""
+    """Return a path as printable text; bytes that are not text are escaped."""
     return str(path).encode("utf-8", "backslashreplace").decode()
 
 
@@ -189,9 +190,9 @@ def _decoded(content: bytes, name: str, encoding: str | None) -> str:
 
 
 def _is_regular(text: str, separator: str) -> bool:
-    """Whether every line has equally many cells, and quotes stand only around whole cells."""
-    # Every second piece is in quotes, where separators and line ends do not count; an empty one
-    # between two of these is a quote that was written twice.
+    """Return whether all lines have equally many cells and quotes enclose whole cells only."""
+    # Every second piece is in quotes, where separators and line ends do not count. An empty piece
+    # between two of them is an escaped quote.
     pieces = text.rstrip("\r\n").split('"')
     outside = pieces[::2]
     ends = {"", separator, "\n", "\r"}
@@ -212,7 +213,7 @@ def _is_regular(text: str, separator: str) -> bool:
 
 
 def _detect_separator(text: str, name: str, suffix: str) -> str:
-    """The separator that cuts the first rows into equally many cells, if there is only one."""
+    """Return the only separator that gives the first rows equally many cells, or raise."""
     first = text.lstrip().partition("\n")[0]
     if suffix == ".tsv" and "\t" in first:
         return "\t"
@@ -225,9 +226,9 @@ def _detect_separator(text: str, name: str, suffix: str) -> str:
         try:
             widths[separator] = [len(row) for row in islice(reader, _SNIFFED_ROWS) if row]
         except csv.Error:
-            widths[separator] = [0]  # what is wrong is said where the rows are read
+            widths[separator] = [0]  # reading the rows reports what is wrong
         if len(head) < len(text) and len(widths[separator]) > 1:
-            widths[separator].pop()  # it may go on after the head
+            widths[separator].pop()  # the row may continue after the head
     fitting = [s for s, found in widths.items() if len(set(found)) == 1 and found[0] > 1]
     if len(fitting) == 1:
         return fitting[0]
@@ -247,7 +248,7 @@ def _detect_separator(text: str, name: str, suffix: str) -> str:
 
 
 def _rows(text: str, name: str, separator: str, header: bool | None) -> list[list[str]]:
-    """All records, equally long, without blank lines after the last."""
+    """Return all rows, of equal length, without trailing blank lines."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     rows: list[list[str]] = []
     line, blank = 1, 0
@@ -271,8 +272,8 @@ def _rows(text: str, name: str, separator: str, header: bool | None) -> list[lis
             line = reader.line_num + 1
     except csv.Error as error:
         raise TableError(
-            f"{name} cannot be read as a table: the row that begins in line {line} does not end "
-            f"well ({error}); is a quote left open?"
+            f"{name} cannot be read as a table: the row that begins in line {line} is not "
+            f"complete ({error}); is a quote left open?"
         ) from None
     return rows
 
@@ -297,7 +298,7 @@ def _column_names(
 
 
 def _looks_like_data(first: list[str], frame: "polars.DataFrame") -> bool:
-    """Whether each cell of the first row is a number or stands in its column again."""
+    """Return whether each cell of the first row is a number or recurs in its column."""
     if all(number_text(word.strip()) for word in first if word.strip()):
         return True
     return all(
@@ -309,7 +310,7 @@ def _looks_like_data(first: list[str], frame: "polars.DataFrame") -> bool:
 def _with_decimal_points(
     frame: "polars.DataFrame", name: str, separator: str, decimal: str | None
 ) -> "polars.DataFrame":
-    """The table with the numbers of columns that have decimal commas written with points."""
+    """Return the table with decimal points in the columns that have decimal commas."""
     for column in frame.iter_columns():
         distinct = {text: text.strip() for text in column.unique() if text is not None}
         with_comma = {t: s for t, s in distinct.items() if _DECIMAL_COMMA.fullmatch(s)}

@@ -16,14 +16,14 @@ from maninegs_sampling.errors import InvalidTypeError, TableError
 from maninegs_sampling.optional import require
 from maninegs_sampling.quoting import listed, quoted
 
-# Besides numbers, a cell is one of these; pandas has its own types of missing cells and periods.
+# The types of a cell; pandas has its own types for missing cells and periods.
 _CELLS = (str, numbers.Number, np.generic, datetime.date, datetime.time, datetime.timedelta)
 _CELLS_BY_NAME = {"NoneType", "NAType", "NaTType", "Period", "Interval", "UUID"}
 
 
 @dataclass(frozen=True)
 class Table:
-    """One table: where it came from, for messages, its columns' names, and its cells as texts."""
+    """One table: its source for messages, the names of its columns, and its cells as texts."""
 
     source: str
     names: tuple[str, ...]
@@ -34,12 +34,12 @@ class Table:
         """Return the cells of a column as `cell_text` writes them.
 
         Raises:
-            TableError: a cell is neither a text, a number, a date nor a time, but a list, say.
+            TableError: If a cell is neither a text, a number, a date nor a time, such as a list.
         """
         column = self._frame[name]
         cells = column.to_list()
         if str(column.dtype) == "Float32":
-            # as it is written with seven digits: 0.1, not 0.10000000149
+            # the shortest text of a float32: 0.1, not 0.10000000149
             cells = [None if cell is None else str(np.float32(cell)) for cell in cells]
         for kind in {*map(type, cells)}:
             if kind.__name__ in _CELLS_BY_NAME or (
@@ -58,7 +58,7 @@ class Table:
 
 
 def _with_text_names(native: Any, source: str) -> Any:
-    """A pandas data frame with its columns named by texts."""
+    """Return a pandas data frame whose columns are named by texts."""
     names = []
     for name in native.columns:
         text = cell_text(name) if isinstance(name, _CELLS) and not isinstance(name, str) else name
@@ -80,7 +80,7 @@ def _make(native: Any, source: str) -> Table:
         names = list(native.column_names)
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise TableError(f"{source} has several columns of one name: {listed(twice)}")
+        raise TableError(f"{source} has several columns with the same name: {listed(twice)}")
     try:
         frame = narwhals.from_native(native, eager_only=True)
     except TypeError:
@@ -99,10 +99,10 @@ def read_tables(table: Any) -> Iterator[Table]:
     """Yield the tables in `table`: a path, a data frame, or a list of these.
 
     Raises:
-        TableError: a path that is not a readable table, or a table without rows, without columns,
-            or with two columns of one name.
-        InvalidTypeError: anything that is not a table.
-        MissingExtraError: narwhals, or for paths polars, is not installed.
+        TableError: If a path is not a readable table, or a table has no rows, no columns, or two
+            columns with the same name.
+        InvalidTypeError: If a part is not a table.
+        MissingExtraError: If narwhals, or polars for paths, is not installed.
     """
     require("narwhals", extra="table", what="reading tables")
     parts = table if isinstance(table, (list, tuple)) else [table]

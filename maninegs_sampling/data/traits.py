@@ -1,9 +1,10 @@
-"""One trait of a manifestation: some columns of a table and the bits that they become."""
+"""One trait of a manifestation: a column of a table and its bits."""
 
 import difflib
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -11,39 +12,45 @@ from maninegs_sampling.data.cells import normal_form, number_text
 from maninegs_sampling.errors import SchemaError, check_choice
 from maninegs_sampling.quoting import listed, quoted
 
-KINDS = ("one_of", "any_of", "flag", "bins")
+Kind = Literal["one_of", "any_of", "flag", "bins"]
 
 _TRUE = {"1", "true", "t", "yes", "y", "present"}
 _FALSE = {"0", "false", "f", "no", "n", "absent"}
 
-
-# Among more options, or for a longer word, looking for the closest one takes too long.
+# Searching for the closest option takes too long with more options or a longer word.
 _MOST_COMPARED, _LONGEST_COMPARED = 1000, 80
 
 
 @dataclass(frozen=True)
 class Trait:
-    """One trait: some columns of a table and the bits that they become.
+    """One trait: a column of a table and the bits that it becomes.
 
     Args:
-        name: of the trait and, unless `columns` says otherwise, of its column.
+        name: name of the trait and, unless `columns` is given, of its column.
         kind: "one_of": mutually exclusive options, one bit each. "any_of": a set of words such as
-            PLEOMORPHIC-PUNCTATE, one bit a word. "flag": one bit. "bins": a number, one bit for
-            each interval between the edges, upper ends included.
-        options: of "one_of" and "any_of", in the order of their bits. Of "flag", the word for off
-            and the word for on, which names the bit; by default any yes or no, 1 or 0.
-        edges: of "bins", ascending; n edges make n + 1 intervals.
-        columns: the names that the column may have; the first one present is read.
-        separator: between the words of "any_of".
+            PLEOMORPHIC-PUNCTATE, one bit per word. "flag": one bit. "bins": a number, one bit per
+            interval between the edges, which include their upper ends.
+        options: for "one_of" and "any_of", the options in the order of their bits. For "flag", the
+            words for off and on, of which the second names the bit; by default any yes or no,
+            1 or 0.
+        edges: for "bins", the edges in ascending order; n edges make n + 1 intervals.
+        columns: names that the column may have. The first one in the table is read.
+        separator: separator between the words of "any_of".
         synonyms: pairs (word in the table, option it stands for).
-        optional: a table without the column has the trait missing in every row.
+        optional: whether a table may lack the column; the trait is then missing in every row.
 
-    A "one_of" or "any_of" trait may also be spread over 0/1 columns named as its bits are,
+    A "one_of" or "any_of" trait may also be spread over 0/1 columns, each named like its bit,
     "trait=option".
+
+    Example:
+        >>> Trait("shape", "one_of", options=("round", "irregular")).bit_names
+        ('shape=round', 'shape=irregular')
+        >>> Trait("age", "bins", edges=(40, 60)).bit_names
+        ('age<=40', '40<age<=60', 'age>60')
     """
 
     name: str
-    kind: str
+    kind: Kind
     options: tuple[str, ...] = ()
     edges: tuple[float, ...] = ()
     columns: tuple[str, ...] = ()
@@ -52,7 +59,7 @@ class Trait:
     optional: bool = False
 
     def __post_init__(self) -> None:
-        check_choice(f"kind of trait {quoted(self.name)}", self.kind, KINDS)
+        check_choice(f"kind of trait {quoted(self.name)}", self.kind, get_args(Kind))
         for name in ("options", "edges", "columns"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         object.__setattr__(self, "synonyms", tuple((a, b) for a, b in self.synonyms))
@@ -61,13 +68,13 @@ class Trait:
             raise SchemaError(f"trait {quoted(self.name)} {problem}")
 
     def _problem(self) -> str:
-        """What contradicts itself, or nothing."""
+        """Return what is wrong with the arguments, or ""."""
         if self.kind in ("one_of", "any_of") and not self.options:
             return "has no options"
         if self.kind == "flag" and len(self.options) not in (0, 2):
-            return f"is a flag, whose options are off and on; got {listed(self.options)}"
+            return f"is a flag; its options must be off and on; got {listed(self.options)}"
         if self.kind == "bins" and self.options:
-            return f"has bins, which have edges and no options; got {listed(self.options)}"
+            return f"has bins; it must have edges and no options; got {listed(self.options)}"
         if len({normal_form(option) for option in self.options}) < len(self.options):
             return f"lists an option twice: {listed(self.options)}"
         if self.kind == "any_of" and not self.separator:
@@ -75,7 +82,7 @@ class Trait:
         if self.kind == "bins" and not self.edges:
             return "needs at least one edge between its bins"
         if self.kind != "bins" and self.edges:
-            return f"has edges, which are of bins, and is {self.kind!r}"
+            return f"has edges, which only bins have; its kind is {self.kind!r}"
         if not all(a < b for a, b in pairwise(self.edges)):
             return f"has edges that do not ascend: {listed(self.edges)}"
         options = set(self.options)
@@ -84,7 +91,7 @@ class Trait:
 
     @property
     def bit_names(self) -> tuple[str, ...]:
-        """A name for each bit, without the one for missing values."""
+        """A name for each bit, without the bit for missing cells."""
         if self.kind == "flag":
             return (f"{self.name}={self.options[1]}" if self.options else self.name,)
         if self.kind == "bins":
@@ -95,27 +102,30 @@ class Trait:
 
     @property
     def n_bits(self) -> int:
-        """How many bits the trait has, without the one for missing values."""
+        """The number of bits, without the bit for missing cells."""
         return {"flag": 1, "bins": len(self.edges) + 1}.get(self.kind, len(self.options))
 
     def may_read(self, column: str) -> bool:
-        """Whether the trait is read from a column of this name, in any table."""
+        """Return whether the trait may be read from a column of this name."""
         return column in (self.columns or (self.name,)) or (
             self.kind != "flag" and column in self.bit_names
         )
 
     @cached_property
     def _places(self) -> dict[str, int]:
-        """The number of the option that each word stands for, words in normal form."""
+        """The index of the option that each word stands for, words in normal form."""
         number = {option: i for i, option in enumerate(self.options)}
         places = {normal_form(option): i for option, i in number.items()}
         return places | {normal_form(word): number[option] for word, option in self.synonyms}
 
     def encode_text(self, text: str) -> list[int]:
-        """Return the numbers of the bits that a cell sets.
+        """Return the indices of the bits that a cell sets.
+
+        Args:
+            text: the text of a cell that is not missing.
 
         Raises:
-            ValueError: with the problem, when the trait does not allow the cell.
+            ValueError: If the trait does not allow the cell; the message says why.
         """
         form = normal_form(text)
         if self.kind == "flag":
@@ -155,6 +165,6 @@ class Trait:
             close = difflib.get_close_matches(form, places, n=1)
         hint = f"; did you mean {quoted(self.options[places[close[0]]])}?" if close else ""
         return (
-            f"{quoted(word)} is not an option of {quoted(self.name)}, which are "
+            f"{quoted(word)} is not an option of {quoted(self.name)}, whose options are "
             f"{listed(self.options)}{hint}"
         )

@@ -49,6 +49,7 @@ for save in (
 @pytest.mark.skipif(sys.platform == "win32", reason="limits and permissions are POSIX's")
 @pytest.mark.parametrize("fault", ["full", "read-only"])
 def test_the_old_files_stay_good(fault):
+    pytest.importorskip("lightning_fabric", reason="lightning_fabric comes with the extra dev-all")
     # Not pytest's folder, which is closed to all users but one.
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

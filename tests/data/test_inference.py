@@ -119,7 +119,7 @@ def test_numbers_of_things_are_left_out(numbers):
 def test_numbers_that_may_be_of_things_are_pointed_out():
     numbers = np.random.default_rng(0).integers(1, 9_000, 400)
     schema = infer({"nhc": numbers})
-    assert "if it numbers patients or cases, exclude= leaves it out" in note_of(schema, "nhc")
+    assert "if it is an identifier, exclude= leaves it out" in note_of(schema, "nhc")
 
 
 @pytest.mark.parametrize(
@@ -162,13 +162,13 @@ def test_include_and_exclude_decide():
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"include": ["b"]}, TableError, "no column 'b' to include; the columns are"),
-        ({"exclude": ["b"]}, TableError, "no column 'b' to exclude; the columns are"),
+        ({"include": ["b"]}, TableError, "no column 'b', which was to be included; the columns are"),
+        ({"exclude": ["b"]}, TableError, "no column 'b', which was to be excluded; the columns are"),
         ({"include": ["same"]}, TableError, "'same' cannot be included: left out, constant"),
         ({"include": ["day"]}, TableError, "'day' cannot be included: left out, dates or times"),
         ({"include": ["text"]}, TableError, "'text' cannot be included: left out, free text"),
         ({"include": ["halo"], "exclude": ["halo"]}, InvalidValueError, "cannot be included: it is excluded"),
-        ({"include": ["halo"], "label": "halo"}, InvalidValueError, "cannot be included: it is the label"),
+        ({"include": ["halo"], "label_column": "halo"}, InvalidValueError, "cannot be included: it is the label"),
         ({"include": "halo"}, InvalidTypeError, "include must be a list of texts; got 'halo'"),
         ({"missing_values": -9}, InvalidTypeError, "missing_values must be a list of texts; got -9"),
         ({"n_bins": 1}, InvalidValueError, "n_bins must be at least 2"),
@@ -208,7 +208,7 @@ def test_what_cannot_be_decided_so(options, error, message):
         (lambda i: f"C{50 + i % 9}-{i % 7}", "free text or an identifier"),
         (lambda i: f"{i % 9},{i % 7}", "numbers with commas such as"),
         (lambda i: f"{1 + i},{100 + i % 7}", "numbers with commas"),
-        (lambda i: "unknown" if i % 10 == 0 else i % 31, r"numbers but for ['unknown']"),
+        (lambda i: "unknown" if i % 10 == 0 else i % 31, r"numbers except ['unknown']"),
         (lambda i: "inf" if i == 3 else i % 31, "infinite"),
     ],
 )  # fmt: skip
@@ -238,10 +238,12 @@ def test_age_ranges_stay_options():
 )
 def test_outcomes_are_suspected(name):
     cells = ["a", "b", "c", "a"]
-    assert f"label={name!r} keeps it out" in note_of(infer({name: cells}), name)
-    other = infer({name: cells, "y": cells}, label="y")
+    assert f"label_column={name!r} keeps it out" in note_of(infer({name: cells}), name)
+    other = infer({name: cells, "y": cells}, label_column="y")
     assert "exclude= keeps it out" in note_of(other, name)
-    assert note_of(infer({name: cells}, label=name), name) == "left out, it is the label"
+    assert (
+        note_of(infer({name: cells}, label_column=name), name) == "left out, it is the label column"
+    )
     assert "outcome" not in note_of(infer({name: cells}, include=[name]), name)
 
 
@@ -267,7 +269,7 @@ def test_outcomes_are_suspected(name):
 def test_missing_codes_are_suspected(cells, suspected):
     cells = cells * 2
     note = note_of(infer({"a": cells}), "a")
-    assert (f"do {suspected} mean missing? missing_values= says so" in note) == bool(suspected)
+    assert (f"if {suspected} mean missing, pass them as missing_values=" in note) == bool(suspected)
     if suspected:
         settled = infer({"a": cells}, missing_values=suspected)
         assert settled.missing_values[-len(suspected) :] == tuple(suspected)
@@ -279,7 +281,7 @@ def test_missing_codes_are_suspected(cells, suspected):
 
 def test_a_word_among_sets_is_suspected():
     sets = ["-".join(words) for words in ["AB", "BC", "CA", "ABC", "A", "B", "C"]] + ["unknown"]
-    assert "do ['unknown'] mean missing?" in note_of(infer({"a": sets}, max_options=3), "a")
+    assert "if ['unknown'] mean missing" in note_of(infer({"a": sets}, max_options=3), "a")
 
 
 def test_as_many_words_as_the_documentation_says():

@@ -124,7 +124,7 @@ def test_synonyms():
     ("column", "value", "message"),
     [
         ("shape", "rond", r"row 1 \(the first is 0\), column 'shape': 'rond' is not an option of "
-         r"'shape', which are \['round', 'oval'\]; did you mean 'round'\?"),
+         r"'shape', whose options are \['round', 'oval'\]; did you mean 'round'\?"),
         ("shape", "round; oval", "'round; oval' names several of the exclusive options of 'shape'"),
         ("shape", "round|oval", "names several of the exclusive options of 'shape'"),
         ("signs", "C-X", "'X' is not an option of 'signs'"),
@@ -147,8 +147,8 @@ def test_cells_that_are_not_allowed(column, value, message):
         (lambda: SCHEMA.encode([]), "no table was given"),
         (lambda: SCHEMA.encode("nowhere.csv"), "there is no file nowhere.csv"),
         (lambda: SCHEMA.encode(3), "a table is a pandas, polars or pyarrow table"),
-        (lambda: SCHEMA.labels(polars_table(TABLE)), "names no label column"),
-        (lambda: dataclasses.replace(SCHEMA, groups="x").group_ids(polars_table(TABLE)), "no column 'x'"),
+        (lambda: SCHEMA.labels(polars_table(TABLE)), "has no label column"),
+        (lambda: dataclasses.replace(SCHEMA, group_column="x").group_ids(polars_table(TABLE)), "lacks the group column 'x'"),
         (lambda: Trait("t", "many", ("a",)), "kind of trait 't' must be one of 'one_of'"),
         (lambda: Trait("t", "one_of"), "has no options"),
         (lambda: Trait("t", "one_of", ("a", "A ")), "lists an option twice"),
@@ -158,7 +158,7 @@ def test_cells_that_are_not_allowed(column, value, message):
         (lambda: Trait("t", "any_of", ("a",), separator=""), "needs a separator"),
         (lambda: Trait("t", "one_of", ("a",), synonyms=(("x", "b"),)), r"unknown options: \['b'\]"),
         (lambda: Schema("s", ()), "has no traits"),
-        (lambda: Schema("s", (HALO, HALO)), "two traits of one name"),
+        (lambda: Schema("s", (HALO, HALO)), "two traits with the same name"),
         (lambda: Schema("s", (HALO,), missing="skip"), "missing must be one of 'absent'"),
         (lambda: find_schema("nothing"), "neither a built-in schema"),
     ],
@@ -237,7 +237,7 @@ def test_inference_decides_each_column():
             "many": [f"t{rng.integers(40)}" for _ in range(n)],
         }
     )
-    schema = Schema.infer(table, label="outcome", groups="patient")
+    schema = Schema.infer(table, label_column="outcome", group_column="patient")
     assert {t.name: t.kind for t in schema.traits} == {
         "halo": "flag", "grade": "one_of", "size": "bins", "signs": "any_of",
     }  # fmt: skip
@@ -246,7 +246,7 @@ def test_inference_decides_each_column():
     for column, why in {
         "case_id": "identifier", "number": "numbers the rows", "scan": "free text or an identifier",
         "site": "constant", "empty": "every cell is missing", "comment": "free text",
-        "many": "40 distinct values are more than 12", "outcome": "label", "patient": "groups",
+        "many": "40 distinct values are more than 12", "outcome": "label column", "patient": "group column",
     }.items():  # fmt: skip
         assert why in notes[column], notes[column]
     bits = schema.encode(table)
@@ -267,22 +267,22 @@ def test_wisconsin_becomes_90_bits():
 
 def test_real_tables_can_be_inferred(real_data, tmp_path):
     masses = real_data / "uci-mammographic-masses" / "mammographic_masses.csv"
-    schema = Schema.infer(masses, label=" Severity")
+    schema = Schema.infer(masses, label_column=" Severity")
     assert [t.kind for t in schema.traits] == ["one_of", "bins", "one_of", "one_of", "one_of"]
     assert schema.encode(masses).shape[0] == 961
     mushroom = tmp_path / "mushroom.csv"
     header = ",".join(f"c{i}" for i in range(23))
     data = (real_data / "uci-mushroom" / "agaricus-lepiota.data").read_text()
     mushroom.write_text(f"{header}\n{data}")
-    store = ManifestationStore.from_table(mushroom, Schema.infer(mushroom, label="c0"))
+    store = ManifestationStore.from_table(mushroom, Schema.infer(mushroom, label_column="c0"))
     assert (store.n_instances, store.n_patterns) == (8124, 8124)
 
 
 def test_inference_of_nothing_says_why():
     with pytest.raises(TableError, match=r"no column can become a trait:\n  a: left out, constant"):
         Schema.infer(polars.DataFrame({"a": [1, 1]}))
-    with pytest.raises(TableError, match="no column 'z' for the label"):
-        Schema.infer(polars.DataFrame({"a": [1, 2]}), label="z")
+    with pytest.raises(TableError, match="no column 'z', which was to be the label column"):
+        Schema.infer(polars.DataFrame({"a": [1, 2]}), label_column="z")
 
 
 def test_tables_with_different_columns_are_inferred_together():
@@ -368,34 +368,34 @@ def test_any_json_is_a_schema_or_a_schema_error(tmp_path_factory, key, trait_key
 
 
 def test_positive_labels_are_compared_as_options_are():
-    schema = Schema("s", (HALO,), label="y", positive=("MALIGNANT", "3"))
+    schema = Schema("s", (HALO,), label_column="y", positive_labels=("MALIGNANT", "3"))
     table = polars_table({"y": ["Malignant", " malignant ", "benign", "3.0"]})
     assert schema.labels(table).tolist() == [1, 1, 0, 1]
-    texts = dataclasses.replace(schema, positive=())
+    texts = dataclasses.replace(schema, positive_labels=())
     assert texts.labels(table).tolist() == ["Malignant", "Malignant", "benign", "3"]
 
 
 def test_a_positive_value_that_never_occurs_is_an_error():
-    schema = Schema("s", (HALO,), label="y", positive=("malignat",))
+    schema = Schema("s", (HALO,), label_column="y", positive_labels=("malignat",))
     with pytest.raises(
         TableError,
-        match=r"no label in 'y' is positive, which is 'malignat'; the labels are \['malignant', 'benign'\]",
+        match=r"no label in 'y' is one of positive_labels, \['malignat'\]; the labels are \['malignant', 'benign'\]",
     ):
         schema.labels(polars_table({"y": ["malignant", "benign"]}))
 
 
 def test_rows_without_a_group_meet_no_group_of_their_name():
-    schema = Schema("s", (HALO,), groups="g")
+    schema = Schema("s", (HALO,), group_column="g")
     for named in ("row 1", " row 1", "row 0", "_row 1"):
         ids = schema.group_ids(polars_table({"g": [named, None, "a", "?"]})).tolist()
         assert len(set(ids)) == 4
 
 
-@pytest.mark.parametrize("role", ["label", "groups"])
+@pytest.mark.parametrize("role", ["label_column", "group_column"])
 @pytest.mark.parametrize("column", ["shape", "shape=round", "form", "halo"])
 def test_a_trait_may_not_read_the_label(role, column):
     traits = (dataclasses.replace(SHAPE, columns=("form",)) if column == "form" else SHAPE, HALO)
-    with pytest.raises(SchemaError, match=f"{role} column '{column}' is also read by trait"):
+    with pytest.raises(SchemaError, match=f"its {role} '{column}' is also read by trait"):
         Schema("s", traits, **{role: column})
     assert Schema("s", traits, **{role: "other"})
 
@@ -404,7 +404,7 @@ def test_no_schema_has_too_many_bits():
     options = tuple(map(str, range(65_535)))
     schema = Schema("s", (Trait("a", "one_of", options),))
     assert len(schema.bit_names) == 65_535
-    with pytest.raises(SchemaError, match="has 65536 bits; it may have 65535 at most"):
+    with pytest.raises(SchemaError, match="has 65536 bits; at most 65535 are allowed"):
         dataclasses.replace(schema, missing="option")
     with pytest.raises(SchemaError, match="has 65536 bits"):
         Schema("s", (*schema.traits, HALO))
@@ -424,8 +424,8 @@ MANY = tuple(f"option {i}" for i in range(50_000))
         lambda: encode(Schema("s", (AGE,)), {"age": [LONG]}),
         lambda: encode(Schema("s", (HALO,)), {name: ["1"] for name in MANY[:3000]}),
         lambda: encode(Schema("s", (HALO,)), {LONG: ["1"]}),
-        lambda: Schema("s", (HALO,), label="y").labels(polars_table({"y": [LONG]})),
-        lambda: Schema("s", (HALO,), groups="y").group_ids(polars_table({"y": [LONG]})),
+        lambda: Schema("s", (HALO,), label_column="y").labels(polars_table({"y": [LONG]})),
+        lambda: Schema("s", (HALO,), group_column="y").group_ids(polars_table({"y": [LONG]})),
         lambda: Trait(LONG, "one_of"),
         lambda: Trait("a", LONG),
         lambda: Trait("a", "flag", MANY),
@@ -434,7 +434,7 @@ MANY = tuple(f"option {i}" for i in range(50_000))
         lambda: Trait("a", "one_of", ("b",), synonyms=tuple((o, o) for o in MANY)),
         lambda: Schema("s", (HALO,) * 50_000),
         lambda: Schema(LONG, ()),
-        lambda: Schema.infer(polars_table({name: ["1", "2"] for name in MANY[:3000]}), label="z"),
+        lambda: Schema.infer(polars_table({name: ["1", "2"] for name in MANY[:3000]}), label_column="z"),
         lambda: find_schema(LONG[:200]),
     ],
 )  # fmt: skip
@@ -455,12 +455,12 @@ def test_messages_on_long_schema_files_are_short(tmp_path, key):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: Trait("t", "flag", ("a",)), r"is a flag, whose options are off and on; got \['a'\]"),
+        (lambda: Trait("t", "flag", ("a",)), r"is a flag; its options must be off and on; got \['a'\]"),
         (lambda: Trait("t", "flag", ("a", "A")), "lists an option twice"),
         (lambda: Trait("t", "one_of", ("1", "01")), "lists an option twice"),
         (lambda: Trait("t", "bins", ("a",), (1,)), "have edges and no options"),
-        (lambda: Trait("t", "flag", edges=(1,)), "has edges, which are of bins"),
-        (lambda: encode(Schema("s", (Trait("t", "flag", ("F", "M")),)), {"t": ["X"]}), r"'X' is not an option of 't', which are \['F', 'M'\]"),
+        (lambda: Trait("t", "flag", edges=(1,)), "has edges, which only bins have"),
+        (lambda: encode(Schema("s", (Trait("t", "flag", ("F", "M")),)), {"t": ["X"]}), r"'X' is not an option of 't', whose options are \['F', 'M'\]"),
     ],
 )  # fmt: skip
 def test_what_traits_cannot_be(call, message):

@@ -13,7 +13,7 @@ from torch.utils.data import ConcatDataset, Subset, random_split
 from maninegs_sampling import (
     ManifestationStore,
     ManiNegBatchSampler,
-    concat,
+    concat_stores,
     distance_histogram,
     max_distance,
 )
@@ -68,13 +68,13 @@ def test_a_matrix_stays_its_callers(convert):
 
 
 def test_the_packages_own_arrays_are_not_copied(tmp_path, monkeypatch):
-    """`from_dense`, `load`, `subset` and `concat` hand over arrays that nobody else holds."""
+    """`from_dense`, `load`, `subset` and `concat_stores` hand over arrays that nobody else holds."""
     random_store(9, 70).save(tmp_path / "a")
     monkeypatch.setattr(ManifestationStore, "__init__", None)
     store = random_store(9, 70)
     mapped = ManifestationStore.load(tmp_path / "a", mmap=True)
     assert isinstance(mapped.words, np.memmap)
-    assert concat([store.subset([0, 1]), mapped]).n_instances == 11
+    assert concat_stores([store.subset([0, 1]), mapped]).n_instances == 11
 
 
 def test_a_read_only_map_is_not_copied(tmp_path):
@@ -266,7 +266,7 @@ def test_a_subset_is_the_store_of_these_rows(bits, data):
 def test_concatenated_stores_are_the_store_of_all_rows(bits, data):
     cuts = sorted(data.draw(st.sets(st.integers(1, len(bits)), max_size=3)) | {0, len(bits)})
     parts = [bits[a:b] for a, b in pairwise(cuts)]
-    joined = concat([ManifestationStore.from_dense(part) for part in parts])
+    joined = concat_stores([ManifestationStore.from_dense(part) for part in parts])
     assert joined.digest == ManifestationStore.from_dense(bits).digest
     np.testing.assert_array_equal(joined.to_dense(), bits)
 
@@ -276,7 +276,7 @@ def test_stores_follow_torchs_own_wrappers():
     first, second = random_split(range(50), [30, 20], torch.Generator().manual_seed(0))
     stores = [store.subset(part.indices) for part in (first, second)]
     both = ConcatDataset([first, second])
-    np.testing.assert_array_equal(concat(stores).to_dense(), store.to_dense()[list(both)])
+    np.testing.assert_array_equal(concat_stores(stores).to_dense(), store.to_dense()[list(both)])
     nested = Subset(first, [3, 1])
     np.testing.assert_array_equal(
         stores[0].subset(nested.indices).to_dense(), store.to_dense()[list(nested)]
@@ -321,9 +321,9 @@ def test_indices_that_name_no_subset(indices, error, message):
 )
 def test_stores_that_do_not_go_together(stores, error, message):
     with pytest.raises(error, match=message):
-        concat(stores)
+        concat_stores(stores)
 
 
 def test_concat_takes_names_from_whoever_has_them():
     named = ManifestationStore.from_dense([[1, 0]], ["a", "b"])
-    assert concat([named.subset([0]), random_store(3, 2)]).bit_names == ("a", "b")
+    assert concat_stores([named.subset([0]), random_store(3, 2)]).bit_names == ("a", "b")

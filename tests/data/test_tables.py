@@ -52,7 +52,7 @@ def test_a_table_gives_one_schema_however_it_is_read(tmp_path):
         pandas.read_csv(path).convert_dtypes(), pandas.read_csv(path, dtype=str),
         pyarrow.csv.read_csv(path), parquet, guessed,
     ]  # fmt: skip
-    schemas = [Schema.infer(table, groups="code", label="grade") for table in tables]
+    schemas = [Schema.infer(table, group_column="code", label_column="grade") for table in tables]
     assert [t.name for t in schemas[0].traits] == ["flag", "size", "sex", "done", "big"]
     assert schemas[0].bit_names == (
         "flag", "size=0", "size=1", "size=1.5", "size=2", "sex=M", "done",
@@ -73,8 +73,8 @@ def test_numbers_compare_as_numbers_wherever_values_are_compared():
         "test",
         (Trait("a", "one_of", ("1", "2")), Trait("b", "flag", ("-1", "1")), Trait("c", "flag")),
         missing_values=("-9",),
-        label="y",
-        positive=("2.0",),
+        label_column="y",
+        positive_labels=("2.0",),
     )
     table = polars.DataFrame(
         {
@@ -101,15 +101,15 @@ def test_texts_of_nan_are_missing_and_infinity_is_a_number():
 def test_integer_names_become_texts():
     table = pandas.DataFrame([[1, "a"], [0, "b"], [1, "c"]])
     assert Schema.infer(table).bit_names == ("0", "1=a", "1=b", "1=c")
-    assert Schema.infer(table, label="1").label == "1"
+    assert Schema.infer(table, label_column="1").label_column == "1"
 
 
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        (pandas.DataFrame([[1, 2]], columns=["halo", "halo"]), r"several columns of one name: \['halo'\]"),
-        (pandas.DataFrame([[1, 2]], columns=[1, "1"]), r"several columns of one name: \['1'\]"),
-        (pyarrow.table([[1], [2]], names=["halo", "halo"]), "several columns of one name"),
+        (pandas.DataFrame([[1, 2]], columns=["halo", "halo"]), r"several columns with the same name: \['halo'\]"),
+        (pandas.DataFrame([[1, 2]], columns=[1, "1"]), r"several columns with the same name: \['1'\]"),
+        (pyarrow.table([[1], [2]], names=["halo", "halo"]), "several columns with the same name"),
         (pandas.DataFrame([[1]], columns=pandas.MultiIndex.from_tuples([("a", "b")])), "MultiIndex"),
         (pandas.DataFrame([[1]], columns=[None]), "whose name is"),
         (pandas.DataFrame([[1]], columns=[b"halo"]), "whose name is bytes"),
@@ -286,7 +286,7 @@ def test_other_encodings_are_asked_for(tmp_path):
         ("a,b\n1,2\n\n3,4\n", "line 3: a blank line"),
         ("a\n1x\n\n3x\n", "line 3: a blank line"),
         ("\na,b\n1,2\n", "line 1: a blank line"),
-        ('a,b\n1,2\n"3,4\n5,6\n', "begins in line 3 does not end well.*quote left open"),
+        ('a,b\n1,2\n"3,4\n5,6\n', "begins in line 3 is not complete.*quote left open"),
         ('a,b\n"1"2,3\n', "begins in line 2"),
         ("a,b\n1,\x002\n", "line 2: a NUL character"),
         ("", "is empty"),

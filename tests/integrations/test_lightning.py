@@ -10,7 +10,7 @@ from tests.integrations.common import Indices, epochs_of, make_sampler, run_in_p
 lightning = pytest.importorskip("lightning")
 stateful = pytest.importorskip("torchdata.stateful_dataloader")
 
-from tests.integrations.lightning_model import Notes, make_trainer  # noqa: E402
+from tests.integrations.lightning_model import Notes, make_trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's, about workers and logging
 RANKS = "tests.integrations.lightning_ranks"

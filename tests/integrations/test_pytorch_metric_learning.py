@@ -11,7 +11,7 @@ from tests.integrations.common import STORE, epochs_of, make_sampler
 
 pml = pytest.importorskip("pytorch_metric_learning")
 
-from pytorch_metric_learning import losses, trainers  # noqa: E402
+from pytorch_metric_learning import losses, trainers
 
 BITS = torch.from_numpy(STORE.to_dense()).float()
 

@@ -110,6 +110,15 @@ def gaussian_mixture_soft_labels(distances: Tensor) -> Tensor:
         raise InvalidValueError(
             f"distances must have the shape (N,) with N at least 2; got {tuple(distances.shape)}"
         )
+    bad = distances[~distances.isfinite()]
+    if len(bad):
+        raise InvalidValueError(f"distances must be finite; got {bad[0].item()}")
+    mixture_models = require(
+        "sklearn.mixture", extra="soft-labels", what="gaussian_mixture_soft_labels"
+    )
+    values = distances.detach().double().cpu().reshape(-1, 1).numpy()
+    if values.min() == values.max():
+        return torch.full_like(distances, 0.5, requires_grad=False)
     # The mixture's regularization is absolute; standardized, the unit does not matter.
     values = (values - values.mean()) / values.std()
     mixture = mixture_models.GaussianMixture(n_components=2, random_state=0).fit(values)

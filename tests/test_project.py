@@ -1,0 +1,43 @@
+"""The project's own files agree with each other."""
+
+import re
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+CONSTRAINTS = (ROOT / "constraints.txt").read_text(encoding="utf-8")
+PINNED = dict(re.findall(r"^([A-Za-z0-9_.-]+)==([^;\s]+)", CONSTRAINTS, flags=re.M))
+
+
+def normal(name):
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_every_requirement_is_pinned():
+    tomllib = pytest.importorskip("tomllib", reason="tomllib comes with Python 3.11")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"].values()
+    named = {
+        normal(re.match(r"[A-Za-z0-9_.-]+", requirement)[0])
+        for requirement in [*project["dependencies"], *(r for extra in extras for r in extra)]
+    } - {"maninegs-sampling"}
+    assert len(named) > 25
+    assert named - set(map(normal, PINNED)) == set()
+
+
+def test_hooks_run_the_pinned_tools():
+    """The hooks take the tools of the virtual environment, so that versions cannot differ."""
+    hooks = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
+    assert re.findall(r"repo: (\S+)", hooks) == ["local"]
+    assert set(re.findall(r"language: (\S+)", hooks)) == {"system"}
+
+
+@pytest.mark.parametrize("tool", ["ruff", "mypy", "import-linter"])
+def test_the_installed_tools_are_the_pinned_ones(tool):
+    try:
+        installed = metadata.version(tool)
+    except metadata.PackageNotFoundError:
+        pytest.skip(f"{tool} comes with the extra dev")
+    assert installed == PINNED[tool]
