@@ -35,7 +35,8 @@ def faiss_seconds(store: ManifestationStore) -> float | None:
     out = np.empty((N, N), np.int32)
     pointer = faiss.swig_ptr
     return best_seconds(
-        lambda: faiss.hammings(pointer(codes), pointer(codes), N, N, width, pointer(out)), 3
+        lambda: faiss.hammings(pointer(codes), pointer(codes), N, N, width, pointer(out)),
+        3,  # type: ignore[attr-defined, unused-ignore]
     )
 
 
