@@ -37,13 +37,17 @@ def test_numbers_of_any_kind(kind):
     assert type(number) is float
 
 
-@pytest.mark.parametrize("value", [*NOT_A_NUMBER, 3.0, np.float64(3), np.array(3.0)], ids=repr)
+@pytest.mark.parametrize(
+    "value",
+    [*NOT_A_NUMBER, 3.0, np.float64(3), np.array(3.0)],
+    ids=lambda value: type(value).__name__,
+)
 def test_what_is_no_whole_number(value):
     with pytest.raises(InvalidTypeError, match="steps must be a whole number; got "):
         check_count("steps", value, at_least=1)
 
 
-@pytest.mark.parametrize("value", NOT_A_NUMBER, ids=repr)
+@pytest.mark.parametrize("value", NOT_A_NUMBER, ids=lambda value: type(value).__name__)
 def test_what_is_no_number(value):
     with pytest.raises(InvalidTypeError, match="mu must be a number; got "):
         check_number("mu", value)

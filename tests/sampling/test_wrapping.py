@@ -77,7 +77,7 @@ def test_the_drawn_part_is_as_if_it_were_alone():
         SequentialSampler(DATA), DistributedSampler(DATA, 2, 1), DistributedSampler(DATA, 1, 0),
         SubsetRandomSampler(DATA), range(300),
     ],
-    ids=repr,
+    ids=lambda sampler: type(sampler).__name__,
 )  # fmt: skip
 def test_samplers_over_all_items_are_taken(sampler):
     loader = DataLoader(DATA, batch_size=10, sampler=sampler)
@@ -91,7 +91,7 @@ def test_samplers_over_all_items_are_taken(sampler):
         RandomSampler(range(90)), SequentialSampler(range(90)), DistributedSampler(range(90), 2, 0),
         list(range(90)), tuple(range(90)),
     ],
-    ids=repr,
+    ids=lambda sampler: type(sampler).__name__,
 )  # fmt: skip
 def test_a_sampler_over_fewer_items_keeps_to_them(sampler):
     assert max(drawn(wrap(DataLoader(DATA, 10, sampler=sampler)))) < 90
