@@ -89,6 +89,7 @@ class Suitability:
         return "\n".join((f"{self.verdict}:", *(f"- {reason}" for reason in self.reasons)))
 
 
+# Longer than 60 lines because of its docstring.
 def suitability(
     store: ManifestationStore,
     *,

@@ -51,6 +51,7 @@ SIGNS: Final = {
 }
 
 
+# Longer than 60 lines because of its docstring.
 def synthetic_mvkl(n: int = 2764, *, seed: int = 0) -> tuple[ManifestationStore, NDArray[np.int64]]:
     """Return made-up manifestations with MVKL's traits, and made-up labels.
 

@@ -31,6 +31,7 @@ _NO_NUMBER = {"", "na", "n/a", "nan", "null", "?"}
 _SNIFFED, _SNIFFED_ROWS = 10_000, 30  # characters and rows
 
 
+# Longer than 60 lines because of its docstring.
 def read_table(
     path: str | PathLike[str],
     *,
@@ -283,6 +284,7 @@ def _column_names(
 ) -> list[str]:
     if header is False:
         return [f"column_{number}" for number in range(1, len(first) + 1)]
+    first = [word.strip() for word in first]
     twice = next((word for i, word in enumerate(first) if word in first[:i]), None)
     if twice is not None:
         raise TableError(

@@ -69,6 +69,12 @@ def _with_text_names(native: Any, source: str) -> Any:
     return native if names == list(native.columns) else native.set_axis(names, axis=1)
 
 
+def _check_distinct(names: list[str], source: str) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise TableError(f"{source} has several columns with the same name: {listed(twice)}")
+
+
 def _make(native: Any, source: str) -> Table:
     import narwhals
 
@@ -78,9 +84,7 @@ def _make(native: Any, source: str) -> Table:
         names = list(native.columns)
     elif narwhals.dependencies.is_pyarrow_table(native):
         names = list(native.column_names)
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise TableError(f"{source} has several columns with the same name: {listed(twice)}")
+    _check_distinct(names, source)
     try:
         frame = narwhals.from_native(native, eager_only=True)
     except TypeError:
@@ -92,6 +96,9 @@ def _make(native: Any, source: str) -> Table:
         raise TableError(f"{source} has no columns")
     if len(frame) == 0:
         raise TableError(f"{source} has no rows")
+    stripped = [name.strip() for name in frame.columns]  # as cells are, and as files are read
+    _check_distinct(stripped, source)
+    frame = frame.rename(dict(zip(frame.columns, stripped, strict=True)))
     return Table(source, tuple(frame.columns), len(frame), frame)
 
 

@@ -42,6 +42,7 @@ class _Figure:
     caption: str
 
 
+# Longer than 60 lines because of its docstring.
 def save_report(
     path: Path,
     store: ManifestationStore,

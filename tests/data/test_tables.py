@@ -379,3 +379,14 @@ def test_regular_files_are_read_as_others_are(tmp_path_factory, text, one_line_e
         slow = table_files._rows(text, "text", ",", True)
         fast = read_table(path, separator=",", header=True).rows()
         assert [[cell or "" for cell in row] for row in fast] == slow[1:]
+
+
+def test_spaces_around_a_columns_name_do_not_matter(tmp_path):
+    path = write(tmp_path, "halo , size\n1,2\n0,3\n")
+    assert read_table(path).columns == ["halo", "size"]
+    for table in (path, pandas.read_csv(path), polars.read_csv(path), pyarrow.csv.read_csv(path)):
+        assert HALO.encode(table).tolist() == [[True], [False]]
+    with pytest.raises(TableError, match=r"twice|same name"):
+        HALO.encode(write(tmp_path, "halo,halo \n1,2\n"))
+    with pytest.raises(TableError, match="several columns with the same name"):
+        HALO.encode(polars.DataFrame({"halo": [1], "halo ": [0]}))

@@ -10,6 +10,7 @@ from maninegs_sampling.losses.options import CHECKS, Reduction, check_finite
 from maninegs_sampling.losses.terms import Terms
 
 
+# Longer than 60 lines because of its docstring.
 def mammo_clip_loss(
     z_image: Tensor,
     z_image_view: Tensor,
