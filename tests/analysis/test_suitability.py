@@ -303,7 +303,7 @@ def test_a_reason_is_its_numbers_and_one_sentence():
     assert final.uniform_mean == found.uniform_distinct_mean
     assert final.easier_at == found.settings.reasons["mu"].easier_at
     assert final.easier_at > found.settings["mu"].start
-    assert (near.within, near.nearest) == (found.neighborhood.within, found.neighborhood.nearest)
+    assert (near.within, near.nearest) == (found.neighborhood.within, found.neighborhood.nearest)  # type: ignore[attr-defined]
     for reason in (*found.reasons, *found.settings.reasons.values()):
         assert isinstance(reason, Reason)
         assert str(reason)

@@ -9,7 +9,7 @@ from sentence_transformers import (
     SentenceTransformerTrainer,
     SentenceTransformerTrainingArguments,
 )
-from sentence_transformers.models import StaticEmbedding
+from sentence_transformers.models import StaticEmbedding  # type: ignore[import-not-found]
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace

@@ -77,7 +77,7 @@ PATHS = {
 def forced(path):
     """Force the losses onto one of PATHS."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in PATHS[path].items():
+        for name, value in PATHS[path].items():  # type: ignore[attr-defined]
             if name == "SAFE_LOGIT":
                 value = dict.fromkeys(negatives.SAFE_LOGIT, value)
             patch.setattr(cross_entropy if name == "DIRECT_LOGITS" else negatives, name, value)

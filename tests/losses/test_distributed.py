@@ -123,7 +123,7 @@ def run_rank(rank, world, folder):
 @pytest.fixture(scope="module", params=SIZES, ids=lambda world: f"{world} ranks")
 def ranks(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
-    torch.multiprocessing.spawn(run_rank, (request.param, str(folder)), nprocs=request.param)
+    torch.multiprocessing.spawn(run_rank, (request.param, str(folder)), nprocs=request.param)  # type: ignore[attr-defined]
     return [torch.load(Path(folder) / str(k), weights_only=True) for k in range(request.param)]
 
 

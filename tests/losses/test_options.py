@@ -57,8 +57,8 @@ def test_ids_of_every_integer_type(kind, path):
     kinds = [torch.tensor([0, 1, 1, 0, 0]).to(getattr(torch, kind))]
     kinds += [np.array(each, dtype=kind) for each in same]
     kinds += [np.array(same[0], dtype=kind).astype(np.dtype(kind).newbyteorder())]
-    kinds += [[torch.tensor(i).to(getattr(torch, kind)) for i in same[0]]]
-    kinds[1].flags.writeable = False
+    kinds += [[torch.tensor(i).to(getattr(torch, kind)) for i in same[0]]]  # type: ignore[attr-defined]
+    kinds[1].flags.writeable = False  # type: ignore[attr-defined]
     smoothed = {
         name: partial(getattr(mn, name), label_smoothing=0.3)
         for name in ("nt_xent", "inter_modal_nt_xent", "multimodal_nt_xent")

@@ -37,7 +37,7 @@ def run_rank(rank: int, folder: str) -> None:
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
-    torch.multiprocessing.spawn(run_rank, (str(folder),), nprocs=2)
+    torch.multiprocessing.spawn(run_rank, (str(folder),), nprocs=2)  # type: ignore[attr-defined]
     return [torch.load(Path(folder) / str(rank), weights_only=True) for rank in range(2)]
 
 

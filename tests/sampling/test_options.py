@@ -162,7 +162,7 @@ def test_errors(options, message):
 
 def test_a_rebuilding_trainer_is_told_what_to_change():
     with pytest.raises(TypeError, match="use_distributed_sampler=False"):
-        ManiNegBatchSampler(SequentialSampler(range(4)), batch_size=4, drop_last=False)
+        ManiNegBatchSampler(SequentialSampler(range(4)), batch_size=4, drop_last=False)  # type: ignore[call-arg]
 
 
 def test_a_schedule_that_turns_bad_is_named_when_it_does():
