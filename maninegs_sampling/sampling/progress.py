@@ -7,7 +7,7 @@ from typing import Any
 from torch.utils.data.distributed import DistributedSampler
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Pass:
     """One pass over the batches of an epoch.
 
@@ -15,11 +15,13 @@ class Pass:
         epoch: the epoch.
         start: number of its first batch; above 0 after a position was loaded.
         generation: how often the progress had been set by hand when the pass was made.
+        tentative: whether the pass uses up its epoch only once it has handed out every batch.
     """
 
     epoch: int
     start: int
     generation: int
+    tentative: bool = False
 
 
 class Progress:
@@ -85,7 +87,8 @@ class Progress:
         """Note that `this` draws its first batch."""
         # A pass of an epoch before the latest one's is an old iterator that somebody still reads.
         if this.generation == self._generation and this.epoch + 1 >= self.next_epoch:
-            self.next_epoch, self.next_start = this.epoch + 1, 0
+            self.next_epoch = this.epoch if this.tentative else this.epoch + 1
+            self.next_start = 0
             self._latest = this
 
     def hand_out(self, this: Pass, position: int, length: int) -> None:
@@ -97,20 +100,20 @@ class Progress:
             return
         self.epoch, self.position = this.epoch + 1, 0
         self._latest = None
-        if self.next_epoch == this.epoch:  # `set_epoch` was called while it ran
+        if self.next_epoch == this.epoch:  # tentative, or `set_epoch` was called while it ran
             self.next_epoch, self.next_start = this.epoch + 1, 0
 
 
 class PassIterator:
     """Iterates over the batches of a pass, for loaders that save the state of their iterators.
 
-    torchdata's StatefulDataLoader restores the iterator of a finished pass before it makes the one
-    of the next. It must not draw, or the next epoch would be used up.
+    torchdata's StatefulDataLoader restores the iterator of a finished pass, lets its workers draw,
+    and drops it for the iterator of the next pass. A restored iterator whose batches had all been
+    handed out is therefore tentative.
     """
 
-    def __init__(self, batches: Iterator[list[int]], n_batches: int) -> None:
-        self._batches = batches
-        self._left = n_batches
+    def __init__(self, this: Pass, batches: Iterator[list[int]], n_batches: int) -> None:
+        self._pass, self._batches, self._left = this, batches, n_batches
 
     def __iter__(self) -> "PassIterator":
         return self
@@ -125,6 +128,5 @@ class PassIterator:
         return {"finished": self._left <= 0}
 
     def load_state_dict(self, state: dict[str, bool]) -> None:
-        """Stop here if all batches had been handed out."""
-        if state["finished"]:
-            self._batches, self._left = iter(()), 0
+        """Make the pass tentative if all batches had been handed out."""
+        self._pass.tentative = state["finished"]

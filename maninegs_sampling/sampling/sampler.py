@@ -328,7 +328,7 @@ class ManiNegBatchSampler(BatchSampler):
         self._settle_replicas()
         self._catch_up()
         this = self._progress.new_pass()
-        return PassIterator(self._pass(this), self._batches_per_epoch - this.start)
+        return PassIterator(this, self._pass(this), self._batches_per_epoch - this.start)
 
     def _pass(self, this: Pass) -> Iterator[list[int]]:
         length, chunk = self._batches_per_epoch, self._chunk()
