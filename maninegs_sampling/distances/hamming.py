@@ -68,8 +68,8 @@ def pairwise_hamming(
         (N, M) uint8, or uint16 from 256 bits on.
 
     Raises:
-        InvalidValueError: the numbers of bits differ, or `out` has another shape or layout.
-        InvalidTypeError: `out` has another dtype.
+        InvalidValueError: If the numbers of bits differ, or `out` has another shape or layout.
+        InvalidTypeError: If `out` has another dtype.
 
     Example:
         >>> store = ManifestationStore.from_dense([[1, 1, 0], [0, 1, 1], [1, 1, 0]])

@@ -35,8 +35,8 @@ def parse_size(limit: int | str) -> int:
     """Return a number of bytes from an int or a text such as "512MiB" or "2GB".
 
     Raises:
-        InvalidValueError: another text, a negative number, or 2**63 bytes and more.
-        InvalidTypeError: neither a whole number nor a text.
+        InvalidValueError: If `limit` is another text, negative, or at least 2**63 bytes.
+        InvalidTypeError: If `limit` is neither a whole number nor a text.
 
     Example:
         >>> parse_size("1GiB"), parse_size("1.5 kB"), parse_size(0)
@@ -173,8 +173,8 @@ class DistanceBucketIndex:
         """Return (B + 1,) how many other instances lie at each distance from `instance`.
 
         Raises:
-            InvalidValueError: no such instance.
-            InvalidTypeError: not a whole number.
+            InvalidValueError: If there is no such instance.
+            InvalidTypeError: If `instance` is not a whole number.
         """
         pattern = self.store.pattern_of[self._check_instance(instance)]
         distances = pattern_distances(self.store, int(pattern))
@@ -186,8 +186,8 @@ class DistanceBucketIndex:
         """Return the other instances at `distance` from `instance`, ascending.
 
         Raises:
-            InvalidValueError: no such instance, or a distance outside [0, B].
-            InvalidTypeError: not whole numbers.
+            InvalidValueError: If there is no such instance, or `distance` is outside [0, B].
+            InvalidTypeError: If either is not a whole number.
         """
         instance = self._check_instance(instance)
         pattern = int(self.store.pattern_of[instance])

@@ -96,9 +96,9 @@ class TruncatedGaussian:
     Numbers of any kind are accepted and stored as float (mu, sigma) and int (low, high).
 
     Raises:
-        InvalidValueError: sigma outside [1e-6, 1e6], mu outside [-1e6, 1e6], low below 1, high
+        InvalidValueError: If sigma is outside [1e-6, 1e6], mu outside [-1e6, 1e6], low below 1, high
             above 1,000,000, low above high.
-        InvalidTypeError: mu or sigma is not a number; low or high is not a whole number.
+        InvalidTypeError: If mu or sigma is not a number, or low or high not a whole number.
 
     Example:
         >>> gauss = TruncatedGaussian(mu=0, sigma=3)
@@ -139,8 +139,8 @@ class TruncatedGaussian:
         """Return int64 distances of shape `size`, drawn with `rng`.
 
         Raises:
-            InvalidValueError: a negative size.
-            InvalidTypeError: a size that is not a whole number, or `rng` not numpy's Generator.
+            InvalidValueError: If a size is negative.
+            InvalidTypeError: If a size is not a whole number, or `rng` is not a numpy Generator.
 
         Example:
             >>> gauss = TruncatedGaussian(mu=4, sigma=0.01)
