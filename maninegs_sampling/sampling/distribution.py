@@ -96,8 +96,8 @@ class TruncatedGaussian:
     Numbers of any kind are accepted and stored as float (mu, sigma) and int (low, high).
 
     Raises:
-        InvalidValueError: If sigma is outside [1e-6, 1e6], mu outside [-1e6, 1e6], low below 1, high
-            above 1,000,000, low above high.
+        InvalidValueError: If sigma is outside [1e-6, 1e6], mu is outside [-1e6, 1e6], low is below
+            1, high is above 1,000,000, or low is above high.
         InvalidTypeError: If mu or sigma is not a number, or low or high not a whole number.
 
     Example:
