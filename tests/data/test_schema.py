@@ -267,7 +267,7 @@ def test_wisconsin_becomes_90_bits():
 
 def test_real_tables_can_be_inferred(real_data, tmp_path):
     masses = real_data / "uci-mammographic-masses" / "mammographic_masses.csv"
-    schema = Schema.infer(masses, label_column=" Severity")
+    schema = Schema.infer(masses, label_column="Severity")
     assert [t.kind for t in schema.traits] == ["one_of", "bins", "one_of", "one_of", "one_of"]
     assert schema.encode(masses).shape[0] == 961
     mushroom = tmp_path / "mushroom.csv"
