@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_matrix
-from scipy.sparse.csgraph import reverse_cuthill_mckee
 from torch.utils.data import BatchSampler, RandomSampler
 
 from maninegs_sampling import randomness
@@ -159,6 +158,8 @@ def graph_blocks(store: ManifestationStore, batch_size: int, seed: int) -> Epoch
             f"store must have at most {MOST_GRAPH_PATTERNS} patterns for a graph; "
             f"got {store.n_patterns}"
         )
+    from scipy.sparse.csgraph import reverse_cuthill_mckee  # slow to import
+
     order = reverse_cuthill_mckee(_hamming_graph(store, batch_size), symmetric_mode=True)
     rank = np.empty(store.n_patterns, np.int64)
     rank[order] = np.arange(store.n_patterns)

@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import hypergeom
 
 from maninegs_sampling.analysis.hardness import (
     Hardness,
@@ -288,6 +287,8 @@ def _trait_shares(store: ManifestationStore) -> NDArray[np.float64]:
 
 def _expected_duplicates(store: ManifestationStore, batch_size: int) -> float:
     """Return batch_size minus the expected number of distinct patterns in a uniform batch."""
+    from scipy.stats import hypergeom  # takes half a second, which an import of the package saves
+
     size = min(batch_size, store.n_instances)
     absent = hypergeom.pmf(0, store.n_instances, store.counts, size)
     return float(size - (1 - absent).sum())

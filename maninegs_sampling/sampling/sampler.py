@@ -28,7 +28,7 @@ from maninegs_sampling.errors import (
 from maninegs_sampling.quoting import quoted
 from maninegs_sampling.sampling import state, wrapping
 from maninegs_sampling.sampling.description import BatchDescription, distances_from
-from maninegs_sampling.sampling.distribution import check_mean
+from maninegs_sampling.sampling.distribution import LARGEST_MU, check_mean
 from maninegs_sampling.sampling.drawer import BatchDrawer, Draw, Duplicates, Empty
 from maninegs_sampling.sampling.epoch_length import BatchesPerEpoch, count_batches
 from maninegs_sampling.sampling.groups import distinct_indices, numbers_of_drawn
@@ -400,7 +400,10 @@ class ManiNegBatchSampler(BatchSampler):
 
     def _mu_at(self, step: int) -> float:
         """Return mu at a step, or raise if the schedule returns no number that can be used."""
-        return check_mean(f"mu at step {step}", self.mu(step))
+        mu = self.mu(step)
+        if type(mu) is float and abs(mu) <= LARGEST_MU:  # nan is not
+            return mu
+        return check_mean(f"mu at step {step}", mu)
 
     def _draw(self, epoch: int, first: int, count: int) -> list[list[int]]:
         """Draw `count` consecutive batches. Only the flag of a warning may change in `self`."""
