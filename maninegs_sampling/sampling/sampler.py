@@ -332,13 +332,14 @@ class ManiNegBatchSampler(BatchSampler):
 
     def _pass(self, this: Pass) -> Iterator[list[int]]:
         length, chunk = self._batches_per_epoch, self._chunk()
+        hand_out, note_step = self._progress.hand_out, self._drawn_steps.note
         for first in range(this.start, length, chunk):
             batches = self._draw(this.epoch, first, min(chunk, length - first))
             if first == this.start:
                 self._progress.begin(this)
             for k, batch in enumerate(batches, first + 1):
-                self._progress.hand_out(this, k, length)
-                self._drawn_steps.note(this.epoch * length + k - 1)
+                hand_out(this, k, length)
+                note_step(this.epoch * length + k - 1)
                 yield batch
 
     def _chunk(self) -> int:
