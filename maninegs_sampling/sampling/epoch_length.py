@@ -41,3 +41,27 @@ def count_batches(
             f'batches_per_epoch must be a number, "ceil" or "anchors"; got {option!r}'
         )
     return check_count("batches_per_epoch", option, at_least=1, at_most=2**40)
+
+
+def count_covering_batches(
+    option: BatchesPerEpoch, *, n_instances: int, batch_size: int, n_replicas: int
+) -> int:
+    """Return the batches of an epoch in which each instance stands once, the same for every rank.
+
+    Args:
+        option: None for whole batches only; "ceil" for a last, smaller one with what is left, if
+            there is at least one instance for each rank.
+        n_instances: instances that may be drawn.
+        batch_size: of each rank.
+        n_replicas: the number of ranks.
+
+    Raises:
+        InvalidValueError: If `option` is another.
+    """
+    if option is not None and not (isinstance(option, str) and option == "ceil"):
+        raise InvalidValueError(
+            "an epoch in which each instance stands once has a length of its own: "
+            f'batches_per_epoch must be None or "ceil"; got {option!r}'
+        )
+    whole, rest = divmod(n_instances, n_replicas * batch_size)
+    return max(1, whole + (option == "ceil" and rest >= n_replicas))

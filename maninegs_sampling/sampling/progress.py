@@ -1,6 +1,6 @@
 """Where the passes over a batch sampler stand."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,13 +13,13 @@ class Pass:
 
     Attributes:
         epoch: the epoch.
-        start: number of its first batch; above 0 after a position was loaded.
+        position: the batches of the epoch that were handed out, by this pass or before it.
         generation: how often the progress had been set by hand when the pass was made.
         tentative: whether the pass uses up its epoch only once it has handed out every batch.
     """
 
     epoch: int
-    start: int
+    position: int
     generation: int
     tentative: bool = False
 
@@ -34,16 +34,23 @@ class Progress:
     Attributes:
         next_epoch: the epoch of the next pass.
         next_start: the first batch of the next pass.
-        epoch, position: the batches of `epoch` that the latest pass has handed out.
         followed: a sampler whose `set_epoch` sets the epoch here too.
     """
 
     def __init__(self) -> None:
-        self.next_epoch = self.next_start = self.epoch = self.position = 0
+        self.next_epoch = self.next_start = 0
+        self._reached = (0, 0)
         self._generation = 0
         self.followed: DistributedSampler[Any] | None = None
         self._followed_epoch: object = None
         self._latest: Pass | None = None
+
+    @property
+    def reached(self) -> tuple[int, int]:
+        """An epoch, and how many of its batches the latest pass has handed out."""
+        if self._latest is None:
+            return self._reached
+        return self._latest.epoch, self._latest.position
 
     @property
     def followed_changed(self) -> bool:
@@ -58,8 +65,7 @@ class Progress:
     def move_to(self, epoch: int, position: int) -> None:
         """Let the next pass begin at batch `position` of `epoch`."""
         self._look()
-        self.next_epoch = self.epoch = epoch
-        self.next_start = self.position = position
+        self.next_epoch, self.next_start = self._reached = epoch, position
         self._generation += 1
         self._latest = None
 
@@ -77,7 +83,7 @@ class Progress:
             self.move_to(epoch, 0)
         elif not running:
             self._latest = None
-            self.epoch, self.position = epoch, self.next_start
+            self._reached = epoch, self.next_start
 
     def new_pass(self) -> Pass:
         """Return a pass over the rest of the next epoch."""
@@ -91,41 +97,71 @@ class Progress:
             self.next_start = 0
             self._latest = this
 
-    def hand_out(self, this: Pass, position: int, length: int) -> None:
-        """Note that `this` has handed out `position` of the `length` batches of its epoch."""
+    def finish(self, this: Pass) -> None:
+        """Note that `this` has handed out the last batch of its epoch."""
         if this is not self._latest:
             return
-        if position < length:
-            self.epoch, self.position = this.epoch, position
-            return
-        self.epoch, self.position = this.epoch + 1, 0
+        self._reached = this.epoch + 1, 0
         self._latest = None
         if self.next_epoch == this.epoch:  # tentative, or `set_epoch` was called while it ran
             self.next_epoch, self.next_start = this.epoch + 1, 0
 
 
 class PassIterator:
-    """Iterates over the batches of a pass, for loaders that save the state of their iterators.
+    """Iterates over the batches of a pass. Loaders may save and restore its state.
 
     torchdata's StatefulDataLoader restores the iterator of a finished pass, lets its workers draw,
     and drops it for the iterator of the next pass. A restored iterator whose batches had all been
     handed out is therefore tentative.
+
+    Args:
+        progress: of the batch sampler; the pass is over what is left of its next epoch.
+        draw: from epoch, first batch and number of batches to the batches.
+        length: batches of an epoch.
+        chunk: batches to draw in one call.
     """
 
-    def __init__(self, this: Pass, batches: Iterator[list[int]], n_batches: int) -> None:
-        self._pass, self._batches, self._left = this, batches, n_batches
+    def __init__(
+        self,
+        progress: Progress,
+        draw: Callable[[int, int, int], list[list[int]]],
+        length: int,
+        chunk: int,
+    ) -> None:
+        self._progress, self._draw, self._length, self._chunk = progress, draw, length, chunk
+        self._pass = progress.new_pass()
+        self._begun = False
+        self._drawn: Iterator[list[int]] = iter(())
 
     def __iter__(self) -> "PassIterator":
         return self
 
     def __next__(self) -> list[int]:
-        batch = next(self._batches)
-        self._left -= 1
+        this = self._pass
+        batch = next(self._drawn, None)
+        if batch is None:
+            batch = self._draw_chunk()
+        this.position += 1
+        if this.position == self._length:
+            self._progress.finish(this)
         return batch
+
+    def _draw_chunk(self) -> list[int]:
+        """Draw the next batches, and return the first of them."""
+        this = self._pass
+        count = min(self._chunk, self._length - this.position)
+        if count <= 0:
+            raise StopIteration
+        drawn = self._draw(this.epoch, this.position, count)
+        if not self._begun:
+            self._progress.begin(this)
+            self._begun = True
+        self._drawn = iter(drawn)
+        return next(self._drawn)
 
     def state_dict(self) -> dict[str, bool]:
         """Return whether all batches were handed out."""
-        return {"finished": self._left <= 0}
+        return {"finished": self._pass.position >= self._length}
 
     def load_state_dict(self, state: dict[str, bool]) -> None:
         """Make the pass tentative if all batches had been handed out."""

@@ -44,11 +44,13 @@ class DrawnSteps:
         self._steps = {0}
         self._last = 0
 
-    def note(self, step: int) -> None:
-        """Note that the batch of `step` was drawn."""
-        self._last = step
-        if step & (step - 1) == 0:
-            self._steps.add(step)
+    def note(self, first: int, count: int) -> None:
+        """Note that the batches of `count` steps from `first` on were drawn."""
+        self._last = first + count - 1
+        power = 1 << max(0, first - 1).bit_length()
+        while power <= self._last:
+            self._steps.add(power)
+            power *= 2
 
     def add(self, steps: Iterable[int]) -> None:
         """Add the steps of a state that is resumed."""

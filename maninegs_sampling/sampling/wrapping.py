@@ -1,4 +1,4 @@
-"""What `ManiNegBatchSampler.wrap` reads off a loader, and what it refuses."""
+"""What `wrap` of a batch sampler reads off a loader, and what it refuses."""
 
 import inspect
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,7 +13,7 @@ from maninegs_sampling.data.store import ManifestationStore, check_store
 from maninegs_sampling.errors import InvalidTypeError, InvalidValueError
 
 if TYPE_CHECKING:
-    from maninegs_sampling.sampling.sampler import ManiNegBatchSampler
+    from maninegs_sampling.sampling.base import ReproducibleBatchSampler
 
 Loader = TypeVar("Loader", bound="DataLoader[Any]")
 
@@ -33,18 +33,18 @@ _DATASET_OF = {
 }
 
 _BUILD_IT_YOURSELF = (
-    "Build the loader yourself, with batch_sampler=ManiNegBatchSampler(store, batch_size=..., "
-    "mu=...) in place of batch_size, shuffle, sampler and drop_last."
+    "Build the loader yourself, with batch_sampler= a sampler of this package in place of "
+    "batch_size, shuffle, sampler and drop_last."
 )
 
 
 def wrap(
-    cls: "type[ManiNegBatchSampler]",
+    cls: "type[ReproducibleBatchSampler]",
     loader: Loader,
     store: ManifestationStore,
     options: dict[str, Any],
 ) -> Loader:
-    """Return a loader like `loader` whose batches `cls` draws; see `ManiNegBatchSampler.wrap`."""
+    """Return a loader like `loader` whose batches `cls` draws; see its `wrap`."""
     check_store("store", store)
     options = {name: value for name, value in options.items() if value is not None}
     n_items = _count_items(loader)
@@ -56,7 +56,7 @@ def wrap(
     settings = loader_settings(loader)  # refuses a loader before anything is built for it
     replaced: Any = _sampler_of(loader)
     followed = replaced if isinstance(replaced, DistributedSampler) else None
-    if isinstance(replaced, cls):
+    if hasattr(replaced, "loader_options"):  # a batch sampler of this package
         kept = replaced.loader_options
         followed = replaced.followed
     else:
@@ -72,7 +72,7 @@ def wrap(
 
 
 def _rebuilt(
-    loader: Loader, batch_sampler: "ManiNegBatchSampler", settings: dict[str, Any]
+    loader: Loader, batch_sampler: "ReproducibleBatchSampler", settings: dict[str, Any]
 ) -> Loader:
     """Return a loader of the same class with another batch sampler."""
     try:
@@ -138,11 +138,12 @@ def _kept_options(
         length = len(loader)
     except TypeError:  # a sampler of its own without a length
         return kept
-    kept["batches_per_epoch"] = max(1, length)
-    if not sharded and isinstance(batch_size, int):
-        # Put in a way that holds for any number of ranks, should some start later.
-        ways = {-(-n_drawn // batch_size): "ceil", n_drawn // batch_size: None}
-        kept["batches_per_epoch"] = ways.get(length, kept["batches_per_epoch"])
+    # Put in a way that holds for any number of ranks, should some start later.
+    ways: dict[int, str | None] = {}
+    if isinstance(batch_size, int):
+        per_step = batch_size * (replaced.num_replicas if sharded else 1)
+        ways = {-(-n_drawn // per_step): "ceil", n_drawn // per_step: None}
+    kept["batches_per_epoch"] = ways.get(length, max(1, length))
     return kept
 
 
@@ -168,9 +169,9 @@ def drawn_indices(sampler: Any, n_items: int) -> NDArray[Any] | None:
         n_drawn = len(getattr(sampler, _DATASET_OF[name]))
         return None if n_drawn == n_items else np.arange(n_drawn)
     raise InvalidTypeError(
-        f"wrap cannot keep the choice that {type(sampler).__name__} makes: ManiNeg batches replace "
-        "it. Give wrap indices=, the items that may be drawn (indices=range(len(dataset)) for all "
-        "of them). Only RandomSampler, SequentialSampler, SubsetRandomSampler and "
+        f"wrap cannot keep the choice that {type(sampler).__name__} makes: its batches are "
+        "replaced. Give wrap indices=, the items that may be drawn (indices=range(len(dataset)) "
+        "for all of them). Only RandomSampler, SequentialSampler, SubsetRandomSampler and "
         "DistributedSampler need no indices=."
     )
 

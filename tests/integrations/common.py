@@ -13,6 +13,7 @@ import torch.distributed as dist
 from torch.utils.data import Dataset
 
 from maninegs_sampling import LinearAnnealing, ManiNegBatchSampler
+from maninegs_sampling.sampling.progress import PassIterator
 from tests.conftest import random_store
 
 ROOT = Path(__file__).parents[2]
@@ -46,14 +47,14 @@ def as_lists(loader: Any) -> list[list[int]]:
 def note_batches(replace: Callable[..., Any] = setattr) -> list[list[int]]:
     """Return a list that gets each batch that ManiNeg draws in this process from now on."""
     batches: list[list[int]] = []
-    one_pass = ManiNegBatchSampler._pass
+    next_batch = PassIterator.__next__
 
-    def noted(self, *where):
-        for batch in one_pass(self, *where):
-            batches.append(batch)
-            yield batch
+    def noted(self):
+        batch = next_batch(self)
+        batches.append(batch)
+        return batch
 
-    replace(ManiNegBatchSampler, "_pass", noted)
+    replace(PassIterator, "__next__", noted)
     return batches
 
 
