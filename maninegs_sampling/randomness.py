@@ -15,6 +15,7 @@ ANCHOR_ORDER: Final = 1
 BATCHES: Final = 2
 BASELINES: Final = 3
 SYNTHETIC_DATA: Final = 5
+EPOCH_PLANS: Final = 6
 
 
 def check_seed(seed: object) -> int:

@@ -15,7 +15,7 @@ from maninegs_sampling.sampling._population import (
     nth_eligible,
     remaining_weight,
 )
-from maninegs_sampling.sampling._rows import SEARCH_STEP
+from maninegs_sampling.sampling._rows import SEARCH_STEP, weight_in_step
 from maninegs_sampling.sampling._stream import random_below
 
 
@@ -66,11 +66,13 @@ def append_pattern(population, rules, taken, stamp, lists, p, end, total):
 
 
 @kernel
-def list_row(buckets, population, rules, taken, stamp, lists, u, d, begin):
+def list_row(buckets, population, rules, taken, stamp, lists, skipped, u, d, begin):
     """List what is left at distance d from the precomputed row u; return the end and the total."""
     grouped = population.group_of.shape[0] > 0
     end, total = begin, np.int64(0)
     place, last = np.int64(buckets.offsets[u, d]), np.int64(buckets.offsets[u, d + 1])
+    if d == skipped.distance[0]:
+        place += skipped.weight[0]
     while place < last:
         p = np.int64(buckets.order[u, place])
         if rules.per_instance:  # rows of instances, those of a pattern side by side
@@ -90,22 +92,19 @@ def list_row(buckets, population, rules, taken, stamp, lists, u, d, begin):
 
 
 @kernel
-def list_scanned(population, rules, taken, stamp, lists, scan, d, begin):
+def list_scanned(population, rules, taken, stamp, lists, scan, skipped, d, begin):
     """List what is left at distance d of the scanned distances; return the end and the total."""
     distances = scan.distances
     end, total = begin, np.int64(0)
+    after = skipped.pattern[0] if d == skipped.distance[0] else -1
     for block in range(scan.block_weight.shape[0]):
         if scan.block_weight[block, d] == 0:
             continue
         block_end = min((block + 1) * TILE, distances.shape[0])
         for step in range(block * TILE, block_end, SEARCH_STEP):
-            step_end = min(step + SEARCH_STEP, block_end)
-            inside = 0
-            for p in range(step, step_end):
-                inside += distances[p] == d
-            if inside > 0:
-                for p in range(step, step_end):
-                    if distances[p] == d:
+            if weight_in_step(distances, population.counts, True, step, d) > 0:
+                for p in range(step, min(step + SEARCH_STEP, block_end)):
+                    if distances[p] == d and p > after:
                         end, total = append_pattern(
                             population, rules, taken, stamp, lists, p, end, total
                         )
@@ -113,13 +112,15 @@ def list_scanned(population, rules, taken, stamp, lists, scan, d, begin):
 
 
 @kernel
-def list_bucket(buckets, population, rules, taken, stamp, lists, scan, remaining, u, d):
+def list_bucket(
+    buckets, population, rules, taken, stamp, lists, scan, skipped, remaining, u, d
+):  # fmt: skip
     """List what is left at distance d, and set `remaining[d]` to its exact weight."""
     begin = lists.used[0]
     if buckets.order.shape[0] > 0:
-        end, total = list_row(buckets, population, rules, taken, stamp, lists, u, d, begin)
+        end, total = list_row(buckets, population, rules, taken, stamp, lists, skipped, u, d, begin)
     else:
-        end, total = list_scanned(population, rules, taken, stamp, lists, scan, d, begin)
+        end, total = list_scanned(population, rules, taken, stamp, lists, scan, skipped, d, begin)
     lists.begin[d] = begin
     lists.end[d] = end
     remaining[d] = total

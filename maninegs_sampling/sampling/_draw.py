@@ -27,11 +27,20 @@ from maninegs_sampling.sampling._distances import (
 from maninegs_sampling.sampling._population import (
     Taken,
     count_eligible,
+    draw_anchor,
     is_eligible,
     nth_eligible,
     take,
 )
-from maninegs_sampling.sampling._rows import Scan, find_row, new_scan, select_scanned
+from maninegs_sampling.sampling._rows import (
+    Scan,
+    Skipped,
+    find_row,
+    new_scan,
+    new_skipped,
+    select_scanned,
+    skip_nearest_patterns,
+)
 from maninegs_sampling.sampling._stream import (
     STREAM_WORDS,
     random_below,
@@ -50,6 +59,7 @@ class Scratch(NamedTuple):
     cumulative: NDArray[np.float64]  # their running sums, padded with infinity to whole LANES
     lists: BucketLists
     scan: Scan
+    skipped: Skipped
     taken: Taken
 
 
@@ -80,6 +90,7 @@ def new_scratch(
         cumulative=np.empty(-(-n_distances // LANES) * LANES),
         lists=new_lists(n_patterns, n_bits + 1),
         scan=new_scan(n_patterns, n_bits, scanned=scanned),
+        skipped=new_skipped(),
         taken=Taken(keys=np.zeros(n_keys, np.int32), groups=np.zeros(n_groups, np.int32)),
     )
 
@@ -88,6 +99,8 @@ def new_scratch(
 def guess_instance(buckets, population, rules, scratch, unweighted, u, d):
     """Return an instance at distance d by the rule of `per_instance`, eligible or not."""
     target = random_below(scratch.stream, scratch.weight_at[d])
+    if d == scratch.skipped.distance[0]:
+        target += scratch.skipped.weight[0]
     if buckets.order.shape[0] > 0:
         p = np.int64(buckets.order[u, buckets.offsets[u, d] + target])
         if rules.per_instance:
@@ -142,7 +155,10 @@ def take_from(buckets, population, rules, scratch, unweighted, stamp, u, d):
                 remaining[d] -= 1 if unweighted else population.counts[p]
             return guess
     if lists.begin[d] < 0:
-        list_bucket(buckets, population, rules, taken, stamp, lists, scratch.scan, remaining, u, d)
+        list_bucket(
+            buckets, population, rules, taken, stamp, lists, scratch.scan, scratch.skipped,
+            remaining, u, d,
+        )  # fmt: skip
     instance, place = draw_listed(
         population, rules, taken, stamp, lists, scratch.stream, remaining, d
     )
@@ -207,46 +223,64 @@ def draw_without_replacement(
 
 
 @kernel
+def draw_cluster(
+    buckets, population, rules, scratch, unweighted, stamp, anchor, log_weights, cluster
+):  # fmt: skip
+    """Fill `cluster` with the anchor and negatives drawn for it. Return how many there are."""
+    u = np.int64(population.pattern_of[anchor])
+    weight_at = scratch.weight_at
+    find_row(buckets, population.counts, unweighted, u, scratch.scan, rules.low, weight_at)
+    skip_nearest_patterns(
+        buckets, population, rules, unweighted, u, scratch.scan, scratch.skipped, weight_at
+    )
+    open_distances = 0
+    for d in range(rules.low, rules.low + log_weights.shape[0]):
+        scratch.remaining[d] = weight_at[d]  # too much where the batch holds some of it already
+        open_distances += weight_at[d] > 0
+    total = condition(log_weights, rules, scratch.remaining, scratch.weights, scratch.cumulative)
+    clear_lists(scratch.lists)
+    take(population, rules, scratch.taken, stamp, anchor)
+    cluster[0] = anchor
+    if open_distances == 0:
+        return 1
+    if rules.replacement:
+        return draw_with_replacement(
+            buckets, population, rules, scratch, unweighted, stamp, u, total, cluster
+        )
+    return draw_without_replacement(
+        buckets, population, rules, scratch, unweighted, stamp, u, log_weights, open_distances,
+        total, cluster,
+    )  # fmt: skip
+
+
+@kernel
 def draw_batches(
     buckets, population, rules, scratch, anchors, log_weights, seed, purpose, position, batches,
-    lengths,
+    lengths, starts,
 ):  # fmt: skip
     """Draw one batch for each anchor, batch b from the stream at position + (b, 0, 0).
 
     log_weights: (M, E), of the distances from `low` on. batches: (M, batch size), filled from the
-    left; lengths: (M,).
+    left; lengths: (M,); starts: (M, n_clusters), the place of each cluster's anchor, or the batch's
+    length where nobody was left to be one.
     """
     # Whether every pattern weighs 1, and not as much as it has instances.
     unweighted = not rules.per_instance or population.members.shape[0] == population.counts.shape[0]
-    last = rules.low + log_weights.shape[1] - 1
+    cluster_size = batches.shape[1] // rules.n_clusters
     for b in range(anchors.shape[0]):
         stamp = b + 1
-        anchor = anchors[b]
-        u = np.int64(population.pattern_of[anchor])
         start_stream(
             scratch.stream, seed, purpose, position[0] + np.uint64(b), position[1], position[2]
         )
-        find_row(
-            buckets, population.counts, unweighted, u, scratch.scan, rules.low, scratch.weight_at
-        )
-        open_distances = 0
-        for d in range(rules.low, last + 1):
-            scratch.remaining[d] = scratch.weight_at[d]
-            open_distances += scratch.weight_at[d] > 0
-        total = condition(
-            log_weights[b], rules, scratch.remaining, scratch.weights, scratch.cumulative
-        )
-        clear_lists(scratch.lists)
-        take(population, rules, scratch.taken, stamp, anchor)
-        batches[b, 0] = anchor
-        if open_distances == 0:
-            lengths[b] = 1
-        elif rules.replacement:
-            lengths[b] = draw_with_replacement(
-                buckets, population, rules, scratch, unweighted, stamp, u, total, batches[b]
-            )
-        else:
-            lengths[b] = draw_without_replacement(
-                buckets, population, rules, scratch, unweighted, stamp, u, log_weights[b],
-                open_distances, total, batches[b],
-            )  # fmt: skip
+        size = 0
+        anchor = np.int64(anchors[b])
+        for number in range(rules.n_clusters):
+            if number > 0:
+                anchor = draw_anchor(population, rules, scratch.taken, stamp, scratch.stream)
+            starts[b, number] = size
+            if anchor >= 0:
+                size += draw_cluster(
+                    buckets, population, rules, scratch, unweighted, stamp, anchor,
+                    log_weights[b], batches[b, size : size + cluster_size],
+                )  # fmt: skip
+        lengths[b] = size

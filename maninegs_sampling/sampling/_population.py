@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maninegs_sampling.distances._kernels import kernel
+from maninegs_sampling.sampling._stream import random_below
 
 
 class Population(NamedTuple):
@@ -27,6 +28,8 @@ class Rules(NamedTuple):
     per_instance: bool  # uniform among a distance's instances, else among its patterns
     distinct_patterns: bool  # a pattern is used once a batch, else an instance is
     replacement: bool  # what is drawn again is left out, else it is never drawn again
+    n_clusters: int  # anchors of a batch, each with as many negatives
+    skip_nearest: int  # patterns nearest to an anchor that are not drawn for it
 
 
 class Taken(NamedTuple):
@@ -93,3 +96,28 @@ def remaining_weight(population, rules, taken, stamp, p):
     """Return the weight that pattern p has left."""
     eligible = count_eligible(population, rules, taken, stamp, p)
     return eligible if rules.per_instance else min(eligible, 1)
+
+
+# Guesses at an eligible anchor before all instances are looked through. Both ways are exact.
+ANCHOR_GUESSES = 64
+
+
+@kernel
+def draw_anchor(population, rules, taken, stamp, stream):
+    """Return an eligible instance, all equally likely; -1 if there is none."""
+    n = population.pattern_of.shape[0]
+    for _ in range(ANCHOR_GUESSES):
+        instance = random_below(stream, n)
+        if is_eligible(population, rules, taken, stamp, instance):
+            return instance
+    eligible = np.int64(0)
+    for instance in range(n):
+        eligible += is_eligible(population, rules, taken, stamp, instance)
+    if eligible > 0:
+        target = random_below(stream, eligible)
+        for instance in range(n):
+            if is_eligible(population, rules, taken, stamp, instance):
+                if target == 0:
+                    return np.int64(instance)
+                target -= 1
+    return np.int64(-1)

@@ -19,6 +19,22 @@ SEARCH_STEP = 64
 TOUCHED_BYTES = 2**19
 
 
+class Skipped(NamedTuple):
+    """The patterns nearest to an anchor that are not drawn for it: those below a place in its row.
+
+    A row is sorted by distance and then by pattern, so what is skipped comes first.
+    """
+
+    distance: NDArray[np.int64]  # (1,) all nearer patterns are skipped; -1 if nothing is
+    pattern: NDArray[np.int64]  # (1,) at this distance, those up to this one are
+    weight: NDArray[np.int64]  # (1,) the weight of these
+
+
+def new_skipped() -> Skipped:
+    """Return working memory for one anchor."""
+    return Skipped(np.full(1, -1), np.full(1, -1), np.zeros(1, np.int64))
+
+
 class Scan(NamedTuple):
     """An anchor's distances to all patterns; empty where rows are precomputed."""
 
@@ -76,6 +92,26 @@ def scan_row(words, counts, unweighted, u, scan, weight_at):
 
 
 @kernel
+def weight_in_step(values, counts, unweighted, begin, wanted):
+    """Return the weight of the patterns begin .. begin + SEARCH_STEP - 1 whose value is wanted."""
+    inside = np.int64(0)
+    if begin + SEARCH_STEP <= values.shape[0]:
+        # A loop of fixed length over a slice vectorizes; it is eight times as fast.
+        part, weights = values[begin : begin + SEARCH_STEP], counts[begin : begin + SEARCH_STEP]
+        if unweighted:
+            for k in range(SEARCH_STEP):
+                inside += part[k] == wanted
+        else:
+            for k in range(SEARCH_STEP):
+                inside += weights[k] if part[k] == wanted else 0
+        return inside
+    for p in range(begin, values.shape[0]):
+        if values[p] == wanted:
+            inside += 1 if unweighted else counts[p]
+    return inside
+
+
+@kernel
 def select_scanned(scan, counts, unweighted, d, target):
     """Return the pattern at distance d that holds weight number `target`, and what is left of it.
 
@@ -87,20 +123,12 @@ def select_scanned(scan, counts, unweighted, d, target):
         target -= scan.block_weight[block, d]
         block += 1
     p = block * TILE
-    end = min(p + TILE, distances.shape[0])
     while True:
-        step_end = min(p + SEARCH_STEP, end)
-        inside = 0
-        if unweighted:
-            for k in range(p, step_end):
-                inside += distances[k] == d
-        else:
-            for k in range(p, step_end):
-                inside += counts[k] if distances[k] == d else 0
+        inside = weight_in_step(distances, counts, unweighted, p, d)
         if target < inside:
             break
         target -= inside
-        p = step_end
+        p += SEARCH_STEP
     while True:
         if distances[p] == d:
             weight = 1 if unweighted else counts[p]
@@ -118,6 +146,71 @@ def touch_row(order, u):
         for k in range(0, order.shape[1], 32):
             total += order[u, k]
     return total
+
+
+@kernel
+def skip_in_row(buckets, counts, pattern_of, unweighted, u, skip_nearest, skipped):
+    """Find what is skipped of the precomputed row u."""
+    of_instances = buckets.order.shape[1] > counts.shape[0]
+    place, end = np.int64(buckets.offsets[u, 1]), buckets.order.shape[1]
+    left = skip_nearest
+    d = 1
+    while left > 0 and place < end:
+        while place >= buckets.offsets[u, d + 1]:
+            d += 1
+            skipped.weight[0] = 0
+        p = np.int64(buckets.order[u, place])
+        if of_instances:
+            p = np.int64(pattern_of[p])
+        place += counts[p] if of_instances else 1
+        skipped.distance[0] = d
+        skipped.pattern[0] = p
+        skipped.weight[0] += 1 if unweighted else counts[p]
+        left -= 1
+
+
+@kernel
+def skip_scanned(scan, counts, unweighted, skip_nearest, skipped):
+    """Find what is skipped of the scanned distances."""
+    distances = scan.distances
+    left = skip_nearest
+    for d in range(1, scan.block_weight.shape[1]):
+        here = 0
+        for p in range(distances.shape[0]):
+            here += distances[p] == d
+        if here < left:
+            left -= here
+            continue
+        p = 0
+        while left > 0:
+            if distances[p] == d:
+                skipped.distance[0] = d
+                skipped.pattern[0] = p
+                skipped.weight[0] += 1 if unweighted else counts[p]
+                left -= 1
+            p += 1
+        return
+    skipped.distance[0] = scan.block_weight.shape[1]  # more than there are
+
+
+@kernel
+def skip_nearest_patterns(buckets, population, rules, unweighted, u, scan, skipped, weight_at):
+    """Find what is skipped for an anchor of pattern u, and take it out of `weight_at`."""
+    skipped.distance[0] = -1
+    if rules.skip_nearest == 0:
+        return
+    skipped.weight[0] = 0
+    if buckets.order.shape[0] > 0:
+        skip_in_row(
+            buckets, population.counts, population.pattern_of, unweighted, u, rules.skip_nearest,
+            skipped,
+        )  # fmt: skip
+    else:
+        skip_scanned(scan, population.counts, unweighted, rules.skip_nearest, skipped)
+    for d in range(rules.low, min(skipped.distance[0], weight_at.shape[0])):
+        weight_at[d] = 0
+    if rules.low <= skipped.distance[0] < weight_at.shape[0]:
+        weight_at[skipped.distance[0]] -= skipped.weight[0]
 
 
 @kernel

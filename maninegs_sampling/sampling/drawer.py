@@ -10,13 +10,19 @@ from maninegs_sampling.data.store import ManifestationStore
 from maninegs_sampling.distances.hamming import max_distance
 from maninegs_sampling.distances.index import DistanceBucketIndex
 from maninegs_sampling.errors import InvalidTypeError, InvalidValueError, check_choice, check_count
-from maninegs_sampling.sampling._draw import Scratch, draw_batches, new_scratch
+from maninegs_sampling.sampling._cluster import (
+    STEPS_PER_BIT,
+    draw_cluster_batches,
+    new_cluster_scratch,
+)
+from maninegs_sampling.sampling._draw import draw_batches, new_scratch
 from maninegs_sampling.sampling._population import Population, Rules
 from maninegs_sampling.sampling.distribution import check_sigma, log_masses
 
 Empty = Literal["renormalize", "nearest"]
 Draw = Literal["instance", "pattern"]
 Duplicates = Literal["refill", "keep", "drop_patterns", "drop_instances"]
+Center = Literal["anchor", "cluster"]
 
 
 class BatchDrawer:
@@ -32,6 +38,9 @@ class BatchDrawer:
         empty: what happens to distances at which the anchor has no instance.
         draw: whether instances or patterns are equally likely at a distance.
         duplicates: what may be in a batch twice, and whether batches are filled.
+        anchors_per_batch: clusters of a batch, each an anchor and its negatives.
+        center: what a candidate's distance is measured from.
+        skip_nearest: patterns nearest to an anchor that are not drawn for it.
         groups: (N,) int32, a group's number for each instance; empty without groups.
         memory_limit: for the index, see `DistanceBucketIndex`.
         index: a ready index of the same instances; by default one is made.
@@ -50,6 +59,9 @@ class BatchDrawer:
         empty: Empty,
         draw: Draw,
         duplicates: Duplicates,
+        anchors_per_batch: int,
+        center: Center,
+        skip_nearest: int,
         groups: NDArray[np.int32],
         memory_limit: int | str,
         index: DistanceBucketIndex | None,
@@ -59,6 +71,9 @@ class BatchDrawer:
         self.low = check_count("low", low, at_least=1)
         self.empty: Empty = check_choice("empty", empty, get_args(Empty))
         self.duplicates: Duplicates = check_choice("duplicates", duplicates, get_args(Duplicates))
+        self.anchors_per_batch = check_count("anchors_per_batch", anchors_per_batch, at_least=1)
+        self.center: Center = check_choice("center", center, get_args(Center))
+        self.skip_nearest = check_count("skip_nearest", skip_nearest, at_least=0)
         self.instances_or_patterns: Draw = check_choice("draw", draw, get_args(Draw))
         self.high = self._find_high(high)
         rows = f"{draw}s"
@@ -70,7 +85,7 @@ class BatchDrawer:
         self._end = min(self.high, store.n_bits)
         if empty == "renormalize":
             self._end = max(self.low, min(self.high, self.index.largest_distance))
-        self._population = Population(
+        self.population = Population(
             pattern_of=store.pattern_of,
             members=self.index.members,
             starts=self.index.starts,
@@ -78,23 +93,29 @@ class BatchDrawer:
             group_of=groups,
             group_of_member=groups[self.index.members] if len(groups) else groups,
         )
-        self._rules = Rules(
+        self.rules = Rules(
             low=self.low,
             nearest=empty == "nearest",
             per_instance=draw == "instance",
             distinct_patterns=duplicates in ("refill", "drop_patterns"),
             replacement=duplicates in ("drop_patterns", "drop_instances"),
+            n_clusters=self.anchors_per_batch,
+            skip_nearest=self.skip_nearest,
         )
 
     @property
     def n_distances(self) -> int:
-        """Distances with any probability, from `low` on."""
-        return self._end - self.low + 1
+        """Distances, or steps of a mean distance, with any probability, from `low` on."""
+        return (self._end - self.low) * self._steps_per_bit + 1
+
+    @property
+    def _steps_per_bit(self) -> int:
+        return 1 if self.center == "anchor" else STEPS_PER_BIT
 
     @property
     def fills_batches(self) -> bool:
         """Whether a batch is meant to hold as many instances as are asked for."""
-        return not self._rules.replacement
+        return not self.rules.replacement
 
     def check_supply(self, batch_size: int) -> None:
         """Raise `InvalidValueError` if no batch of that size can be full, and it should be."""
@@ -119,12 +140,16 @@ class BatchDrawer:
     def distribution(self, mu: float) -> NDArray[np.float64]:
         """Return (D + 1,) float64, the probability of each distance from 0 on.
 
-        D is the smaller of `high` and the number of bits.
+        D is the smaller of `high` and the number of bits. With center="cluster" the steps of a mean
+        distance are counted at the distance that they round to.
         """
         end = min(self.high, self.store.n_bits)
         masses = log_masses(mu, self.sigma, self._edges(end))
+        steps = np.arange(len(masses)) + self.low * self._steps_per_bit
+        distances = (2 * steps + self._steps_per_bit) // (2 * self._steps_per_bit)
+        weights = np.exp(masses - masses.max())
         probabilities = np.zeros(end + 1)
-        probabilities[self.low :] = np.exp(masses - masses.max())
+        np.add.at(probabilities, distances, weights)
         probabilities /= probabilities.sum()
         return probabilities
 
@@ -136,59 +161,76 @@ class BatchDrawer:
         batch_size: int,
         seed: int,
         position: tuple[int, int, int],
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         """Draw one batch for each anchor.
 
         Args:
-            anchors: (M,) instances.
+            anchors: (M,) instances, each the anchor of its batch's first cluster.
             mus: (M,) the mean of the distance distribution for each.
             batch_size: instances in a full batch, the anchor among them.
             seed: of the random stream.
             position: of the first batch in the stream; the next one's is (position[0] + 1, ...).
 
         Returns:
-            (M, batch_size) int64, the anchor first, filled from the left; and (M,) int64, the
-            instances that each batch holds.
+            (M, batch_size) int64, cluster after cluster, the anchor first, filled from the left;
+            (M,) int64, the instances that each batch holds; and (M, anchors_per_batch) int64, the
+            place of each cluster's anchor, or the batch's length where nobody was left to be one.
         """
         distinct, which = np.unique(mus, return_inverse=True)
-        log_weights = log_masses(distinct, self.sigma, self._edges(self._end))[which]
+        log_weights = self.log_weights(distinct)[which]
         batches = np.zeros((len(anchors), batch_size), np.int64)
         lengths = np.empty(len(anchors), np.int64)
-        draw_batches(
-            self.index.buckets,
-            self._population,
-            self._rules,
-            self._new_scratch(),
-            anchors,
-            log_weights,
-            np.uint64(seed),
-            np.uint64(randomness.BATCHES),
-            np.array(position, np.uint64),
-            batches,
-            lengths,
-        )
-        return batches, lengths
+        starts = np.empty((len(anchors), self.anchors_per_batch), np.int64)
+        where = (np.uint64(seed), np.uint64(randomness.BATCHES), np.array(position, np.uint64))
+        results = (batches, lengths, starts)
+        index, population, rules = self.index, self.population, self.rules
+        if self.center == "anchor":
+            scratch = new_scratch(
+                n_patterns=self.store.n_patterns,
+                n_bits=self.store.n_bits,
+                n_distances=self.n_distances,
+                scanned=not index.precomputed,
+                **self._n_takeable,
+            )
+            draw_batches(
+                index.buckets, population, rules, scratch, anchors, log_weights, *where, *results
+            )
+        else:
+            near = new_cluster_scratch(
+                n_patterns=self.store.n_patterns,
+                n_bits=self.store.n_bits,
+                n_steps=self.n_distances,
+                cluster_size=batch_size // self.anchors_per_batch,
+                **self._n_takeable,
+            )
+            draw_cluster_batches(
+                index.buckets.words, population, rules, near, anchors, log_weights, *where, *results
+            )
+        return batches, lengths, starts
 
-    def _new_scratch(self) -> Scratch:
+    def log_weights(self, mus: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return (M, n_distances) float64, the log-weight of each distance at each mu."""
+        return log_masses(mus, self.sigma, self._edges(self._end))
+
+    @property
+    def _n_takeable(self) -> dict[str, int]:
+        """Number of things that a batch can take once: instances or patterns, and groups."""
         store = self.store
-        return new_scratch(
-            n_patterns=store.n_patterns,
-            n_bits=store.n_bits,
-            n_distances=self.n_distances,
-            n_keys=store.n_patterns if self._rules.distinct_patterns else store.n_instances,
-            n_groups=self.n_groups,
-            scanned=not self.index.precomputed,
-        )
+        n_keys = store.n_patterns if self.rules.distinct_patterns else store.n_instances
+        return {"n_keys": n_keys, "n_groups": self.n_groups}
 
     def _edges(self, end: int) -> NDArray[np.float64]:
         """Return the edges between the distances `low` to `end`, beyond which nobody lies.
 
+        With center="cluster" they are those between the steps of a mean distance.
+
         With empty="nearest" whatever would be drawn between `end` and `high` moves to `end`.
         Otherwise the distribution is conditioned on the distances that the anchor has anyway.
         """
-        edges = np.arange(self.low - 0.5, end + 1.0)
+        per_bit = self._steps_per_bit
+        edges = (np.arange(self.low * per_bit, end * per_bit + 2) - 0.5) / per_bit
         if self.empty == "nearest":
-            edges[-1] = self.high + 0.5
+            edges[-1] = self.high + 0.5 / per_bit
         return edges
 
     def _find_high(self, high: int | None) -> int:

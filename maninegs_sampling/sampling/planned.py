@@ -64,17 +64,29 @@ class PlannedBatchSampler(ReproducibleBatchSampler):
         self, epoch: int, first: int, count: int
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         order = self._kept_plan(epoch)
+        parts = self._parts
+        mine = np.arange(first, first + count) * len(parts) + parts.index(True)
+        edges = self._edges()
+        begins, lengths = edges[mine], np.diff(edges)[mine]
+        places = begins[:, None] + np.arange(self._global_batch_size)
+        # What lies beyond a batch's length is cut off by the caller.
+        return order[np.minimum(places, len(order) - 1)], lengths
+
+    @property
+    def _parts(self) -> list[bool]:
+        """The batches of a step, and which of them is this rank's."""
+        if self.shard == "within":
+            return [True]
+        return [rank == self.rank for rank in range(self.num_replicas)]
+
+    def _edges(self) -> NDArray[np.int64]:
+        """Return the first place of each batch of an epoch, all ranks', and the end of the last."""
         per_step = self.batch_size * self.num_replicas
-        # A rank's own part, or with shard="within" the batch of all ranks.
-        parts, part = (self.num_replicas, self.rank) if self.shard == "batches" else (1, 0)
-        batches = np.zeros((count, self._global_batch_size), np.int64)
-        lengths = np.empty(count, np.int64)
-        for row, begin in enumerate(range(first * per_step, (first + count) * per_step, per_step)):
-            step = order[begin : begin + per_step]
-            mine = step[part * len(step) // parts : (part + 1) * len(step) // parts]
-            batches[row, : len(mine)] = mine
-            lengths[row] = len(mine)
-        return batches, lengths
+        n = min(self._drawn.n_instances, self._batches_per_epoch * per_step)
+        begins = np.arange(self._batches_per_epoch)[:, None] * per_step
+        sizes = np.minimum(n - begins, per_step)
+        parts = np.arange(len(self._parts))
+        return np.append(begins + parts * sizes // len(parts), n)
 
     def _batches_per_call(self) -> int:
         return self._batches_per_epoch  # slices of a plan that is there already

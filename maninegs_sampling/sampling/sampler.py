@@ -1,7 +1,7 @@
 """ManiNegBatchSampler: hard-negative minibatches drawn by Hamming distance (Algorithm 1)."""
 
 import warnings
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 import torch
@@ -11,17 +11,21 @@ from torch.utils.data import Sampler
 from maninegs_sampling import randomness
 from maninegs_sampling.data.store import ManifestationStore
 from maninegs_sampling.distances.index import DistanceBucketIndex
-from maninegs_sampling.errors import check_count
+from maninegs_sampling.errors import InvalidValueError, check_choice, check_count
 from maninegs_sampling.sampling import state
-from maninegs_sampling.sampling.base import ReproducibleBatchSampler
 from maninegs_sampling.sampling.description import BatchDescription, distances_from
 from maninegs_sampling.sampling.distribution import LARGEST_MU, check_mean
-from maninegs_sampling.sampling.drawer import BatchDrawer, Draw, Duplicates, Empty
+from maninegs_sampling.sampling.drawer import BatchDrawer, Center, Draw, Duplicates, Empty
 from maninegs_sampling.sampling.epoch_length import BatchesPerEpoch
 from maninegs_sampling.sampling.groups import numbers_of_drawn
+from maninegs_sampling.sampling.planned import PlannedBatchSampler
+from maninegs_sampling.sampling.planner import EpochPlanner
 from maninegs_sampling.sampling.presets import AUTHORS, PAPER
 from maninegs_sampling.sampling.replicas import Shard
 from maninegs_sampling.sampling.schedules import Schedule, as_schedule
+
+# "free": each batch is drawn for itself. "epoch": an epoch is a partition of the instances.
+Coverage = Literal["free", "epoch"]
 
 # Indices drawn in one call of the kernel while iterating: calls are amortized, and even the
 # slowest precomputed batches come within milliseconds.
@@ -30,7 +34,7 @@ _INDICES_PER_CALL = 16384
 _PROBABILITIES_PER_CALL = 2**18
 
 
-class ManiNegBatchSampler(ReproducibleBatchSampler):
+class ManiNegBatchSampler(PlannedBatchSampler):
     """Draw batches of one anchor and negatives at chosen Hamming distances (ManiNeg, Algorithm 1).
 
     The distances follow a truncated Gaussian. A batch is a list of instance numbers, the anchor
@@ -105,8 +109,9 @@ class ManiNegBatchSampler(ReproducibleBatchSampler):
         True
     """
 
-    _fixed: ClassVar[frozenset[str]] = ReproducibleBatchSampler._fixed | {
-        "mu", "sigma", "low", "high", "empty", "draw", "duplicates", "index",
+    _fixed: ClassVar[frozenset[str]] = PlannedBatchSampler._fixed | {
+        "mu", "sigma", "low", "high", "empty", "draw", "duplicates", "index", "anchors_per_batch",
+        "center", "skip_nearest", "coverage",
     }  # fmt: skip
 
     def __init__(
@@ -121,6 +126,10 @@ class ManiNegBatchSampler(ReproducibleBatchSampler):
         empty: Empty = "renormalize",
         draw: Draw = "instance",
         duplicates: Duplicates = "refill",
+        anchors_per_batch: int = 1,
+        center: Center = "anchor",
+        skip_nearest: int = 0,
+        coverage: Coverage = "free",
         groups: ArrayLike | None = None,
         indices: ArrayLike | torch.Tensor | None = None,
         seed: int = 0,
@@ -133,6 +142,7 @@ class ManiNegBatchSampler(ReproducibleBatchSampler):
         index: DistanceBucketIndex | None = None,
         sampler: Sampler[Any] | None = None,
     ) -> None:
+        self.coverage: Coverage = check_choice("coverage", coverage, get_args(Coverage))
         self.mu = as_schedule(mu)
         self._mu_at(0)
         super().__init__(
@@ -143,12 +153,15 @@ class ManiNegBatchSampler(ReproducibleBatchSampler):
         self._groups = numbers_of_drawn(groups, store.n_instances, self.indices)
         self._drawer = BatchDrawer(
             self._drawn, sigma=sigma, low=low, high=high, empty=empty, draw=draw,
-            duplicates=duplicates, groups=self._groups, memory_limit=memory_limit, index=index,
+            duplicates=duplicates, anchors_per_batch=anchors_per_batch, center=center,
+            skip_nearest=skip_nearest, groups=self._groups, memory_limit=memory_limit, index=index,
         )  # fmt: skip
         self.index = self._drawer.index
         self.sigma, self.low, self.high = self._drawer.sigma, self._drawer.low, self._drawer.high
         self.empty, self.duplicates = self._drawer.empty, self._drawer.duplicates
         self.draw = self._drawer.instances_or_patterns
+        self.anchors_per_batch, self.center = self._drawer.anchors_per_batch, self._drawer.center
+        self.skip_nearest = self._drawer.skip_nearest
         self._check_supply()
         anchor_stream = randomness.generator_at(self.seed, randomness.ANCHOR_ORDER)
         self._anchor_order = anchor_stream.permutation(self._drawn.n_instances)
@@ -156,8 +169,34 @@ class ManiNegBatchSampler(ReproducibleBatchSampler):
         self._warned = False
         self._settle_replicas()
 
+    @property
+    def covers(self) -> bool:
+        """Whether each instance stands in exactly one batch of an epoch."""
+        return self.coverage == "epoch"
+
     def _check_supply(self) -> None:
-        self._drawer.check_supply(self._global_batch_size)
+        if self._global_batch_size % self.anchors_per_batch:
+            raise InvalidValueError(
+                f"anchors_per_batch={self.anchors_per_batch} must divide the batch, of "
+                f"{self._global_batch_size} instances"
+            )
+        if self.covers:
+            super()._check_supply()
+            self._planner.check_supply(self._count_batches() * len(self._parts))
+        else:
+            self._drawer.check_supply(self._global_batch_size)
+
+    @property
+    def _planner(self) -> EpochPlanner:
+        return EpochPlanner(self._drawer, self._global_batch_size // self.anchors_per_batch)
+
+    def _plan(self, epoch: int) -> NDArray[np.int64]:
+        first = epoch * self._batches_per_epoch
+        steps = range(first, first + self._batches_per_epoch)
+        mus = np.array([self._mu_at(step) for step in steps])
+        return self._planner.plan(
+            self._edges(), np.repeat(mus, len(self._parts)), seed=self.seed, epoch=epoch
+        )
 
     def describe(self, epoch: int, k: int) -> BatchDescription:
         """Return mu, the distribution and the drawn distances of batch `k`, for logging.
@@ -205,6 +244,8 @@ class ManiNegBatchSampler(ReproducibleBatchSampler):
         return check_mean(f"mu at step {step}", mu)
 
     def _batches_per_call(self) -> int:
+        if self.covers:
+            return super()._batches_per_call()
         if not self.index.precomputed or not state.is_built_in(self.mu):
             return 1
         by_size = _INDICES_PER_CALL // self._global_batch_size
@@ -213,8 +254,10 @@ class ManiNegBatchSampler(ReproducibleBatchSampler):
     def _draw_batches(
         self, epoch: int, first: int, count: int
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        if self.covers:
+            return super()._draw_batches(epoch, first, count)
         before = epoch * self._batches_per_epoch + first
-        batches, lengths = self._drawer.draw(
+        batches, lengths, _ = self._drawer.draw(
             self._anchors(epoch, first, count),
             np.array([self._mu_at(step) for step in range(before, before + count)]),
             batch_size=self._global_batch_size,
@@ -252,7 +295,10 @@ class ManiNegBatchSampler(ReproducibleBatchSampler):
         self._drawn_steps.add(theirs["mu"]["steps"])
 
     def _fingerprint(self) -> dict[str, Any]:
-        options = ("sigma", "low", "high", "empty", "draw", "duplicates")
+        options = (
+            "sigma", "low", "high", "empty", "draw", "duplicates", "anchors_per_batch", "center",
+            "skip_nearest", "coverage",
+        )  # fmt: skip
         return {
             **super()._fingerprint(),
             "groups": state.digest_of(self._groups),

@@ -1,0 +1,151 @@
+"""EpochPlanner: plans an epoch in which each instance stands in exactly one batch."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maninegs_sampling import randomness
+from maninegs_sampling.errors import InvalidValueError
+from maninegs_sampling.sampling._draw import new_scratch
+from maninegs_sampling.sampling._offers import new_anchor_sums
+from maninegs_sampling.sampling._plan import Chances, Plan, improve_plan, resolve_conflicts
+from maninegs_sampling.sampling._stream import STREAM_WORDS
+from maninegs_sampling.sampling.drawer import BatchDrawer
+
+
+class EpochPlanner:
+    """Plans epochs by the rules of a drawer.
+
+    Args:
+        drawer: what is drawn, and how. Its `duplicates` are "refill" or "keep".
+        cluster_size: instances of a cluster.
+
+    Raises:
+        InvalidValueError: If `duplicates` leaves batches short.
+    """
+
+    def __init__(self, drawer: BatchDrawer, cluster_size: int) -> None:
+        if not drawer.fills_batches:
+            raise InvalidValueError(
+                'coverage="epoch" puts each instance into a batch, and '
+                f'duplicates="{drawer.duplicates}" leaves instances out; use duplicates="keep" or '
+                '"refill"'
+            )
+        self._drawer = drawer
+        self._cluster_size = cluster_size
+
+    def check_supply(self, n_batches: int) -> None:
+        """Raise `InvalidValueError` if an epoch of so many batches cannot be planned."""
+        drawer = self._drawer
+        if drawer.rules.distinct_patterns and drawer.store.counts.max() > n_batches:
+            raise InvalidValueError(
+                f"one pattern has {drawer.store.counts.max()} instances, and an epoch has "
+                f"{n_batches} batches: without duplicates in a batch, not every instance can stand "
+                'in one; use duplicates="keep" and give the patterns to the loss as ids='
+            )
+        if drawer.n_groups and np.bincount(drawer.population.group_of).max() > n_batches:
+            raise InvalidValueError(
+                f"one group has {np.bincount(drawer.population.group_of).max()} instances, and an "
+                f"epoch has {n_batches} batches: not every instance can stand in a batch without "
+                "another of its group"
+            )
+
+    def plan(
+        self, edges: NDArray[np.int64], mus: NDArray[np.float64], *, seed: int, epoch: int
+    ) -> NDArray[np.int64]:
+        """Return the instances of an epoch, batch after batch, cluster after cluster.
+
+        Args:
+            edges: (M + 1,) the first place of each batch, and the end of the last.
+            mus: (M,) the mean of the distance distribution in each batch.
+            seed: of the random stream.
+            epoch: the epoch.
+
+        Returns:
+            (edges[-1],) int64, each instance at most once.
+
+        Raises:
+            InvalidValueError: If no plan was found that keeps patterns and groups apart.
+        """
+        drawer = self._drawer
+        index, population, rules, store = (
+            drawer.index,
+            drawer.population,
+            drawer.rules,
+            drawer.store,
+        )
+        values, law_of_batch = np.unique(mus, return_inverse=True)
+        plan = self._lay_out(edges, law_of_batch, self._deal(edges, seed, epoch))
+        where = np.uint64(seed), np.uint64(randomness.EPOCH_PLANS)
+        if rules.distinct_patterns or drawer.n_groups:
+            unplaced = resolve_conflicts(
+                plan, population, rules, np.empty(STREAM_WORDS, np.uint64), *where,
+                np.array((1, epoch, 0), np.uint64),
+            )  # fmt: skip
+            if unplaced:
+                raise InvalidValueError(
+                    f"no plan was found for {unplaced} of {len(plan.order)} instances, whose "
+                    "patterns or groups are in all batches already; use fewer groups, or "
+                    'duplicates="keep"'
+                )
+        shape = (int(plan.number_of[-1]) + 1, drawer.n_distances)
+        chances = Chances(
+            items=np.empty(shape, np.int64),
+            logs=np.empty(shape, np.float32),
+            skip=np.empty((shape[0], 3), np.int64),
+        )
+        scratch = new_scratch(
+            n_patterns=store.n_patterns, n_bits=store.n_bits, n_distances=drawer.n_distances,
+            n_keys=0, n_groups=0, scanned=not index.precomputed,
+        )  # fmt: skip
+        improve_plan(
+            index.buckets, population, rules, scratch,
+            new_anchor_sums(store.n_patterns, store.n_bits, scanned=not index.precomputed),
+            plan, drawer.log_weights(values), chances, *where, np.array((2, epoch, 0), np.uint64),
+        )  # fmt: skip
+        return plan.order.astype(np.int64)
+
+    def _deal(self, edges: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.int64]:
+        """Return a random order of the instances that keeps equal patterns or groups apart."""
+        drawer = self._drawer
+        rng = randomness.generator_at(seed, randomness.EPOCH_PLANS, (0, epoch, 0))
+        n = int(edges[-1])
+        order: NDArray[np.int64] = rng.permutation(drawer.store.n_instances)[:n]
+        keys: list[NDArray[np.int32]] = []
+        if drawer.rules.distinct_patterns:
+            keys.append(drawer.store.pattern_of)
+        if drawer.n_groups:
+            keys.append(drawer.population.group_of)
+        if not keys:
+            return order
+        # Equal keys one after the other, dealt to the batches in turn, to random places of each.
+        key = max(keys, key=lambda numbers: int(np.bincount(numbers).max()))
+        rank = rng.permutation(int(key.max()) + 1)
+        dealt = order[np.argsort(rank[key[order]], kind="stable")]
+        batch = np.repeat(np.arange(len(edges) - 1), np.diff(edges))
+        places = np.lexsort((rng.random(n), batch))
+        turn = np.arange(n) - np.repeat(edges[:-1], np.diff(edges))
+        order = np.empty(n, np.int64)
+        order[places[np.lexsort((batch, turn))]] = dealt
+        return order
+
+    def _lay_out(
+        self, edges: NDArray[np.int64], law_of_batch: NDArray[np.int64], order: NDArray[np.int64]
+    ) -> Plan:
+        """Return the plan with its places, batches and clusters."""
+        sizes = np.diff(edges)
+        begin, end = np.repeat(edges[:-1], sizes), np.repeat(edges[1:], sizes)
+        places = np.arange(len(order))
+        anchor_at = begin + (places - begin) // self._cluster_size * self._cluster_size
+        place_of = np.full(self._drawer.store.n_instances, -1)
+        place_of[order] = places
+        arrays = (
+            order,
+            place_of,
+            anchor_at,
+            np.minimum(anchor_at + self._cluster_size, end),
+            begin,
+            end,
+            np.repeat(law_of_batch, sizes),
+            np.cumsum(anchor_at == places) - 1,
+        )
+        return Plan(*(array.astype(np.int32) for array in arrays))
