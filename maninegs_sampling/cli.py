@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maninegs_sampling import __version__
-from maninegs_sampling.analysis.hardness import histogram_mean
+from maninegs_sampling.analysis.batch_hardness import histogram_mean
 from maninegs_sampling.analysis.suitability import Suitability, suitability
 from maninegs_sampling.cli_tables import Rows, add_table_options, read_rows, repeated_options
 from maninegs_sampling.data.datasets import wisconsin

@@ -7,12 +7,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from maninegs_sampling.analysis.hardness import (
-    Hardness,
-    hardness_at,
-    histogram_mean,
-    uniform_distinct_hardness,
-)
+from maninegs_sampling.analysis.batch_hardness import Hardness, histogram_mean
+from maninegs_sampling.analysis.hardness import hardness_at, uniform_distinct_hardness
 from maninegs_sampling.analysis.neighborhood import Neighborhood, find_shortage, neighborhood
 from maninegs_sampling.analysis.reasons import (
     Duplicates,

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from maninegs_sampling.analysis.hardness import histogram_mean
+from maninegs_sampling.analysis.batch_hardness import histogram_mean
 from maninegs_sampling.data.storage import write_atomically
 from maninegs_sampling.data.store import ManifestationStore
 from maninegs_sampling.reports import drawing

@@ -8,12 +8,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from maninegs_sampling.analysis.batch_hardness import Hardness, histogram_mean
 from maninegs_sampling.analysis.bounds import data_distance_lower_bound, distance_lower_bound
 from maninegs_sampling.analysis.hardness import (
-    Hardness,
     check_mus,
     hardness_at,
-    histogram_mean,
     uniform_distinct_hardness,
 )
 from maninegs_sampling.analysis.settings import Settings

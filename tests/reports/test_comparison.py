@@ -11,43 +11,12 @@ from scipy import stats
 
 from maninegs_sampling import ManifestationStore, ManiNegError
 from maninegs_sampling.analysis import baselines
-from maninegs_sampling.analysis.hardness import measure_hardness
+from maninegs_sampling.analysis.batch_hardness import measure_hardness
 from maninegs_sampling.distances.hamming import pairwise_hamming as mn_pairwise
 from maninegs_sampling.reports import comparison
 from maninegs_sampling.reports.comparison_picture import save_picture
 from tests import naive
 from tests.conftest import bit_matrices, random_store
-
-
-@given(bits=bit_matrices(), data=st.data())
-def test_hardness_equals_naive(bits, data):
-    batch = st.lists(st.integers(0, len(bits) - 1), min_size=1, max_size=6)
-    epochs = data.draw(st.lists(st.lists(batch, min_size=1, max_size=3), min_size=1, max_size=2))
-    hardness = measure_hardness(ManifestationStore.from_dense(bits), epochs)
-    batches = [b for epoch in epochs for b in epoch]
-    anchors, pairs = naive.hardness(bits, batches)
-    assert hardness.anchor_histogram.tolist() == anchors.tolist()
-    assert hardness.pair_histogram.tolist() == pairs.tolist()
-    assert hardness.n_batches == len(batches)
-    assert hardness.instances_mean == pytest.approx(np.mean([len(b) for b in batches]))
-    assert hardness.instances_min == min(len(b) for b in batches)
-    patterns = [len({bits[i].tobytes() for i in b}) for b in batches]
-    assert hardness.patterns_mean == pytest.approx(np.mean(patterns))
-    assert hardness.patterns_min == min(patterns)
-    assert hardness.repeats == sum(len(b) - len(set(b)) for b in batches)
-    seen = [len({i for b in epoch for i in b}) for epoch in epochs]
-    assert hardness.seen_per_epoch == pytest.approx(np.mean(seen))
-
-
-def test_shares_and_means():
-    store = ManifestationStore.from_dense([[0, 0, 0], [0, 0, 1], [0, 1, 1], [1, 1, 1]])
-    hardness = measure_hardness(store, [[[0, 1, 2, 3]]])
-    assert hardness.anchor_mean == 2
-    assert hardness.pair_mean == pytest.approx(10 / 6)
-    assert [hardness.share_within(d) for d in range(4)] == pytest.approx([0, 1 / 3, 2 / 3, 1])
-    alone = measure_hardness(store, [[[0]]])
-    assert np.isnan(alone.anchor_mean)
-    assert np.isnan(alone.share_within(1))
 
 
 STORE = ManifestationStore.from_dense(
