@@ -35,7 +35,7 @@ def check_sampler(sampler: object) -> ReproducibleBatchSampler:
     if not isinstance(sampler, ReproducibleBatchSampler):
         raise InvalidTypeError(
             "sampler must have batch(k, epoch), a length and a store, as ManiNegBatchSampler has; "
-            f"got {type(sampler).__name__}. measure_hardness and measure_coverage take lists of batches."
+            f"got {type(sampler).__name__}. measure_hardness and measure_coverage take any batches."
         )
     return sampler
 

@@ -58,19 +58,19 @@ class LowerBounds:
 
 @dataclass(frozen=True)
 class HardnessByMu:
-    """Figure 5: (a) anchors and negatives, (b) all pairs of a batch, at falling mu.
+    """Figure 5: (a) anchors and negatives, (b) all pairs of a batch, (c) nearest, at falling mu.
 
     Attributes:
         mus: (M,) means of the distance distribution.
         measured: (M,) hardness at each mu.
         uniform_mean: Mean distance over all pairs of the data.
-        uniform_distinct_mean: Mean distance over the pairs of uniform batches of distinct patterns.
+        uniform_distinct: Hardness of uniform batches of distinct patterns.
     """
 
     mus: tuple[float, ...]
     measured: tuple[Hardness, ...]
     uniform_mean: float
-    uniform_distinct_mean: float
+    uniform_distinct: Hardness
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ def hardness_by_mu(
         check_mus(mus),
         hardness_at(store, mus, sigma=sigma, **drawing),
         histogram_mean(distance_histogram(store)),
-        uniform_distinct_hardness(store, **drawing).pair_mean,
+        uniform_distinct_hardness(store, **drawing),
     )
 
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import maninegs_sampling as mn
-from maninegs_sampling.analysis.bounds import data_distance_lower_bound
 from maninegs_sampling.analysis.batch_hardness import measure_hardness
+from maninegs_sampling.analysis.bounds import data_distance_lower_bound
 from maninegs_sampling.analysis.coverage import gini, measure_coverage
 from maninegs_sampling.errors import InvalidValueError
 from tests import naive
