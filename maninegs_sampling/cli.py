@@ -241,9 +241,10 @@ def _hardness_table(found: Suitability) -> str:
     names = (f"ManiNeg, mu = {mu:g}" for mu in found.mus)
     measured += zip(names, found.measured, strict=True)
     rows = [("uniform batches", "", f"{found.uniform_mean:.2f}", "")]
-    for name, h in measured:
-        means = (h.anchor_mean, h.pair_mean, h.nearest_mean)
-        rows.append((name, *(f"{mean:.2f}" for mean in means)))
+    rows += (
+        (name, f"{h.anchor_mean:.2f}", f"{h.pair_mean:.2f}", f"{h.nearest_mean:.2f}")
+        for name, h in measured
+    )
     header = ("mean distance", "to the anchor", "all pairs", f"{N_NEAREST} nearest")
     return text_table(header, rows)
 

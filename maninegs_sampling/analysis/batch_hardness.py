@@ -127,7 +127,8 @@ class _Nearest:
         has_one = n_found > 0
         self._sum_of_means += float((sums[has_one] / n_found[has_one]).sum())
         self._n_rows += int(has_one.sum())
-        return nearest[found]
+        distances_found: NDArray[np.float32] = nearest[found]
+        return distances_found
 
     def mean(self) -> float:
         return self._sum_of_means / self._n_rows if self._n_rows else float("nan")
