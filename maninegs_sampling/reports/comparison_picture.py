@@ -12,7 +12,6 @@ from maninegs_sampling.data.storage import write_atomically
 from maninegs_sampling.data.store import ManifestationStore
 from maninegs_sampling.reports import drawing
 from maninegs_sampling.reports.comparison import UNIFORM_DISTINCT, Entry
-from maninegs_sampling.reports.figures import largest_distance
 
 # How the means of uniform batches are drawn, by the name of the sampler.
 _UNIFORM_LINES = {"uniform": ":", UNIFORM_DISTINCT: "--"}
@@ -24,6 +23,8 @@ def save_picture(path: Path, store: ManifestationStore, entries: Sequence[Entry]
     The columns show the distances between anchors and their negatives, between all pairs of a
     batch, and between an instance and the nearest in its batch that have another pattern.
 
+    The axes end where at most 0.1% of any sampler's pairs lie farther apart.
+
     Args:
         path: The PNG file.
         store: The manifestations.
@@ -34,7 +35,7 @@ def save_picture(path: Path, store: ManifestationStore, entries: Sequence[Entry]
     """
     size = (11, 1.1 + 0.95 * len(entries))
     figure, axes = drawing.new_figure(len(entries), 3, figsize=size, sharex=True, sharey="col")
-    end = largest_distance(store)
+    end = _last_distance(entries)
     for row, entry in zip(axes, entries, strict=True):
         _draw_entry(row, entry, end)
         for uniform in entries:
@@ -63,6 +64,16 @@ def save_picture(path: Path, store: ManifestationStore, entries: Sequence[Entry]
     write_atomically(path, [png.getvalue()])
 
 
+def _last_distance(entries: Sequence[Entry]) -> int:
+    """Return the distance within which at least 99.9% of each sampler's pairs lie."""
+    pairs = [
+        histogram
+        for entry in entries
+        for histogram in (entry.hardness.anchor_histogram, entry.hardness.pair_histogram)
+    ]
+    return max(int(np.searchsorted(np.cumsum(h), 0.999 * h.sum())) for h in pairs)
+
+
 def _draw_entry(row: Any, entry: Entry, end: int) -> None:
     """Draw the three histograms of an entry, with distances from 0 to `end`."""
     h = entry.hardness
@@ -77,7 +88,7 @@ def _draw_entry(row: Any, entry: Entry, end: int) -> None:
         axis.axvline(mean, color=drawing.INK, linewidth=1)
         axis.tick_params(labelsize=8)
     if entry.distribution is not None:
-        distances = np.flatnonzero(entry.distribution > 0)
+        distances = np.flatnonzero(entry.distribution[: end + 1] > 0)
         shares = entry.distribution[distances]
         style = {"color": drawing.DISTRIBUTION, "markersize": 2.5, "linewidth": 1}
         row[0].plot(distances, shares, "o-", **style)

@@ -14,7 +14,8 @@ _LEGEND = """\
 size, patterns: instances and distinct patterns in a batch, on average
 anchor:         mean distance, in bits, of the negatives from their anchor
 pairs:          mean distance over all pairs of a batch
-nearest {nearest}:      mean distance of an instance to the {nearest} nearest in its batch
+nearest {nearest}:      mean distance of an instance to the {nearest} nearest in its batch, or
+                to all of another pattern if there are fewer
 %:              the distance against that of {uniform}
                 Pairs of equal patterns are left out of all three distances: a
                 loss masks them if it is given ids=. comparison.json has both.

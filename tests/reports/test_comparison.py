@@ -13,7 +13,7 @@ from maninegs_sampling.analysis.batch_hardness import measure_hardness
 from maninegs_sampling.analysis.coverage import measure_coverage
 from maninegs_sampling.distances.hamming import pairwise_hamming as mn_pairwise
 from maninegs_sampling.reports import comparison
-from maninegs_sampling.reports.comparison_picture import save_picture
+from maninegs_sampling.reports.comparison_picture import _last_distance, save_picture
 from maninegs_sampling.reports.comparison_table import comparison_legend, comparison_table
 from tests import naive
 from tests.conftest import random_store
@@ -183,6 +183,21 @@ def test_the_json_file_has_the_distances_with_and_without_equal_patterns(tmp_pat
     assert found["masked_nearest_histogram"] == h.masked_nearest_histogram.tolist()
     assert found["seen_share"] == 5 / 101
     assert found["gini"] == entries[0].coverage.gini
+
+
+def test_the_picture_ends_where_nearly_all_pairs_have_ended():
+    store = ManifestationStore.from_dense(np.tri(1001, 1000, -1, dtype=bool))  # |i - j| bits apart
+
+    def measured_there(batches):
+        of = (measure_hardness(store, [batches]), measure_coverage(store, [batches]))
+        return comparison.Entry("any", *of, 1.0)
+
+    batches = [[i, i + 1] for i in range(1000)]
+    near = measured_there(batches)
+    assert _last_distance([near]) == 1
+    for n_far, end in ((1, 1), (2, 1000)):
+        far = measured_there(batches + [[0, 1000]] * n_far)
+        assert _last_distance([far]) == _last_distance([near, far]) == end
 
 
 def test_the_picture_is_a_png(tmp_path):
