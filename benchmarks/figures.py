@@ -12,7 +12,8 @@ from typing import Any
 
 from maninegs_sampling import CBIS_DDSM, LinearAnnealing, ManifestationStore, suggest
 from maninegs_sampling.analysis import baselines
-from maninegs_sampling.analysis.hardness import hardness_at, measure_hardness
+from maninegs_sampling.analysis.batch_hardness import measure_hardness
+from maninegs_sampling.analysis.hardness import hardness_at
 from maninegs_sampling.analysis.settings import Settings
 from maninegs_sampling.data.datasets import synthetic_mvkl
 from maninegs_sampling.data.storage import write_atomically

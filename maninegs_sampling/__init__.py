@@ -6,6 +6,7 @@ from maninegs_sampling.analysis.hardness import hardness
 from maninegs_sampling.analysis.settings import suggest
 from maninegs_sampling.analysis.suitability import suitability
 from maninegs_sampling.data.built_in_schemas import CBIS_DDSM, MVKL
+from maninegs_sampling.data.pattern_dataset import PatternDataset
 from maninegs_sampling.data.schema import Schema
 from maninegs_sampling.data.store import ManifestationStore, concat_stores
 from maninegs_sampling.data.synthetic import synthetic_mvkl
@@ -61,6 +62,7 @@ __all__ = [
     "ManifestationStore",
     "MultimodalNTXentLoss",
     "NTXentLoss",
+    "PatternDataset",
     "Schema",
     "StepwiseAnnealing",
     "Trait",

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maninegs_sampling import __version__
-from maninegs_sampling.analysis.hardness import histogram_mean
+from maninegs_sampling.analysis.batch_hardness import N_NEAREST, histogram_mean
 from maninegs_sampling.analysis.suitability import Suitability, suitability
 from maninegs_sampling.cli_tables import Rows, add_table_options, read_rows, repeated_options
 from maninegs_sampling.data.datasets import wisconsin
@@ -22,6 +22,7 @@ from maninegs_sampling.errors import ManiNegError, MissingExtraError
 from maninegs_sampling.quoting import escape_controls
 from maninegs_sampling.reports import comparison
 from maninegs_sampling.reports.comparison_picture import save_picture
+from maninegs_sampling.reports.comparison_table import comparison_legend, comparison_table
 from maninegs_sampling.reports.report import save_report
 from maninegs_sampling.reports.terminal import escaped_output, shell_word
 from maninegs_sampling.reports.text_table import text_table
@@ -140,8 +141,9 @@ def run_compare(options: argparse.Namespace) -> None:
         f"{store.n_instances} instances, {store.n_patterns} distinct patterns, "
         f"{store.n_bits} bits; batches of {options.batch_size}, {options.epochs} epochs\n"
     )
-    print(text_table(comparison.COLUMNS, [entry.row() for entry in entries]))
-    print("\n" + comparison.LEGEND.format(n=store.n_instances) + "\n")
+    print(comparison_table(entries))
+    legend = comparison_legend(n_instances=store.n_instances, epochs=options.epochs)
+    print(f"\n{legend}\n")
     json_path = options.out / "comparison.json"
     used = {"source": source, "grouped": groups is not None, **settings}
     comparison.save_json(json_path, store, entries, used)
@@ -234,13 +236,17 @@ def run_suggest(options: argparse.Namespace) -> None:
 
 
 def _hardness_table(found: Suitability) -> str:
-    rows = [
-        ("uniform batches", "", f"{found.uniform_mean:.2f}"),
-        ("uniform batches of distinct patterns", "", f"{found.uniform_distinct_mean:.2f}"),
-    ]
-    for mu, anchor, pair in zip(found.mus, found.anchor_means, found.pair_means, strict=True):
-        rows.append((f"ManiNeg, mu = {mu:g}", f"{anchor:.2f}", f"{pair:.2f}"))
-    return text_table(("mean distance between", "anchor, negatives", "all pairs"), rows)
+    assert found.uniform_distinct is not None
+    measured = [("uniform batches of distinct patterns", found.uniform_distinct)]
+    names = (f"ManiNeg, mu = {mu:g}" for mu in found.mus)
+    measured += zip(names, found.measured, strict=True)
+    rows = [("uniform batches", "", f"{found.uniform_mean:.2f}", "")]
+    rows += (
+        (name, f"{h.anchor_mean:.2f}", f"{h.pair_mean:.2f}", f"{h.nearest_mean:.2f}")
+        for name, h in measured
+    )
+    header = ("mean distance", "to the anchor", "all pairs", f"{N_NEAREST} nearest")
+    return text_table(header, rows)
 
 
 def _print_how_to_use(found: Suitability, table: Rows, options: argparse.Namespace) -> None:

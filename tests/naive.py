@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from math import inf
+from math import inf, nan
 
 import mpmath
 import numpy as np
@@ -145,3 +145,23 @@ def hardness(rows, batches):
                 if a == 0:
                     anchors[d] += 1
     return anchors, pairs
+
+
+def nearest_distances(rows, batch, place, k, *, masked):
+    """The k smallest distances from one place of a batch to the others, ascending.
+
+    Masked: equal patterns are no negatives. With fewer than k negatives, all of them.
+    """
+    others = [hamming(rows[batch[place]], rows[i]) for p, i in enumerate(batch) if p != place]
+    return sorted(d for d in others if d > 0 or not masked)[:k]
+
+
+def nearest_mean(rows, batches, k, *, masked):
+    """The mean over all rows of all batches of the mean of those distances."""
+    means = []
+    for batch in batches:
+        for place in range(len(batch)):
+            nearest = nearest_distances(rows, batch, place, k, masked=masked)
+            if nearest:
+                means.append(sum(nearest) / len(nearest))
+    return sum(means) / len(means) if means else nan

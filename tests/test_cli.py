@@ -36,7 +36,7 @@ def test_compare_a_table(table, tmp_path, capsys):
     assert main(arguments) == 0
     printed = capsys.readouterr().out
     for text in ("id: left out", "shape: 3 options", "uniform", "nearest only", "graph blocks",
-                 "authors, mu=3", "ManiNeg, mu=0", "seen/epoch", "distinct instances in an epoch, of 60"):  # fmt: skip
+                 "authors, mu=3", "ManiNeg, mu=0", "uniform-distinct", "nearest 7", "share of the 60 instances"):  # fmt: skip
         assert text in printed
     content = json.loads((out / "comparison.json").read_text())
     assert content["settings"]["mus"] == [3.0, 0.0]

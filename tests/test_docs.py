@@ -32,6 +32,8 @@ def test_snippets_run_in_order(page, tmp_path, monkeypatch):
     elif page.name == "losses.md":
         assert names["criterion"].log_temperature.grad.abs().min() > 0
         assert names["logit_scale"].grad is not None
+        assert names["patterns"].shape == (64,)
+        assert isinstance(names["loader"].dataset, mn.PatternDataset)
     elif page.name == "tables.md":
         assert names["by_hand"].encode("cases.csv").shape == (300, 6)
         assert len(names["labels"]) == len(names["groups"]) == 300

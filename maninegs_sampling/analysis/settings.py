@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from maninegs_sampling.analysis.hardness import histogram_mean, uniform_distinct_hardness
+from maninegs_sampling.analysis.batch_hardness import histogram_mean
+from maninegs_sampling.analysis.hardness import uniform_distinct_hardness
 from maninegs_sampling.analysis.neighborhood import Neighborhood, neighborhood
 from maninegs_sampling.analysis.reasons import (
     GroupsReason,

@@ -7,12 +7,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from maninegs_sampling.analysis.hardness import (
-    Hardness,
-    hardness_at,
-    histogram_mean,
-    uniform_distinct_hardness,
-)
+from maninegs_sampling.analysis.batch_hardness import Hardness, histogram_mean
+from maninegs_sampling.analysis.hardness import hardness_at, uniform_distinct_hardness
 from maninegs_sampling.analysis.neighborhood import Neighborhood, find_shortage, neighborhood
 from maninegs_sampling.analysis.reasons import (
     Duplicates,
@@ -54,8 +50,8 @@ class Suitability:
         trait_shares: (B,) each bit's share of the mean distance.
         label_traits: Bits that equal the label, or its opposite.
         duplicates: Expected number of instances in a uniform batch that repeat a pattern.
-        uniform_distinct_mean: Mean distance over the pairs of uniform batches of distinct
-            patterns, the baseline of the verdict; None if such batches cannot be full.
+        uniform_distinct: Hardness of uniform batches of distinct patterns, the baseline of the
+            verdict; None if such batches cannot be full.
         mus: (M,) means of the distance distribution that were measured, falling.
         measured: (M,) hardness at each mu: Figure 5 of the paper.
         neighborhood: What lies around an anchor; None if batches cannot be full.
@@ -68,10 +64,15 @@ class Suitability:
     trait_shares: NDArray[np.float64]
     label_traits: tuple[int, ...]
     duplicates: float
-    uniform_distinct_mean: float | None = None
+    uniform_distinct: Hardness | None = None
     mus: tuple[float, ...] = ()
     measured: tuple[Hardness, ...] = ()
     neighborhood: Neighborhood | None = None
+
+    @property
+    def uniform_distinct_mean(self) -> float | None:
+        """Mean distance over the pairs of uniform batches of distinct patterns, None without."""
+        return None if self.uniform_distinct is None else self.uniform_distinct.pair_mean
 
     @property
     def pair_means(self) -> tuple[float, ...]:
@@ -148,10 +149,11 @@ def suitability(
 
     drawing: dict[str, Any] = {"batch_size": batch_size, "groups": groups, "seed": seed}
     settings, found = _measure(store, index, steps, batches, drawing)
-    final, start = _judge(found.mus, found.pair_means, found.uniform_distinct_mean)
+    uniform = found.uniform_distinct.pair_mean
+    final, start = _judge(found.mus, found.pair_means, uniform)
     if final.easier_at is not None:
         settings = settings_from(
-            store, found.neighborhood, found.uniform_distinct_mean, steps, batch_size, groups,
+            store, found.neighborhood, uniform, steps, batch_size, groups,
             start=start, easier_at=final.easier_at,
         )  # fmt: skip
     near = NearPatterns(found.neighborhood.within, found.neighborhood.nearest, batch_size)
@@ -169,7 +171,7 @@ def suitability(
 class _Measurements:
     """What is measured by drawing batches; the attributes are those of `Suitability`."""
 
-    uniform_distinct_mean: float
+    uniform_distinct: Hardness
     mus: tuple[float, ...]
     measured: tuple[Hardness, ...]
     neighborhood: Neighborhood
@@ -189,9 +191,9 @@ def _measure(
     """Return the suggested settings, and what batches at these settings are like."""
     index = DistanceBucketIndex(store) if index is None else index
     around = neighborhood(store, index=index, **drawing)
-    uniform = uniform_distinct_hardness(store, batches=batches, **drawing).pair_mean
+    uniform = uniform_distinct_hardness(store, batches=batches, **drawing)
     batch_size, groups = drawing["batch_size"], drawing["groups"]
-    settings = settings_from(store, around, uniform, steps, batch_size, groups)
+    settings = settings_from(store, around, uniform.pair_mean, steps, batch_size, groups)
     schedule, sigma = settings["mu"], settings["sigma"]
     mus = tuple(round(float(mu), 2) for mu in np.linspace(schedule.start, schedule.end, _N_MUS))
     measured = hardness_at(store, mus, sigma=sigma, batches=batches, index=index, **drawing)

@@ -3,8 +3,9 @@
 import json
 import platform
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,45 +15,29 @@ from numpy.typing import ArrayLike, NDArray
 
 from maninegs_sampling import randomness
 from maninegs_sampling.analysis import baselines
-from maninegs_sampling.analysis.hardness import (
+from maninegs_sampling.analysis.batch_hardness import (
     Hardness,
-    check_mus,
     histogram_mean,
-    local_sampler,
     measure_hardness,
+)
+from maninegs_sampling.analysis.coverage import Coverage, measure_coverage
+from maninegs_sampling.analysis.hardness import (
+    ReproducibleBatchSampler,
+    check_mus,
+    check_sampler,
+    local_sampler,
 )
 from maninegs_sampling.analysis.neighborhood import find_shortage
 from maninegs_sampling.data.storage import write_atomically
 from maninegs_sampling.data.store import ManifestationStore, check_store
 from maninegs_sampling.distances.hamming import distance_histogram, max_distance
 from maninegs_sampling.distances.index import DistanceBucketIndex
-from maninegs_sampling.errors import InvalidValueError, check_count
+from maninegs_sampling.errors import InvalidTypeError, InvalidValueError, check_count
 from maninegs_sampling.sampling.distribution import check_sigma, log_weights
 from maninegs_sampling.sampling.sampler import ManiNegBatchSampler
 
-COLUMNS = (
-    "sampler",
-    "instances",
-    "min",
-    "patterns",
-    "min",
-    "d(anchor)",
-    "d(pairs)",
-    "<=1",
-    "<=2",
-    "<=3",
-    "seen/epoch",
-    "repeats",
-    "us/batch",
-)
-
-LEGEND = """\
-instances, patterns: instances and distinct patterns per batch, mean and minimum
-d(anchor), d(pairs): mean distance of negatives from their anchor, and over all pairs of a batch
-<=1, <=2, <=3:       share of the negatives at most 1, 2 and 3 bits from their anchor
-seen/epoch:          distinct instances in an epoch, of {n}
-repeats:             how often a batch holds an instance again, over all batches
-us/batch:            microseconds to draw a batch, median over epochs"""
+# The sampler that the others are measured against.
+UNIFORM_DISTINCT = "uniform-distinct"
 
 
 @dataclass(frozen=True)
@@ -61,7 +46,8 @@ class Entry:
 
     Attributes:
         name: Name of the sampler.
-        hardness: What was measured.
+        hardness: The distances in its batches.
+        coverage: How often it drew each instance, over all epochs.
         microseconds: Time to draw a batch, median over epochs.
         distribution: (D + 1,) the distance distribution, over the distances that occur in the
             data; None if the sampler has none.
@@ -69,28 +55,12 @@ class Entry:
 
     name: str
     hardness: Hardness
+    coverage: Coverage
     microseconds: float
     distribution: NDArray[np.float64] | None = None
 
-    def row(self) -> tuple[str, ...]:
-        """Return the cells under `COLUMNS`."""
-        h = self.hardness
-        return (
-            self.name,
-            f"{h.instances_mean:.1f}",
-            str(h.instances_min),
-            f"{h.patterns_mean:.1f}",
-            str(h.patterns_min),
-            f"{h.anchor_mean:.2f}",
-            f"{h.pair_mean:.2f}",
-            *(f"{100 * h.share_within(d):.1f}%" for d in (1, 2, 3)),
-            f"{h.seen_per_epoch:.0f}",
-            str(h.repeats),
-            f"{self.microseconds:.1f}",
-        )
-
     def as_json(self) -> dict[str, Any]:
-        """Return the same numbers, not rounded, and the histograms."""
+        """Return the numbers, not rounded, and the histograms."""
         h = self.hardness
         return {
             "name": self.name,
@@ -100,13 +70,19 @@ class Entry:
             "patterns_mean": h.patterns_mean,
             "patterns_min": h.patterns_min,
             "anchor_distance_mean": h.anchor_mean,
+            "masked_anchor_distance_mean": h.masked_anchor_mean,
             "pair_distance_mean": h.pair_mean,
+            "masked_pair_distance_mean": h.masked_pair_mean,
+            "nearest_distance_mean": h.nearest_mean,
+            "masked_nearest_distance_mean": h.masked_nearest_mean,
             "share_within": {str(d): h.share_within(d) for d in (1, 2, 3)},
-            "seen_per_epoch": h.seen_per_epoch,
+            "seen_share": self.coverage.seen_share,
+            "gini": self.coverage.gini,
             "repeats": h.repeats,
             "microseconds_per_batch": self.microseconds,
             "anchor_histogram": h.anchor_histogram.tolist(),
             "pair_histogram": h.pair_histogram.tolist(),
+            "masked_nearest_histogram": h.masked_nearest_histogram.tolist(),
             "distribution": None if self.distribution is None else self.distribution.tolist(),
         }
 
@@ -121,21 +97,28 @@ def default_mus(store: ManifestationStore) -> tuple[float, ...]:
     return (mean, round(mean / 2, 1), 0.0)
 
 
-def _measure(
-    name: str,
-    store: ManifestationStore,
-    epoch_batches: baselines.Epochs,
-    epochs: int,
-    distribution: NDArray[np.float64] | None = None,
-) -> Entry:
-    next(iter(epoch_batches(0)))  # compiles and builds, which is not measured
-    drawn, seconds_per_batch = [], []
-    for epoch in range(epochs):
-        begin = time.perf_counter()
-        drawn.append(list(epoch_batches(epoch)))
-        seconds_per_batch.append((time.perf_counter() - begin) / len(drawn[-1]))
-    microseconds = 1e6 * float(np.median(seconds_per_batch))
-    return Entry(name, measure_hardness(store, drawn), microseconds, distribution)
+@dataclass(frozen=True)
+class _Candidate:
+    """A sampler to measure; the attributes are those of `Entry`."""
+
+    name: str
+    epoch_batches: baselines.Epochs
+    distribution: NDArray[np.float64] | None = None
+
+    def measured(self, store: ManifestationStore, epochs: int) -> Entry:
+        next(iter(self.epoch_batches(0)))  # compiles and builds, which is not measured
+        drawn, seconds_per_batch = [], []
+        for epoch in range(epochs):
+            begin = time.perf_counter()
+            drawn.append(list(self.epoch_batches(epoch)))
+            seconds_per_batch.append((time.perf_counter() - begin) / len(drawn[-1]))
+        return Entry(
+            self.name,
+            measure_hardness(store, drawn),
+            measure_coverage(store, drawn),
+            1e6 * float(np.median(seconds_per_batch)),
+            self.distribution,
+        )
 
 
 def compare(
@@ -147,6 +130,7 @@ def compare(
     epochs: int = 20,
     groups: ArrayLike | None = None,
     seed: int = 0,
+    samplers: Mapping[str, ReproducibleBatchSampler] | None = None,
 ) -> Iterator[Entry]:
     """Return an iterator over the samplers' entries. Each is measured when it is asked for.
 
@@ -164,11 +148,13 @@ def compare(
         groups: N labels. No two instances of a ManiNeg batch, or of a uniform batch of distinct
             patterns, share one.
         seed: Seed of all samplers.
+        samplers: More samplers by name, each with `batch(k, epoch)`, a length and the same
+            `store`. They are drawn one batch at a time and do not change.
 
     Raises:
         InvalidTypeError: If an argument has another type.
-        InvalidValueError: If an argument is out of range, or there are fewer distinct patterns, or
-            groups, than `batch_size`.
+        InvalidValueError: If an argument is out of range, there are fewer distinct patterns, or
+            groups, than `batch_size`, or one of `samplers` draws from other data.
     """
     check_store("store", store)
     batch_size = check_count("batch_size", batch_size, at_least=2)
@@ -176,28 +162,51 @@ def compare(
     sigma = check_sigma(sigma)
     epochs = check_count("epochs", epochs, at_least=1)
     seed = randomness.check_seed(seed)
+    others = _check_samplers(store, samplers)
     shortage = find_shortage(store, batch_size, groups)
     if shortage is not None:
         raise InvalidValueError(str(shortage))
-
-    def entries() -> Iterator[Entry]:
-        for name, epoch_batches in _baselines(store, batch_size, groups, seed):
-            yield _measure(name, store, epoch_batches, epochs)
-        options: dict[str, Any] = {"batch_size": batch_size, "sigma": sigma, "seed": seed}
-        for name, mu, sampler in _samplers(store, means, groups, options):
-            distribution = _distribution(store, mu, sigma)
-            yield _measure(name, store, _epochs_of(sampler), epochs, distribution)
-
-    return entries()
+    candidates = chain(
+        _baselines(store, batch_size, groups, seed),
+        _maninegs(store, means, groups, {"batch_size": batch_size, "sigma": sigma, "seed": seed}),
+        (_Candidate(name, _drawn_by_number(sampler)) for name, sampler in others.items()),
+    )
+    return (candidate.measured(store, epochs) for candidate in candidates)
 
 
-def _samplers(
+def _check_samplers(
+    store: ManifestationStore, samplers: Mapping[str, ReproducibleBatchSampler] | None
+) -> Mapping[str, ReproducibleBatchSampler]:
+    samplers = {} if samplers is None else samplers
+    if not isinstance(samplers, Mapping):
+        raise InvalidTypeError(
+            f"samplers must map names to samplers; got {type(samplers).__name__}"
+        )
+    for name, sampler in samplers.items():
+        if check_sampler(sampler).store.digest != store.digest:
+            raise InvalidValueError(f"samplers[{name!r}] draws from another store")
+    return samplers
+
+
+def _baselines(
+    store: ManifestationStore, batch_size: int, groups: ArrayLike | None, seed: int
+) -> Iterator[_Candidate]:
+    """Yield one candidate for each sampler to compare with."""
+    yield _Candidate("uniform", baselines.uniform(store, batch_size, seed))
+    distinct = baselines.uniform_distinct(store, batch_size, seed, groups)
+    yield _Candidate(UNIFORM_DISTINCT, distinct)
+    yield _Candidate("nearest only", baselines.nearest_only(store, batch_size, seed))
+    if store.n_patterns <= baselines.MOST_GRAPH_PATTERNS:
+        yield _Candidate("graph blocks", baselines.graph_blocks(store, batch_size, seed))
+
+
+def _maninegs(
     store: ManifestationStore,
     means: Sequence[float],
     groups: ArrayLike | None,
     options: dict[str, Any],
-) -> Iterator[tuple[str, float, ManiNegBatchSampler]]:
-    """Yield the name, mu and sampler of the authors' code and of the defaults, at each mu."""
+) -> Iterator[_Candidate]:
+    """Yield the authors' code and the defaults at each mu."""
     per_epoch = max(1, store.n_instances // options["batch_size"])
     high = max_distance(store)
     index = DistanceBucketIndex(store, rows="patterns")
@@ -206,11 +215,25 @@ def _samplers(
             store, mu=mu, high=high, batches_per_epoch=per_epoch, index=index,
             num_replicas=1, rank=0, **options,
         )  # fmt: skip
-        yield f"authors, mu={mu:g}", mu, sampler
+        law = _distribution(store, mu, options["sigma"])
+        yield _Candidate(f"authors, mu={mu:g}", _epochs_of(sampler), law)
     index = DistanceBucketIndex(store)
     for mu in means:
         sampler = local_sampler(store, mu=mu, groups=groups, index=index, **options)
-        yield f"ManiNeg, mu={mu:g}", mu, sampler
+        law = _distribution(store, mu, options["sigma"])
+        yield _Candidate(f"ManiNeg, mu={mu:g}", _epochs_of(sampler), law)
+
+
+def _epochs_of(sampler: ManiNegBatchSampler) -> baselines.Epochs:
+    def epoch_batches(epoch: int) -> Iterable[list[int]]:
+        sampler.set_epoch(epoch)
+        return sampler
+
+    return epoch_batches
+
+
+def _drawn_by_number(sampler: ReproducibleBatchSampler) -> baselines.Epochs:
+    return lambda epoch: (sampler.batch(k, epoch) for k in range(len(sampler)))
 
 
 def _distribution(store: ManifestationStore, mu: float, sigma: float) -> NDArray[np.float64]:
@@ -225,25 +248,6 @@ def _distribution(store: ManifestationStore, mu: float, sigma: float) -> NDArray
     masses = np.exp(weights - weights.max())
     distribution: NDArray[np.float64] = masses / masses.sum()
     return distribution
-
-
-def _baselines(
-    store: ManifestationStore, batch_size: int, groups: ArrayLike | None, seed: int
-) -> Iterator[tuple[str, baselines.Epochs]]:
-    yield "uniform", baselines.uniform(store, batch_size, seed)
-    distinct = baselines.uniform_distinct(store, batch_size, seed, groups)
-    yield "uniform of distinct patterns", distinct
-    yield "nearest only", baselines.nearest_only(store, batch_size, seed)
-    if store.n_patterns <= baselines.MOST_GRAPH_PATTERNS:
-        yield "graph blocks", baselines.graph_blocks(store, batch_size, seed)
-
-
-def _epochs_of(sampler: ManiNegBatchSampler) -> baselines.Epochs:
-    def epoch_batches(epoch: int) -> Iterable[list[int]]:
-        sampler.set_epoch(epoch)
-        return sampler
-
-    return epoch_batches
 
 
 def save_json(

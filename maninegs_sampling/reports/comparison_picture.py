@@ -7,22 +7,23 @@ from typing import Any
 
 import numpy as np
 
-from maninegs_sampling.analysis.hardness import histogram_mean
+from maninegs_sampling.analysis.batch_hardness import N_NEAREST
 from maninegs_sampling.data.storage import write_atomically
 from maninegs_sampling.data.store import ManifestationStore
 from maninegs_sampling.reports import drawing
-from maninegs_sampling.reports.comparison import Entry
-from maninegs_sampling.reports.figures import largest_distance
+from maninegs_sampling.reports.comparison import UNIFORM_DISTINCT, Entry
 
 # How the means of uniform batches are drawn, by the name of the sampler.
-_UNIFORM_LINES = {"uniform": ":", "uniform of distinct patterns": "--"}
+_UNIFORM_LINES = {"uniform": ":", UNIFORM_DISTINCT: "--"}
 
 
 def save_picture(path: Path, store: ManifestationStore, entries: Sequence[Entry]) -> None:
     """Draw Figure 5 of the paper for each entry, as PNG.
 
-    The left column shows the distances between anchors and their negatives, the right column those
-    between all pairs of a batch.
+    The columns show the distances between anchors and their negatives, between all pairs of a
+    batch, and between an instance and the nearest in its batch that have another pattern.
+
+    The axes end where at most 0.1% of any sampler's pairs lie farther apart.
 
     Args:
         path: The PNG file.
@@ -32,26 +33,30 @@ def save_picture(path: Path, store: ManifestationStore, entries: Sequence[Entry]
     Raises:
         MissingExtraError: If matplotlib is not installed.
     """
-    size = (9, 0.9 + 1.15 * len(entries))
-    figure, axes = drawing.new_figure(len(entries), 2, figsize=size, sharex=True, sharey="col")
-    means = {entry.name: entry.hardness.pair_mean for entry in entries}
-    end = largest_distance(store)
+    size = (11, 1.1 + 0.95 * len(entries))
+    figure, axes = drawing.new_figure(len(entries), 3, figsize=size, sharex=True, sharey="col")
+    end = _last_distance(entries)
     for row, entry in zip(axes, entries, strict=True):
         _draw_entry(row, entry, end)
-        for name in _UNIFORM_LINES.keys() & means.keys():
-            style = _UNIFORM_LINES[name]
-            row[1].axvline(means[name], color=drawing.UNIFORM, linewidth=1, linestyle=style)
-    axes[0, 0].set_title("(a) an anchor and its negatives", fontsize=10)
-    axes[0, 1].set_title("(b) all pairs of a batch", fontsize=10)
+        for uniform in entries:
+            if uniform.name in _UNIFORM_LINES:
+                _draw_uniform_means(row, uniform)
+    titles = (
+        "(a) an anchor and its negatives",
+        "(b) all pairs of a batch",
+        f"(c) an instance and its {N_NEAREST} nearest",
+    )
+    for axis, title in zip(axes[0], titles, strict=True):
+        axis.set_title(title, fontsize=10)
     figure.suptitle(
         f"Share of pairs at each Hamming distance: {store.n_instances:,} instances, "
         f"{store.n_patterns:,} patterns, {store.n_bits} bits",
         fontsize=11,
     )
     figure.supxlabel(
-        "Hamming distance (bits).  Black: mean.  Gray: mean over all pairs of uniform batches "
-        "(dotted)\nand of uniform batches of distinct patterns (dashed).  Red: the distance "
-        "distribution.",
+        "Hamming distance (bits).  Black: mean over pairs of different patterns, the only ones in "
+        "(c).  Gray: the same of uniform batches\n(dotted) and of uniform batches of distinct "
+        "patterns (dashed).  Red: the distance distribution.",
         fontsize=9,
     )
     png = io.BytesIO()
@@ -59,20 +64,43 @@ def save_picture(path: Path, store: ManifestationStore, entries: Sequence[Entry]
     write_atomically(path, [png.getvalue()])
 
 
+def _last_distance(entries: Sequence[Entry]) -> int:
+    """Return the distance within which at least 99.9% of each sampler's pairs lie."""
+    pairs = [
+        histogram
+        for entry in entries
+        for histogram in (entry.hardness.anchor_histogram, entry.hardness.pair_histogram)
+    ]
+    return max(int(np.searchsorted(np.cumsum(h), 0.999 * h.sum())) for h in pairs)
+
+
 def _draw_entry(row: Any, entry: Entry, end: int) -> None:
-    """Draw the two histograms of an entry, with distances from 0 to `end`."""
-    histograms = (entry.hardness.anchor_histogram, entry.hardness.pair_histogram)
-    for axis, histogram in zip(row, histograms, strict=True):
+    """Draw the three histograms of an entry, with distances from 0 to `end`."""
+    h = entry.hardness
+    panels = (
+        (h.anchor_histogram, h.masked_anchor_mean),
+        (h.pair_histogram, h.masked_pair_mean),
+        (h.masked_nearest_histogram, h.masked_nearest_mean),
+    )
+    for axis, (histogram, mean) in zip(row, panels, strict=True):
         shares = histogram[: end + 1] / max(1, histogram.sum())
         drawing.draw_shares(axis, shares, _color(entry.name))
-        axis.axvline(histogram_mean(histogram), color=drawing.INK, linewidth=1)
+        axis.axvline(mean, color=drawing.INK, linewidth=1)
         axis.tick_params(labelsize=8)
     if entry.distribution is not None:
-        distances = np.flatnonzero(entry.distribution > 0)
+        distances = np.flatnonzero(entry.distribution[: end + 1] > 0)
         shares = entry.distribution[distances]
         style = {"color": drawing.DISTRIBUTION, "markersize": 2.5, "linewidth": 1}
         row[0].plot(distances, shares, "o-", **style)
-    row[0].set_ylabel(entry.name.replace(", ", "\n").replace(" of ", " of\n"), fontsize=9)
+    row[0].set_ylabel(entry.name.replace(", ", "\n").replace("-", "-\n"), fontsize=9)
+
+
+def _draw_uniform_means(row: Any, uniform: Entry) -> None:
+    """Draw the means of uniform batches into the panels of another entry."""
+    means = (uniform.hardness.masked_pair_mean, uniform.hardness.masked_nearest_mean)
+    for axis, mean in zip(row[1:], means, strict=True):
+        style = _UNIFORM_LINES[uniform.name]
+        axis.axvline(mean, color=drawing.UNIFORM, linewidth=1, linestyle=style)
 
 
 def _color(name: str) -> str:

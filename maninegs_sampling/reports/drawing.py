@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from maninegs_sampling.analysis.batch_hardness import N_NEAREST
 from maninegs_sampling.optional import require
 from maninegs_sampling.reports.figures import (
     Annealing,
@@ -101,13 +102,16 @@ def draw_hardness(data: HardnessByMu, end: int) -> Any:
         end: The largest distance to draw.
     """
     rows = len(data.mus)
-    size = (5.2, 1.0 + 0.72 * rows)
-    figure, axes = new_figure(rows, 2, figsize=size, sharex=True, sharey="col")
+    size = (7, 1.0 + 0.72 * rows)
+    figure, axes = new_figure(rows, 3, figsize=size, sharex=True, sharey="col")
+    no_band = np.full((2, end + 1), np.nan)
+    uniform = data.uniform_distinct
     edges = np.arange(end + 2) - 0.5
     for row, mu, found in zip(axes, data.mus, data.measured, strict=True):
         panels = (
             (found.anchor_histogram, found.anchor_band, found.anchor_mean),
             (found.pair_histogram, found.pair_band, found.pair_mean),
+            (found.masked_nearest_histogram, no_band, found.masked_nearest_mean),
         )
         for axis, (histogram, band, mean) in zip(row, panels, strict=True):
             shares = histogram[: end + 1] / max(1, histogram.sum())
@@ -117,10 +121,13 @@ def draw_hardness(data: HardnessByMu, end: int) -> Any:
             axis.axvline(mean, color=INK, linewidth=1.2)
             axis.tick_params(labelsize=8)
         row[1].axvline(data.uniform_mean, color=UNIFORM, linewidth=1.2, linestyle=":")
-        row[1].axvline(data.uniform_distinct_mean, color=UNIFORM, linewidth=1.2, linestyle="--")
+        dashed = {"color": UNIFORM, "linewidth": 1.2, "linestyle": "--"}
+        row[1].axvline(uniform.pair_mean, **dashed)
+        row[2].axvline(uniform.masked_nearest_mean, **dashed)
         row[0].set_ylabel(f"mu = {mu:g}", fontsize=8, rotation=0, ha="right", va="center")
     axes[0, 0].set_title("(a) anchor and negatives", fontsize=9, color=INK)
     axes[0, 1].set_title("(b) all pairs of a batch", fontsize=9, color=INK)
+    axes[0, 2].set_title(f"(c) {N_NEAREST} nearest of a row", fontsize=9, color=INK)
     for axis in axes[-1]:
         axis.set_xlabel("Hamming distance (bits)", fontsize=9)
     return figure

@@ -8,12 +8,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from maninegs_sampling.analysis.batch_hardness import Hardness, histogram_mean
 from maninegs_sampling.analysis.bounds import data_distance_lower_bound, distance_lower_bound
 from maninegs_sampling.analysis.hardness import (
-    Hardness,
     check_mus,
     hardness_at,
-    histogram_mean,
     uniform_distinct_hardness,
 )
 from maninegs_sampling.analysis.settings import Settings
@@ -59,19 +58,19 @@ class LowerBounds:
 
 @dataclass(frozen=True)
 class HardnessByMu:
-    """Figure 5: (a) anchors and negatives, (b) all pairs of a batch, at falling mu.
+    """Figure 5: (a) anchors and negatives, (b) all pairs of a batch, (c) nearest, at falling mu.
 
     Attributes:
         mus: (M,) means of the distance distribution.
         measured: (M,) hardness at each mu.
         uniform_mean: Mean distance over all pairs of the data.
-        uniform_distinct_mean: Mean distance over the pairs of uniform batches of distinct patterns.
+        uniform_distinct: Hardness of uniform batches of distinct patterns.
     """
 
     mus: tuple[float, ...]
     measured: tuple[Hardness, ...]
     uniform_mean: float
-    uniform_distinct_mean: float
+    uniform_distinct: Hardness
 
 
 @dataclass(frozen=True)
@@ -172,7 +171,7 @@ def hardness_by_mu(
         check_mus(mus),
         hardness_at(store, mus, sigma=sigma, **drawing),
         histogram_mean(distance_histogram(store)),
-        uniform_distinct_hardness(store, **drawing).pair_mean,
+        uniform_distinct_hardness(store, **drawing),
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from maninegs_sampling.analysis.batch_hardness import N_NEAREST, Hardness
 from maninegs_sampling.analysis.coverage import coverage
 from maninegs_sampling.analysis.hardness import local_sampler
 from maninegs_sampling.analysis.settings import Settings
@@ -127,9 +128,12 @@ def _glance(store: ManifestationStore, found: Suitability) -> list[tuple[str, st
         ("largest distance", f"{max_distance(store)}"),
         ("pairs of rows with equal patterns", f"{same:.1%}"),
     ]
-    if found.uniform_distinct_mean is not None:
-        mean = f"{found.uniform_distinct_mean:.2f}"
-        rows.append(("mean distance in uniform batches of distinct patterns", mean))
+    if found.uniform_distinct is not None:
+        uniform = found.uniform_distinct
+        rows += [
+            ("mean distance in uniform batches of distinct patterns", f"{uniform.pair_mean:.2f}"),
+            (f"the same to a row's {N_NEAREST} nearest", f"{uniform.nearest_mean:.2f}"),
+        ]
     return rows
 
 
@@ -162,26 +166,28 @@ def _figures(
             f"of the paper). For this data, with {size} traits, the distance is {bound}.",
         )
     )
-    if found.uniform_distinct_mean is not None:
-        shown.append(_hardness(store, found, found.uniform_distinct_mean))
+    if found.uniform_distinct is not None:
+        shown.append(_hardness(store, found, found.uniform_distinct))
     if found.settings is not None:
         shown.append(_annealing(store, found.settings, steps, options))
         shown.append(_coverage(store, found.settings, options))
     return shown
 
 
-def _hardness(store: ManifestationStore, found: Suitability, distinct_mean: float) -> _Figure:
-    hard = figures.HardnessByMu(found.mus, found.measured, found.uniform_mean, distinct_mean)
-    first, last = found.pair_means[0], found.pair_means[-1]
+def _hardness(store: ManifestationStore, found: Suitability, distinct: Hardness) -> _Figure:
+    hard = figures.HardnessByMu(found.mus, found.measured, found.uniform_mean, distinct)
+    first, last = found.measured[0], found.measured[-1]
     return _figure(
         "fig5",
         "How batches change as mu falls",
         drawing.draw_hardness(hard, figures.largest_distance(store)),
-        "Share of pairs at each distance, with 95% confidence intervals. Solid line: mean. Dashed: "
-        f"mean of uniform batches of distinct patterns, {distinct_mean:.2f}. Dotted: mean of "
-        f"uniform batches, {found.uniform_mean:.2f}. All pairs of a batch are {first:.2f} bits "
-        f"apart at mu = {found.mus[0]:g} and {last:.2f} at mu = {found.mus[-1]:g} (Figure 5 of the "
-        "paper).",
+        "Share of pairs at each distance, with 95% confidence intervals in (a) and (b). Solid "
+        "line: mean. Dashed: mean of uniform batches of distinct patterns, "
+        f"{distinct.pair_mean:.2f} in (b) and {distinct.nearest_mean:.2f} in (c). Dotted: mean of "
+        f"uniform batches, {found.uniform_mean:.2f}. At mu = {found.mus[0]:g}, all pairs of a "
+        f"batch are {first.pair_mean:.2f} bits apart and a row is {first.nearest_mean:.2f} bits "
+        f"from its {N_NEAREST} nearest. At mu = {found.mus[-1]:g}, it is {last.pair_mean:.2f} and "
+        f"{last.nearest_mean:.2f} (Figure 5 of the paper, which has no (c)).",
     )
 
 

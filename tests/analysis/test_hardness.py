@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import maninegs_sampling as mn
+from maninegs_sampling.analysis.batch_hardness import measure_hardness
 from maninegs_sampling.analysis.bounds import data_distance_lower_bound
-from maninegs_sampling.analysis.coverage import gini
-from maninegs_sampling.analysis.hardness import measure_hardness
+from maninegs_sampling.analysis.coverage import gini, measure_coverage
 from maninegs_sampling.errors import InvalidValueError
 from tests import naive
 from tests.conftest import bit_matrices, random_store
@@ -78,6 +78,38 @@ def test_coverage_counts_what_is_drawn():
         sum(by_pattern[p] == 0 for p in range(store.n_patterns)) / store.n_patterns
     )
     assert found.gini == gini(found.instance_counts)
+    seen = [{i for k in range(len(sampler)) for i in sampler.batch(k, e)} for e in (1, 2)]
+    assert found.seen_share == pytest.approx(np.mean([len(of_epoch) / 60 for of_epoch in seen]))
+    assert len(seen[0] | seen[1]) == 60 * (1 - found.unseen_share) > 60 * found.seen_share
+
+
+class WithoutStore:
+    """Four batches of five, of other instances in each epoch."""
+
+    def __len__(self):
+        return 4
+
+    def batch(self, k, epoch=0):
+        return [(5 * k + i + 3 * epoch) % 20 for i in range(5)]
+
+
+class Blocks(WithoutStore):
+    def __init__(self, store):
+        self.store = store
+
+
+def test_any_sampler_that_draws_a_batch_by_its_number_is_measured():
+    store = random_store(20, 8)
+    sampler = Blocks(store)
+    epochs = [[sampler.batch(k, epoch) for k in range(4)] for epoch in (2, 3)]
+    found = mn.hardness(sampler, batches=7, epoch=2)
+    expected = measure_hardness(store, [epochs[0], epochs[1][:3]])
+    assert found.n_batches == 7
+    assert found.pair_histogram.tolist() == expected.pair_histogram.tolist()
+    assert found.nearest_mean == expected.nearest_mean
+    seen = mn.coverage(sampler, epochs=2, epoch=2)
+    assert (seen.seen_share, seen.gini) == (1.0, 0.0)
+    assert seen.instance_counts.tolist() == [2] * 20
 
 
 @given(counts=st.lists(st.integers(0, 50), min_size=1, max_size=20))
@@ -152,12 +184,6 @@ def test_descriptions_of_a_shared_batch_are_from_its_one_anchor():
         assert len(expected) == 4 - (rank == 0)
 
 
-def test_measured_hardness_of_lone_anchors():
-    store = random_store(5, 6)
-    found = measure_hardness(store, [[[0], [1]]])
-    assert found.anchor_histogram.sum() == found.pair_histogram.sum() == 0
-
-
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -170,21 +196,18 @@ def test_measured_hardness_of_lone_anchors():
         (lambda: gini([-1]), "counts must be finite and not negative"),
         (lambda: gini([1, float("nan")]), "counts must be finite and not negative"),
         (lambda: gini(["a"]), "counts must be numbers"),
-        (lambda: mn.hardness([[0, 1]]), "sampler must be a ManiNegBatchSampler; got list"),
-        (lambda: mn.coverage(None), "sampler must be a ManiNegBatchSampler; got NoneType"),
+        (lambda: mn.hardness([[0, 1]]), r"sampler must have batch\(k, epoch\), .*; got list"),
+        (lambda: mn.coverage(None), r"sampler must have batch\(k, epoch\), .*; got NoneType"),
+        (lambda: mn.coverage(mn.ManiNegBatchSampler), "sampler must have .*; got type"),
+        (lambda: mn.hardness(WithoutStore()), "sampler must have .*; got WithoutStore"),
+        (lambda: mn.hardness(Blocks("a")), "store must be a ManifestationStore; got str"),
+        (lambda: mn.coverage(Blocks("a")), "store must be a ManifestationStore; got str"),
+        (lambda: measure_coverage(SMALL.store, []), "at least one batch"),
+        (lambda: measure_coverage(SMALL.store, [[[0, 20]]]), "a batch holds 20"),
         (lambda: mn.hardness(SMALL, epoch="a"), "epoch must be a whole number"),
         (lambda: mn.hardness(SMALL, batches=0), "batches must be at least 1"),
         (lambda: mn.coverage(SMALL, epoch=-1), "epoch must be at least 0"),
         (lambda: mn.hardness(SMALL, batches=1).share_within(-2), "distance must be at least 0"),
-        (lambda: measure_hardness(SMALL.store, []), "at least one batch"),
-        (lambda: measure_hardness(SMALL.store, [[[]]]), "at least one instance"),
-        (
-            lambda: measure_hardness(SMALL.store, [[[0, -1]]]),
-            r"must be in \[0, 20\); a batch holds -1",
-        ),
-        (lambda: measure_hardness(SMALL.store, [[[0, 20]]]), r"a batch holds 20"),
-        (lambda: measure_hardness(SMALL.store, [[[0.5]]]), "whole numbers; got dtype float64"),
-        (lambda: measure_hardness("a", [[[0]]]), "store must be a ManifestationStore"),
     ],
 )
 def test_arguments_that_cannot_be_used(call, message):

@@ -5,54 +5,25 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy import stats
 
-from maninegs_sampling import ManifestationStore, ManiNegError
+from maninegs_sampling import ManifestationStore, ManiNegBatchSampler, ManiNegError
 from maninegs_sampling.analysis import baselines
-from maninegs_sampling.analysis.hardness import measure_hardness
+from maninegs_sampling.analysis.batch_hardness import measure_hardness
+from maninegs_sampling.analysis.coverage import measure_coverage
 from maninegs_sampling.distances.hamming import pairwise_hamming as mn_pairwise
 from maninegs_sampling.reports import comparison
-from maninegs_sampling.reports.comparison_picture import save_picture
+from maninegs_sampling.reports.comparison_picture import _last_distance, save_picture
+from maninegs_sampling.reports.comparison_table import comparison_legend, comparison_table
 from tests import naive
-from tests.conftest import bit_matrices, random_store
-
-
-@given(bits=bit_matrices(), data=st.data())
-def test_hardness_equals_naive(bits, data):
-    batch = st.lists(st.integers(0, len(bits) - 1), min_size=1, max_size=6)
-    epochs = data.draw(st.lists(st.lists(batch, min_size=1, max_size=3), min_size=1, max_size=2))
-    hardness = measure_hardness(ManifestationStore.from_dense(bits), epochs)
-    batches = [b for epoch in epochs for b in epoch]
-    anchors, pairs = naive.hardness(bits, batches)
-    assert hardness.anchor_histogram.tolist() == anchors.tolist()
-    assert hardness.pair_histogram.tolist() == pairs.tolist()
-    assert hardness.n_batches == len(batches)
-    assert hardness.instances_mean == pytest.approx(np.mean([len(b) for b in batches]))
-    assert hardness.instances_min == min(len(b) for b in batches)
-    patterns = [len({bits[i].tobytes() for i in b}) for b in batches]
-    assert hardness.patterns_mean == pytest.approx(np.mean(patterns))
-    assert hardness.patterns_min == min(patterns)
-    assert hardness.repeats == sum(len(b) - len(set(b)) for b in batches)
-    seen = [len({i for b in epoch for i in b}) for epoch in epochs]
-    assert hardness.seen_per_epoch == pytest.approx(np.mean(seen))
-
-
-def test_shares_and_means():
-    store = ManifestationStore.from_dense([[0, 0, 0], [0, 0, 1], [0, 1, 1], [1, 1, 1]])
-    hardness = measure_hardness(store, [[[0, 1, 2, 3]]])
-    assert hardness.anchor_mean == 2
-    assert hardness.pair_mean == pytest.approx(10 / 6)
-    assert [hardness.share_within(d) for d in range(4)] == pytest.approx([0, 1 / 3, 2 / 3, 1])
-    alone = measure_hardness(store, [[[0]]])
-    assert np.isnan(alone.anchor_mean)
-    assert np.isnan(alone.share_within(1))
-
+from tests.conftest import random_store
 
 STORE = ManifestationStore.from_dense(
     np.repeat(random_store(40, 8, seed=2).to_dense(), 3, axis=0)[:101]
 )
+
+
+OTHER = ManiNegBatchSampler(random_store(20, 8), batch_size=4, mu=2.0)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +77,7 @@ def test_comparison_has_every_sampler_and_ours_is_full():
     mean, half, zero = comparison.default_mus(STORE)
     assert (half, zero) == (round(mean / 2, 1), 0.0)
     assert [entry.name for entry in entries] == [
-        "uniform", "uniform of distinct patterns", "nearest only", "graph blocks",
+        "uniform", "uniform-distinct", "nearest only", "graph blocks",
         *(f"{reading}, mu={mu:g}" for reading in ("authors", "ManiNeg") for mu in (mean, half, 0)),
     ]  # fmt: skip
     ours = {entry.name: entry.hardness for entry in entries if "ManiNeg" in entry.name}
@@ -116,7 +87,6 @@ def test_comparison_has_every_sampler_and_ours_is_full():
     means = [hardness.anchor_mean for hardness in ours.values()]
     assert means == sorted(means, reverse=True)
     for entry in entries:
-        assert len(entry.row()) == len(comparison.COLUMNS)
         assert (entry.distribution is None) == ("mu" not in entry.name)
 
 
@@ -133,6 +103,101 @@ def test_comparison_is_repeatable_but_for_the_time(tmp_path):
     assert (
         contents[0]["samplers"][0]["pair_histogram"] == entries[0].hardness.pair_histogram.tolist()
     )
+
+
+def measured(name, batches, microseconds=1.0):
+    epochs = [batches]
+    return comparison.Entry(
+        name, measure_hardness(STORE, epochs), measure_coverage(STORE, epochs), microseconds
+    )
+
+
+def test_each_row_of_the_table_is_beside_uniform_distinct():
+    distinct = list(baselines.uniform_distinct(STORE, 10, 0)(0))
+    equal = [[0, 1, 2, 40, 60], [0, 1, 2]]
+    entries = [
+        measured("equal, first", equal, 123.4),
+        measured(comparison.UNIFORM_DISTINCT, distinct),
+    ]
+    lines = comparison_table(entries).splitlines()
+    assert lines[0].split() == [
+        "sampler", "size", "patterns", "anchor", "pairs", "nearest", "7", "seen", "gini", "us"
+    ]  # fmt: skip
+    bits = STORE.to_dense()
+    _, pairs = naive.hardness(bits, equal)
+    _, uniform_pairs = naive.hardness(bits, distinct)
+    pair = pairs @ np.arange(9) / pairs[1:].sum()
+    against = pair / (uniform_pairs @ np.arange(9) / uniform_pairs.sum()) - 1
+    nearest = naive.nearest_mean(bits, equal, 7, masked=True)
+    near_against = nearest / naive.nearest_mean(bits, distinct, 7, masked=True) - 1
+    against, near_against = (f"{x:+.0%}".replace("-0%", "+0%") for x in (against, near_against))
+    of_anchor = [naive.hamming(bits[0], bits[i]) for i in (40, 60)]
+    assert lines[1].split() == [
+        "equal,", "first", "4.0", "2.0", f"{np.mean(of_anchor):.2f}",
+        f"{pair:.2f}", against, f"{nearest:.2f}", near_against,
+        "5%", "0.96", "123",
+    ]  # fmt: skip
+    yardstick = lines[2].split()
+    assert yardstick[5] == yardstick[7] == "+0%"
+
+
+def test_a_sampler_without_two_patterns_in_a_batch_has_no_distance_in_the_table():
+    distinct = measured(
+        comparison.UNIFORM_DISTINCT, list(baselines.uniform_distinct(STORE, 9, 0)(0))
+    )
+    assert "nan" in comparison_table([distinct, measured("equal", [[0, 1, 2]])])
+
+
+def test_the_table_and_its_legend_fit_a_terminal():
+    entries = list(comparison.compare(STORE, batch_size=10, epochs=2))
+    legend = comparison_legend(n_instances=STORE.n_instances, epochs=2)
+    lines = [*comparison_table(entries).splitlines(), *legend.splitlines()]
+    assert max(map(len, lines)) <= 80
+    assert "share of the 101 instances" in legend
+    assert "in 2 epochs" in legend
+
+
+def test_other_samplers_are_measured_last():
+    mine = ManiNegBatchSampler(STORE, batch_size=5, mu=0.0, sigma=1.0, duplicates="keep", seed=3)
+    epochs = [[mine.batch(k, epoch) for k in range(len(mine))] for epoch in range(2)]
+    before = mine.state_dict()
+    *_, found = comparison.compare(STORE, batch_size=10, mus=[1.0], epochs=2, samplers={"my": mine})
+    assert mine.state_dict() == before
+    assert (found.name, found.distribution) == ("my", None)
+    expected = measure_hardness(STORE, epochs)
+    assert found.hardness.masked_nearest_mean == expected.masked_nearest_mean
+    assert found.hardness.pair_histogram.tolist() == expected.pair_histogram.tolist()
+    seen = measure_coverage(STORE, epochs)
+    assert (found.coverage.seen_share, found.coverage.gini) == (seen.seen_share, seen.gini)
+
+
+def test_the_json_file_has_the_distances_with_and_without_equal_patterns(tmp_path):
+    entries = [measured("equal", [[0, 1, 2, 40, 60]])]
+    comparison.save_json(tmp_path / "a.json", STORE, entries, {})
+    (found,) = json.loads((tmp_path / "a.json").read_text())["samplers"]
+    h = entries[0].hardness
+    for kind in ("anchor", "pair", "nearest"):
+        for name in (kind, f"masked_{kind}"):
+            assert found[f"{name}_distance_mean"] == getattr(h, f"{name}_mean")
+    assert found["masked_pair_distance_mean"] > found["pair_distance_mean"]
+    assert found["masked_nearest_histogram"] == h.masked_nearest_histogram.tolist()
+    assert found["seen_share"] == 5 / 101
+    assert found["gini"] == entries[0].coverage.gini
+
+
+def test_the_picture_ends_where_nearly_all_pairs_have_ended():
+    store = ManifestationStore.from_dense(np.tri(1001, 1000, -1, dtype=bool))  # |i - j| bits apart
+
+    def measured_there(batches):
+        of = (measure_hardness(store, [batches]), measure_coverage(store, [batches]))
+        return comparison.Entry("any", *of, 1.0)
+
+    batches = [[i, i + 1] for i in range(1000)]
+    near = measured_there(batches)
+    assert _last_distance([near]) == 1
+    for n_far, end in ((1, 1), (2, 1000)):
+        far = measured_there(batches + [[0, 1000]] * n_far)
+        assert _last_distance([far]) == _last_distance([near, far]) == end
 
 
 def test_the_picture_is_a_png(tmp_path):
@@ -166,6 +231,9 @@ def test_errors(options, message):
         ({"mus": []}, "mus must be at least one number"),
         ({"seed": -1}, "seed must be at least 0"),
         ({"groups": [1]}, "groups must hold one label"),
+        ({"samplers": [1]}, "samplers must map names to samplers; got list"),
+        ({"samplers": {"a": 1}}, r"sampler must have batch\(k, epoch\), .*; got int"),
+        ({"samplers": {"a": OTHER}}, r"samplers\['a'\] draws from another store"),
         ({"groups": [1] * 101}, "the data has 1: use no groups"),
     ],
 )
