@@ -352,7 +352,7 @@ def test_augmentation_moves_pixels_as_often_and_as_far_as_stated():
     torch.manual_seed(1)
     area = []
     amount = {name: torch.zeros(n) for name in augmentation.OPERATIONS}
-    warp = augmentation._warp(amount, n, torch.device("cpu"))
+    warp = augmentation._warp(amount, n, torch.device("cpu"), 0.5)
     area = (warp[:, 0, 0] * warp[:, 1, 1]).abs()
     assert area.min() > 0.49  # type: ignore[attr-defined]
     assert area.max() <= 1  # type: ignore[attr-defined]

@@ -7,6 +7,13 @@ diagnose  measures what the models that `table` trained make of near and far neg
 speed     times the full step against one that is given its batch
 
 Data are named as `phantom`, `phantom-film`, `cbis-ddsm=FOLDER` or `mvkl=FOLDER`.
+
+gain        trains what is missing of a comparison of batches and losses on real images
+gain-tune   chooses settings for it, on uniform batches alone
+gain-merge  writes its finished runs to one table
+gain-table  prints, from that table, differences from uniform batches
+
+Data of `gain` are `wbcatt=FOLDER`.
 """
 
 import argparse
@@ -26,6 +33,7 @@ try:
 
     from benchmarks.reference import cbis_ddsm, diagnosis, mvkl, speed, tables
     from benchmarks.reference.data import Cases
+    from benchmarks.reference.gain import commands as gain
     from benchmarks.reference.phantom import PHANTOM, PHANTOM_FILM
     from benchmarks.reference.presets import PRESETS, Preset
     from benchmarks.reference.pretraining import MODES, SAMPLERS, pretrain
@@ -198,6 +206,7 @@ def main(arguments: list[str] | None = None) -> None:
     timing = command("speed", run_speed)
     timing.add_argument("--mode", choices=MODES, default="multimodal")
     timing.add_argument("--steps", type=int, default=50, help="steps of each kind")
+    gain.add_to(commands)
     options = parser.parse_args(arguments)
     try:
         options.function(options)

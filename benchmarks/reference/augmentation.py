@@ -35,8 +35,11 @@ def standardised(images: Tensor) -> Tensor:
     return (images - 0.5) / 0.25
 
 
-def augmented(images: Tensor) -> Tensor:
-    """Return uint8 images (N, size, size) augmented at random, (N, 1, size, size)."""
+def augmented(images: Tensor, *, smallest_area: float = 0.5) -> Tensor:
+    """Return uint8 images (N, size, size) augmented at random, (N, 1, size, size).
+
+    A random crop has at least `smallest_area` of the image.
+    """
     x = images.unsqueeze(1).float() / 255
     n, device = len(x), x.device
     chosen = torch.rand(n, len(OPERATIONS), device=device).topk(2).indices
@@ -45,7 +48,7 @@ def augmented(images: Tensor) -> Tensor:
     applied = torch.zeros_like(sign).scatter_(1, chosen, 1.0) * sign
     amount = dict(zip(OPERATIONS, applied.unbind(1), strict=True))
 
-    grid = affine_grid(_warp(amount, n, device), list(x.shape), align_corners=False)
+    grid = affine_grid(_warp(amount, n, device, smallest_area), list(x.shape), align_corners=False)
     x = grid_sample(x, grid, mode="bicubic", align_corners=False).clamp(0, 1)
     low, high = x.amin((2, 3), keepdim=True), x.amax((2, 3), keepdim=True)
     stretch = amount["auto-contrast"].abs().view(n, 1, 1, 1) * (high > low)
@@ -60,10 +63,10 @@ def augmented(images: Tensor) -> Tensor:
     return standardised(x)
 
 
-def _warp(amount: dict[str, Tensor], n: int, device: torch.device) -> Tensor:
+def _warp(amount: dict[str, Tensor], n: int, device: torch.device, smallest_area: float) -> Tensor:
     """Return the map from the new image's coordinates, in [-1, 1], to the old one's: (n, 2, 3)."""
     # RandomResizedCrop: the share of the area, the aspect ratio, and where the window lies.
-    area = torch.empty(n, device=device).uniform_(0.5, 1.0)
+    area = torch.empty(n, device=device).uniform_(smallest_area, 1.0)
     ratio = torch.empty(n, device=device).uniform_(math.log(3 / 4), math.log(4 / 3)).exp()
     width, height = (area * ratio).sqrt().clamp_max(1), (area / ratio).sqrt().clamp_max(1)
     flip = torch.where(torch.rand(n, device=device) < 0.5, -1.0, 1.0)

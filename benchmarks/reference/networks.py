@@ -7,28 +7,30 @@ from monai.networks.nets.resnet import ResNet, resnet50
 from torch import Tensor, nn
 
 from maninegs_sampling import losses
-from maninegs_sampling.errors import InvalidValueError
+from maninegs_sampling.errors import InvalidValueError, check_choice
 
 FEATURES = 128
+NETWORKS = ("resnet50", "small", "pooled")
 
 
 def image_encoder(name: str, weights: Path | None = None) -> ResNet:
     """Return f_I: a ResNet of one channel whose last layer gives (N, 128), without bias.
 
     Args:
-        name: "resnet50", or "small": four basic blocks of 16 to 128 channels.
+        name: "resnet50", "small": four basic blocks of 16 to 128 channels, or "pooled": the same
+            behind a max pool, as in "resnet50".
         weights: a file of ImageNet weights of a ResNet50, as torchvision names them. The first
             layer's are summed over the colors.
     """
-    if name == "resnet50":
+    if check_choice("network", name, NETWORKS) == "resnet50":
         network = resnet50(
             spatial_dims=2, n_input_channels=1, conv1_t_stride=2, bias_downsample=False
         )
     else:
         network = ResNet(
             "basic", [1, 1, 1, 1], [16, 32, 64, 128],
-            spatial_dims=2, n_input_channels=1, conv1_t_stride=2, no_max_pool=True,
-            bias_downsample=False,
+            spatial_dims=2, n_input_channels=1, conv1_t_stride=2,
+            no_max_pool=name == "small", bias_downsample=False,
         )  # fmt: skip
     if weights is not None:
         state = torch.load(weights, map_location="cpu", weights_only=True)

@@ -1,0 +1,1 @@
+"""Does a batch or a loss help? Paired trainings on real images, and their comparison."""
