@@ -25,8 +25,7 @@ from maninegs_sampling.sampling._stream import random_below, random_unit, start_
 # The log-probability of what cannot be drawn. A plan that needs it uses it as rarely as it can.
 IMPOSSIBLE = -1e6
 
-# Visits of a cluster, and instances offered to each of its places on every visit.
-VISITS = 4
+# Instances offered to each place of a cluster on every visit.
 OFFERS = 24
 
 # Partners tried for an instance that its batch may not hold, before the plan is given up.
@@ -183,15 +182,19 @@ def log_chance(words, population, rules, chances, row, anchor, instance):
 
 @kernel
 def improve_plan(
-    buckets, population, rules, scratch, sums, plan, log_weights, chances, seed, purpose, position
+    buckets, population, rules, scratch, sums, plan, log_weights, chances, visits, seed, purpose,
+    position,
 ):  # fmt: skip
-    """Exchange instances until the plan follows its distribution; see the head of this file."""
+    """Exchange instances so that the plan comes to follow its distribution; see this file's head.
+
+    Each cluster is visited `visits` times.
+    """
     unweighted = not rules.per_instance or population.members.shape[0] == population.counts.shape[0]
     words, stream = buckets.words, scratch.stream
     last = rules.low + log_weights.shape[1] - 1
     find_chances(buckets, population, rules, scratch, unweighted, plan, log_weights, chances)
     start_stream(stream, seed, purpose, position[0], position[1], position[2])
-    for _ in range(VISITS):
+    for _ in range(visits):
         for place in range(plan.order.shape[0]):
             row = plan.number_of[place]
             if plan.anchor_at[place] != place or open_row(rules, scratch, chances.items[row]) == 0:

@@ -11,6 +11,11 @@ from maninegs_sampling.sampling._plan import Chances, Plan, improve_plan, resolv
 from maninegs_sampling.sampling._stream import STREAM_WORDS
 from maninegs_sampling.sampling.drawer import BatchDrawer
 
+# How often each cluster is visited. With 12 visits the mean distance lies within 2% of what it is
+# with 100; with 4, within 5%, in a third of the time.
+_MANY = 2**15
+_VISITS, _VISITS_OF_MANY = 12, 4
+
 
 class EpochPlanner:
     """Plans epochs by the rules of a drawer.
@@ -100,7 +105,9 @@ class EpochPlanner:
         improve_plan(
             index.buckets, population, rules, scratch,
             new_anchor_sums(store.n_patterns, store.n_bits, scanned=not index.precomputed),
-            plan, drawer.log_weights(values), chances, *where, np.array((2, epoch, 0), np.uint64),
+            plan, drawer.log_weights(values), chances,
+            _VISITS_OF_MANY if len(plan.order) > _MANY else _VISITS, *where,
+            np.array((2, epoch, 0), np.uint64),
         )  # fmt: skip
         return plan.order.astype(np.int64)
 
