@@ -15,6 +15,10 @@ ANCHOR_ORDER: Final = 1
 BATCHES: Final = 2
 BASELINES: Final = 3
 SYNTHETIC_DATA: Final = 5
+UNIFORM_DISTINCT: Final = 16
+RANDOM_WALKS: Final = 17
+GRAPH_BLOCKS: Final = 18
+NEIGHBOR_GROUPS: Final = 19
 
 
 def check_seed(seed: object) -> int:

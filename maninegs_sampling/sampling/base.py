@@ -421,6 +421,15 @@ class ReproducibleBatchSampler(BatchSampler):
             "batches_per_epoch": len(self),
         }
 
+    def _options_text(self) -> str:
+        """Return the options that every sampler has, for `repr`."""
+        indices = None if self.indices is None else f"{len(self.indices)} instances"
+        return (
+            f"batch_size={self.batch_size}, indices={indices}, seed={self.seed}, "
+            f"batches_per_epoch={len(self)}, num_replicas={self.num_replicas}, rank={self.rank}, "
+            f"shard={self.shard!r}"
+        )
+
     @classmethod
     def wrap(cls, loader: Loader, store: ManifestationStore, **options: Any) -> Loader:
         """Return a loader like `loader` whose batches this class draws.
