@@ -389,8 +389,8 @@ class ReproducibleBatchSampler(BatchSampler):
             ranks = check_count("num_replicas", theirs["num_replicas"], at_least=1)
             warnings.warn(
                 f"the state is of {ranks} ranks with {length} batches an epoch, and now "
-                f"{self.num_replicas} have {len(self)}: they draw other batches, and mu is that of "
-                "the new step. The next pass begins at the same part of the epoch.",
+                f"{self.num_replicas} have {len(self)}: they draw other batches, and a schedule "
+                "is read at the new step. The next pass begins at the same part of the epoch.",
                 stacklevel=2,
             )
             position = position * len(self) // length

@@ -50,7 +50,7 @@ class GraphBlockBatchSampler(PlannedBatchSampler):
             dropped.
         batches_per_epoch: None: whole batches only, so that up to W * batch_size - 1 instances, for
             W ranks, are left out of an epoch; not the same ones in every epoch. "ceil": they make
-            a last, smaller batch, if there is one for each rank.
+            a last, smaller batch on each rank, if there are at least W.
         indices, seed, num_replicas, rank, distributed, shard, sampler: as in `ManiNegBatchSampler`.
 
     Raises:

@@ -27,7 +27,8 @@ class NeighborGroupBatchSampler(PlannedBatchSampler):
     negatives, are skipped. Two instances are joined if each is among the next ranks of the other.
     METIS partitions this graph into groups of equal size, and a batch consists of groups drawn at
     random. Each instance stands in one batch of an epoch; see `batches_per_epoch` for what is left
-    over. The groups are the same in every epoch; which of them meet in a batch is not.
+    over. Which groups meet in a batch differs from epoch to epoch; the groups do not, but for one
+    that takes in those that are left over.
 
     Needs the extra `metis`.
 
@@ -49,7 +50,7 @@ class NeighborGroupBatchSampler(PlannedBatchSampler):
             the whole window.
         batches_per_epoch: None: whole batches only, so that up to W * batch_size - 1 instances, for
             W ranks, are left out of an epoch; not the same ones in every epoch. "ceil": they make
-            a last, smaller batch, if there is one for each rank.
+            a last, smaller batch on each rank, if there are at least W.
         indices, seed, num_replicas, rank, distributed, shard, sampler: as in `ManiNegBatchSampler`.
             Neighbors that may not be drawn are dropped before ranks are counted.
 
@@ -120,9 +121,10 @@ class NeighborGroupBatchSampler(PlannedBatchSampler):
         rng = randomness.generator_at(self.seed, randomness.NEIGHBOR_GROUPS, (1, epoch, 0))
         order = self._by_group.copy()
         whole, rest = divmod(len(order), self.group_size)
-        if rest and self._batches_option is None:
-            # What is left over is left out. So that it is not always the same, it changes places
-            # with members of a random group.
+        if rest and whole:
+            # What does not make a group stands at the end, where it is left out or makes a small
+            # batch. So that it is not always the same, it changes places with members of a random
+            # group.
             group = order[: whole * self.group_size].reshape(whole, -1)[rng.integers(whole)]
             places = rng.permutation(self.group_size)[:rest]
             group[places], order[-rest:] = order[-rest:].copy(), group[places]
