@@ -47,8 +47,8 @@ class RandomWalkBatchSampler(ReproducibleBatchSampler):
     Args:
         store: one manifestation for each item of the dataset, in the same order.
         batch_size: instances in a batch of each rank.
-        n_neighbors: neighbors of each in the graph, at most. With more, batches come near to uniform
-            ones; with too few, walks find nothing new and begin elsewhere.
+        n_neighbors: neighbors of each in the graph, at most. With many, batches come near to
+            uniform ones; with too few, walks find nothing new and begin elsewhere.
         restart_probability: of each step, in [0, 1). The larger, the nearer to the start.
         neighbors: (N, K) whole numbers, the neighbors of each instance, nearest first, from any
             embedding; -1 where one is missing, as faiss writes it. An instance in its own list is

@@ -2,6 +2,7 @@
 
 import pickle
 import threading
+from typing import Any
 
 import numpy as np
 import pytest
@@ -38,7 +39,7 @@ STORE = ManifestationStore.from_dense(
 POINTS = np.random.default_rng(0).normal(size=(103, 3))
 LISTS = np.linalg.norm(POINTS[:, None] - POINTS, axis=2).argsort(axis=1)[:, :20]
 
-CASES = {
+CASES: dict[str, tuple[Any, dict[str, Any]]] = {
     "uniform": (UniformDistinctBatchSampler, {}),
     "uniform, groups": (UniformDistinctBatchSampler, {"groups": np.arange(103) // 2}),
     "blocks": (GraphBlockBatchSampler, {"n_neighbors": 6}),
@@ -215,7 +216,7 @@ def test_a_state_of_another_class_or_of_other_options_is_refused(name):
         elif other != name:
             with pytest.raises(ManiNegError, match="the state was made with"):
                 make(other).load_state_dict(state)
-    with pytest.raises(ManiNegError, match="made with sampler='.*this is a ManiNegBatchSampler"):
+    with pytest.raises(ManiNegError, match=r"made with sampler='.*this is a ManiNegBatchSampler"):
         ManiNegBatchSampler(STORE, batch_size=4, mu=3.0).load_state_dict(state)
     changed = {"uniform": {"seed": 1}, "blocks": {"n_neighbors": 12}, "groups": {"group_size": 4},
                "walks": {"restart_probability": 0.1}}[name.partition(",")[0]]  # fmt: skip
@@ -272,7 +273,8 @@ def test_a_wrapped_loader_keeps_its_settings(name, drop_last):
     loader = DataLoader(DATA, batch_size=8, shuffle=True, drop_last=drop_last)
     wrapped = wrap(name, loader)
     assert len(wrapped) == len(loader) == 12 + (not drop_last)
-    assert [batch.tolist() for batch in wrapped] == list(wrapped.batch_sampler.batch(k) for k in range(len(loader)))  # fmt: skip
+    expected = [wrapped.batch_sampler.batch(k) for k in range(len(loader))]
+    assert [batch.tolist() for batch in wrapped] == expected
     if name in PLANNED and not drop_last:
         assert sorted(i for batch in wrapped for i in batch.tolist()) == list(DATA)
 

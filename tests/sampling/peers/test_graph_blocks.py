@@ -1,5 +1,7 @@
 """Blocks of a bandwidth-minimizing order: partitions, near neighbors, bounded memory."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -41,7 +43,7 @@ def test_a_path_is_cut_into_its_pieces():
     n = 60
     numbers = np.random.default_rng(0).permutation(n)
     lists = np.full((n, 2), -1)
-    for a, b in zip(numbers[:-1], numbers[1:], strict=True):
+    for a, b in itertools.pairwise(numbers):
         lists[a, 0], lists[b, 1] = b, a
     store = ManifestationStore.from_dense(np.eye(n, dtype=bool))
     place = np.argsort(numbers)
