@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch.utils.data import Sampler
 
 from maninegs_sampling import randomness
+from maninegs_sampling.data.patterns import frozen
 from maninegs_sampling.data.store import ManifestationStore
 from maninegs_sampling.errors import InvalidValueError, check_count, check_number
 from maninegs_sampling.sampling import state
@@ -140,7 +141,8 @@ class RandomWalkBatchSampler(ReproducibleBatchSampler):
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         batches = np.empty((count, self._global_batch_size), np.int64)
         walk(
-            self._graph,
+            # Unpickled arrays are writable, for which numba would compile the kernel once more.
+            Graph(*map(frozen, self._graph)),
             self._anchors(epoch, first, count),
             self.restart_probability,
             PATIENCE,

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maninegs_sampling import GraphBlockBatchSampler, ManifestationStore, ManiNegError
-from maninegs_sampling.analysis.hardness import measure_hardness
 from maninegs_sampling.distances.hamming import pairwise_hamming
 from maninegs_sampling.sampling.peers import graph_blocks
 from tests.conftest import bit_matrices, random_store
 from tests.naive import hamming
+from tests.sampling.peers.hardness import pair_mean
 
 
 @given(bits=bit_matrices(), n_neighbors=st.integers(1, 20))
@@ -60,8 +60,8 @@ def test_a_path_is_cut_into_its_pieces():
 def test_blocks_of_near_neighbors(cbis):
     sampler = GraphBlockBatchSampler(cbis, batch_size=64)
     uniform = np.random.default_rng(0).permutation(3568)[:3520].reshape(55, 64)
-    blocks = measure_hardness(cbis, [list(sampler)]).pair_mean
-    assert blocks < 0.6 * measure_hardness(cbis, [uniform]).pair_mean
+    blocks = pair_mean(cbis, list(sampler))
+    assert blocks < 0.6 * pair_mean(cbis, uniform)
 
 
 def test_no_instance_is_always_left_out():

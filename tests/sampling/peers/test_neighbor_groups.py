@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
 from maninegs_sampling import ManifestationStore, ManiNegError, NeighborGroupBatchSampler
-from maninegs_sampling.analysis.hardness import measure_hardness
 from maninegs_sampling.sampling.peers.equal_groups import equalize, partition
 from maninegs_sampling.sampling.peers.neighbor_groups import instance_graph, reciprocal_pairs
 from maninegs_sampling.sampling.peers.neighbors import NeighborLists, nearest_patterns
 from tests.conftest import bit_matrices, random_store
 from tests.sampling.peers import naive
+from tests.sampling.peers.hardness import pair_mean
 
 pytest.importorskip("pymetis", reason="pymetis comes with the extra metis")
 
@@ -144,7 +144,7 @@ def test_groups_are_near(cbis):
     near = NeighborGroupBatchSampler(cbis, batch_size=8, group_size=8, skip_nearest=0)
     skipping = NeighborGroupBatchSampler(cbis, batch_size=8, group_size=8)
     uniform = np.random.default_rng(0).permutation(3568).reshape(-1, 8)
-    means = [measure_hardness(cbis, [list(s)]).pair_mean for s in (near, skipping, uniform)]
+    means = [pair_mean(cbis, list(s)) for s in (near, skipping, uniform)]
     assert means == sorted(means)
 
 
