@@ -31,7 +31,8 @@ class GraphBlockBatchSampler(PlannedBatchSampler):
     Sample Permutations", ICML 2023. Pairs that are nearer than a global threshold are joined, and
     reverse Cuthill-McKee orders the instances such that joined ones stand near each other.
     Consecutive blocks are the batches. Each instance stands in one batch of an epoch; see
-    `batches_per_epoch` for what is left over.
+    `batches_per_epoch` for what is left over. Where patterns repeat, a batch holds few of them:
+    mask equal ones in the loss with `ids=`.
 
     Here the threshold is the smallest Hamming distance that gives a pattern `n_neighbors` others on
     average. With `neighbors` an instance is joined to the first `n_neighbors` in its list.
@@ -39,7 +40,8 @@ class GraphBlockBatchSampler(PlannedBatchSampler):
     In the paper epochs differ because the order is computed again from the embeddings of the model
     in training. Manifestations do not change, so these are choices of ours: each epoch begins the
     order at another place, shuffles the instances of each pattern, and hands out the blocks in
-    shuffled order. One block of an epoch may therefore join both ends of the order.
+    shuffled order. One block of an epoch may therefore join both ends of the order. The default of
+    `n_neighbors` is ours, too.
 
     Args:
         store: one manifestation for each item of the dataset, in the same order.

@@ -30,13 +30,14 @@ class NeighborGroupBatchSampler(PlannedBatchSampler):
     over. Which groups meet in a batch differs from epoch to epoch; the groups do not, but for one
     that takes in those that are left over.
 
-    Needs the extra `metis`.
+    Patterns may repeat in a batch: mask equal ones in the loss with `ids=`. Needs the extra `metis`.
 
     Choices of ours: ranks are those of the other patterns by Hamming distance, so an instance's own
     pattern is never its neighbor. Where two patterns are joined, each instance of the one with more
     instances is joined to one instance of the other, evenly. METIS balances its parts to within a
     tolerance, so some instances are moved afterwards to make the groups exactly equal. The
-    partition depends on the version of METIS; a state that was made with another is refused.
+    partition depends on the version of METIS, which must be the same on all ranks; a state that was
+    made with another partition is refused.
 
     Args:
         store: one manifestation for each item of the dataset, in the same order.

@@ -1,5 +1,7 @@
 """Random walks: the exact law of the batches that they gather."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -70,6 +72,25 @@ def test_the_law_test_notices_another_restart_and_another_graph(monkeypatch):
         _, law = drawn_and_law(lists, MEMBERS, (0, 3), restart, 3, per_anchor=1, n_neighbors=2)
         with pytest.raises(AssertionError, match=r"p =|impossible"):
             assert_follows_law(drawn, law)
+
+
+def test_ranks_epochs_and_batches_have_streams_of_their_own():
+    """From one stream, walks on a complete graph would take the same ways from every start."""
+    store = ManifestationStore.from_dense(np.eye(1000, dtype=bool))
+    drawn = [
+        set(sampler.batch(k, epoch)[1:])
+        for rank in (0, 1)
+        for sampler in [
+            RandomWalkBatchSampler(
+                store, batch_size=8, n_neighbors=999, restart_probability=0, num_replicas=2,
+                rank=rank,
+            )
+        ]
+        for epoch in (0, 1)
+        for k in range(8)
+    ]  # fmt: skip
+    shared = [len(a & b) for a, b in itertools.combinations(drawn, 2)]
+    assert max(shared) <= 3  # of 7; 4 or more have probability 3e-8 in a pair
 
 
 @given(bits=bit_matrices(), batch_size=st.integers(1, 8), n_neighbors=st.integers(1, 60))
