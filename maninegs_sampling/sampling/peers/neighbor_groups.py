@@ -30,7 +30,9 @@ class NeighborGroupBatchSampler(PlannedBatchSampler):
     over. Which groups meet in a batch differs from epoch to epoch; the groups do not, but for one
     that takes in those that are left over.
 
-    Patterns may repeat in a batch: mask equal ones in the loss with `ids=`. Needs the extra `metis`.
+    Patterns may repeat in a batch: mask equal ones in the loss with `ids=`.
+
+    Needs the extra `metis`.
 
     Choices of ours: ranks are those of the other patterns by Hamming distance, so an instance's own
     pattern is never its neighbor. Where two patterns are joined, each instance of the one with more
