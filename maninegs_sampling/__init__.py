@@ -34,6 +34,10 @@ from maninegs_sampling.losses.contrib import (
     soft_label_contrastive,
 )
 from maninegs_sampling.sampling.distribution import TruncatedGaussian
+from maninegs_sampling.sampling.peers.graph_blocks import GraphBlockBatchSampler
+from maninegs_sampling.sampling.peers.neighbor_groups import NeighborGroupBatchSampler
+from maninegs_sampling.sampling.peers.random_walk import RandomWalkBatchSampler
+from maninegs_sampling.sampling.peers.uniform import UniformDistinctBatchSampler
 from maninegs_sampling.sampling.sampler import ManiNegBatchSampler
 from maninegs_sampling.sampling.schedules import (
     Constant,
@@ -52,6 +56,7 @@ __all__ = [
     "CosineAnnealing",
     "DistanceBucketIndex",
     "ExponentialAnnealing",
+    "GraphBlockBatchSampler",
     "HardNegativeInterModalNTXentLoss",
     "HardNegativeNTXentLoss",
     "InterModalNTXentLoss",
@@ -62,11 +67,14 @@ __all__ = [
     "ManifestationStore",
     "MultimodalNTXentLoss",
     "NTXentLoss",
+    "NeighborGroupBatchSampler",
     "PatternDataset",
+    "RandomWalkBatchSampler",
     "Schema",
     "StepwiseAnnealing",
     "Trait",
     "TruncatedGaussian",
+    "UniformDistinctBatchSampler",
     "concat_stores",
     "coverage",
     "distance_histogram",

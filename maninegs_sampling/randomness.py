@@ -16,6 +16,10 @@ BATCHES: Final = 2
 BASELINES: Final = 3
 SYNTHETIC_DATA: Final = 5
 EPOCH_PLANS: Final = 6
+UNIFORM_DISTINCT: Final = 16
+RANDOM_WALKS: Final = 17
+GRAPH_BLOCKS: Final = 18
+NEIGHBOR_GROUPS: Final = 19
 
 
 def check_seed(seed: object) -> int:

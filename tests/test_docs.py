@@ -14,7 +14,8 @@ PAGES = sorted((ROOT / "docs").glob("*.md"))
 
 def test_there_are_pages():
     assert {page.stem for page in PAGES} >= {
-        "advice", "experiments", "frameworks", "loaders", "losses", "tables",
+        "advice", "experiments", "frameworks", "loaders", "losses", "samplers",
+        "tables",
     }  # fmt: skip
 
 
@@ -37,6 +38,10 @@ def test_snippets_run_in_order(page, tmp_path, monkeypatch):
     elif page.name == "tables.md":
         assert names["by_hand"].encode("cases.csv").shape == (300, 6)
         assert len(names["labels"]) == len(names["groups"]) == 300
+    elif page.name == "samplers.md":
+        for name in ("blocks", "grouped", "mixed"):
+            assert sum(len(batch[0]) for batch in names[name]) == 300
+        assert len(names["walks"].batch_sampler.batch(0)) == 32
     elif page.name == "frameworks.md":
         assert isinstance(names["loader"].batch_sampler, mn.ManiNegBatchSampler)
 

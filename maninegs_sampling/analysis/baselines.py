@@ -5,27 +5,20 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import csr_matrix
 from torch.utils.data import BatchSampler, RandomSampler
 
 from maninegs_sampling import randomness
 from maninegs_sampling.data.store import ManifestationStore, check_store
-from maninegs_sampling.distances.hamming import (
-    distance_histogram,
-    pairwise_hamming,
-    pattern_distances,
-)
+from maninegs_sampling.distances.hamming import pattern_distances
 from maninegs_sampling.distances.index import DistanceBucketIndex
 from maninegs_sampling.errors import InvalidValueError, check_count
 from maninegs_sampling.sampling.groups import group_numbers
+from maninegs_sampling.sampling.peers.graph_blocks import GraphBlockBatchSampler
 
 Epochs = Callable[[int], Iterable[list[int]]]
 
-# `graph_blocks` compares all pairs of patterns and makes an edge of many of them.
+# Beyond these, the graph of `graph_blocks` takes seconds to make and to order.
 MOST_GRAPH_PATTERNS = 20_000
-
-# Number of rows of the distance matrix that are computed together.
-_GRAPH_ROWS = 256
 
 
 def _check(store: ManifestationStore, batch_size: int, seed: int) -> None:
@@ -137,12 +130,7 @@ def nearest_only(store: ManifestationStore, batch_size: int, seed: int) -> Epoch
 
 
 def graph_blocks(store: ManifestationStore, batch_size: int, seed: int) -> Epochs:
-    """Return blocks of a bandwidth-minimizing order of the Hamming graph.
-
-    This is the idea of Global Contrastive Batch Sampling (Sachidananda et al. 2023): join patterns
-    within a radius, order them by reverse Cuthill-McKee, which puts joined patterns near each
-    other, and take consecutive blocks as batches. The radius is the smallest that gives a pattern
-    `batch_size` neighbors on average.
+    """Return the batches of a `GraphBlockBatchSampler` with `batch_size` neighbors.
 
     Args:
         store: The manifestations.
@@ -158,35 +146,12 @@ def graph_blocks(store: ManifestationStore, batch_size: int, seed: int) -> Epoch
             f"store must have at most {MOST_GRAPH_PATTERNS} patterns for a graph; "
             f"got {store.n_patterns}"
         )
-    from scipy.sparse.csgraph import reverse_cuthill_mckee  # slow to import
+    sampler = GraphBlockBatchSampler(
+        store, batch_size=batch_size, n_neighbors=batch_size, seed=seed, num_replicas=1, rank=0
+    )
 
-    order = reverse_cuthill_mckee(_hamming_graph(store, batch_size), symmetric_mode=True)
-    rank = np.empty(store.n_patterns, np.int64)
-    rank[order] = np.arange(store.n_patterns)
-    instances = np.argsort(rank[store.pattern_of], kind="stable")
-
-    def epoch_batches(epoch: int) -> Iterator[list[int]]:
-        rng = randomness.generator_at(seed, randomness.BASELINES, (2, epoch, 0))
-        for block in rng.permutation(max(1, store.n_instances // batch_size)):
-            batch = instances[block * batch_size : (block + 1) * batch_size]
-            yield rng.permutation(batch).tolist()
+    def epoch_batches(epoch: int) -> Iterable[list[int]]:
+        sampler.set_epoch(epoch)
+        return sampler
 
     return epoch_batches
-
-
-def _hamming_graph(store: ManifestationStore, neighbors: int) -> csr_matrix:
-    """Join patterns within the smallest radius that gives each `neighbors` on average."""
-    n = store.n_patterns
-    patterns = ManifestationStore(store.words.copy(), np.arange(n, dtype=np.int32), store.n_bits)
-    degrees = np.cumsum(2 * distance_histogram(patterns)) / n
-    radius = int(np.searchsorted(degrees, min(neighbors, n - 1)))
-    # A few rows at a time and columns of 4 bytes, because the square matrix would not fit.
-    columns, lengths = [], []
-    for first in range(0, n, _GRAPH_ROWS):
-        rows = patterns.subset(np.arange(first, min(n, first + _GRAPH_ROWS)))
-        row, column = np.nonzero(pairwise_hamming(rows, patterns) <= radius)
-        columns.append(column.astype(np.int32))
-        lengths.append(np.bincount(row, minlength=rows.n_instances))
-    edges = np.concatenate(columns)
-    starts = np.append(0, np.cumsum(np.concatenate(lengths))).astype(np.int32)
-    return csr_matrix((np.ones(len(edges), np.bool_), edges, starts), shape=(n, n))

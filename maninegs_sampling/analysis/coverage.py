@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from maninegs_sampling.analysis.batch_hardness import check_batch
-from maninegs_sampling.analysis.hardness import ReproducibleBatchSampler, check_sampler
+from maninegs_sampling.analysis.hardness import BatchesByNumber, check_sampler
 from maninegs_sampling.data.store import ManifestationStore, check_store
 from maninegs_sampling.errors import InvalidTypeError, InvalidValueError, check_count
 
@@ -82,7 +82,7 @@ def measure_coverage(
     return Coverage(n_batches, counts, patterns.astype(np.int64), float(np.mean(seen_shares)))
 
 
-def coverage(sampler: ReproducibleBatchSampler, *, epochs: int = 1, epoch: int = 0) -> Coverage:
+def coverage(sampler: BatchesByNumber, *, epochs: int = 1, epoch: int = 0) -> Coverage:
     """Return how often each instance and each pattern is drawn. The sampler does not change.
 
     Args:

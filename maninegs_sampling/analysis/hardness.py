@@ -16,7 +16,7 @@ from maninegs_sampling.sampling.sampler import ManiNegBatchSampler
 
 
 @runtime_checkable
-class ReproducibleBatchSampler(Protocol):
+class BatchesByNumber(Protocol):
     """A batch sampler that draws any batch again by its number."""
 
     @property
@@ -30,9 +30,9 @@ class ReproducibleBatchSampler(Protocol):
         """Return batch `k` of `epoch`."""
 
 
-def check_sampler(sampler: object) -> ReproducibleBatchSampler:
+def check_sampler(sampler: object) -> BatchesByNumber:
     """Return `sampler`, or raise `InvalidTypeError` unless its batches can be drawn by number."""
-    if not isinstance(sampler, ReproducibleBatchSampler):
+    if not isinstance(sampler, BatchesByNumber):
         raise InvalidTypeError(
             "sampler must have batch(k, epoch), a length and a store, as ManiNegBatchSampler has; "
             f"got {type(sampler).__name__}. measure_hardness and measure_coverage take any batches."
@@ -40,7 +40,7 @@ def check_sampler(sampler: object) -> ReproducibleBatchSampler:
     return sampler
 
 
-def hardness(sampler: ReproducibleBatchSampler, *, batches: int = 200, epoch: int = 0) -> Hardness:
+def hardness(sampler: BatchesByNumber, *, batches: int = 200, epoch: int = 0) -> Hardness:
     """Return the hardness of the batches of a sampler. The sampler does not change.
 
     Args:
@@ -170,7 +170,7 @@ def uniform_distinct_hardness(
 
 
 def _batches_by_epoch(
-    sampler: ReproducibleBatchSampler, batches: int, first_epoch: int
+    sampler: BatchesByNumber, batches: int, first_epoch: int
 ) -> Iterator[Iterator[list[int]]]:
     length = len(sampler)
     for first in range(0, batches, length):

@@ -22,7 +22,7 @@ from maninegs_sampling.analysis.batch_hardness import (
 )
 from maninegs_sampling.analysis.coverage import Coverage, measure_coverage
 from maninegs_sampling.analysis.hardness import (
-    ReproducibleBatchSampler,
+    BatchesByNumber,
     check_mus,
     check_sampler,
     local_sampler,
@@ -130,7 +130,7 @@ def compare(
     epochs: int = 20,
     groups: ArrayLike | None = None,
     seed: int = 0,
-    samplers: Mapping[str, ReproducibleBatchSampler] | None = None,
+    samplers: Mapping[str, BatchesByNumber] | None = None,
 ) -> Iterator[Entry]:
     """Return an iterator over the samplers' entries. Each is measured when it is asked for.
 
@@ -175,8 +175,8 @@ def compare(
 
 
 def _check_samplers(
-    store: ManifestationStore, samplers: Mapping[str, ReproducibleBatchSampler] | None
-) -> Mapping[str, ReproducibleBatchSampler]:
+    store: ManifestationStore, samplers: Mapping[str, BatchesByNumber] | None
+) -> Mapping[str, BatchesByNumber]:
     samplers = {} if samplers is None else samplers
     if not isinstance(samplers, Mapping):
         raise InvalidTypeError(
@@ -232,7 +232,7 @@ def _epochs_of(sampler: ManiNegBatchSampler) -> baselines.Epochs:
     return epoch_batches
 
 
-def _drawn_by_number(sampler: ReproducibleBatchSampler) -> baselines.Epochs:
+def _drawn_by_number(sampler: BatchesByNumber) -> baselines.Epochs:
     return lambda epoch: (sampler.batch(k, epoch) for k in range(len(sampler)))
 
 

@@ -389,8 +389,8 @@ class ReproducibleBatchSampler(BatchSampler):
             ranks = check_count("num_replicas", theirs["num_replicas"], at_least=1)
             warnings.warn(
                 f"the state is of {ranks} ranks with {length} batches an epoch, and now "
-                f"{self.num_replicas} have {len(self)}: they draw other batches, and mu is that of "
-                "the new step. The next pass begins at the same part of the epoch.",
+                f"{self.num_replicas} have {len(self)}: they draw other batches, and a schedule "
+                "is read at the new step. The next pass begins at the same part of the epoch.",
                 stacklevel=2,
             )
             position = position * len(self) // length
@@ -420,6 +420,15 @@ class ReproducibleBatchSampler(BatchSampler):
             "shard": self.shard,
             "batches_per_epoch": len(self),
         }
+
+    def _options_text(self) -> str:
+        """Return the options that every sampler has, for `repr`."""
+        indices = None if self.indices is None else f"{len(self.indices)} instances"
+        return (
+            f"batch_size={self.batch_size}, indices={indices}, seed={self.seed}, "
+            f"batches_per_epoch={len(self)}, num_replicas={self.num_replicas}, rank={self.rank}, "
+            f"shard={self.shard!r}"
+        )
 
     @classmethod
     def wrap(cls, loader: Loader, store: ManifestationStore, **options: Any) -> Loader:

@@ -19,7 +19,8 @@ class PlannedBatchSampler(ReproducibleBatchSampler):
     A subclass implements `_plan`, from which batches are sliced. With `batches_per_epoch=None` an
     epoch has whole batches only, and up to W * batch_size - 1 instances are left out of it, for W
     ranks. With "ceil" these make a last, smaller step; only if there are fewer than W of them, they
-    are left out, too.
+    are left out, too. With shard="within" all shares of that step are equally long, and up to W - 1
+    instances are left out.
     """
 
     @abstractmethod

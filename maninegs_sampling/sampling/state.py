@@ -159,6 +159,11 @@ def check_fingerprint(
     Raises:
         StateError: If they differ. The message names the first difference.
     """
+    other = theirs.get("sampler")
+    if isinstance(other, str) and other != mine["sampler"]:
+        raise StateError(
+            f"the state was made with sampler={quoted(other)}; this is a {mine['sampler']}"
+        )
     if set(theirs) != set(mine):
         raise StateError(f"the state does not say what it was made with; got {quoted(theirs)}")
     for name, value in mine.items():

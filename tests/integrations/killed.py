@@ -12,12 +12,33 @@ from pathlib import Path
 from torch.utils.data import DataLoader
 from torchdata.stateful_dataloader import StatefulDataLoader
 
-from tests.integrations.common import Indices, load_checkpoint, make_sampler, save_checkpoint
+from maninegs_sampling import (
+    GraphBlockBatchSampler,
+    NeighborGroupBatchSampler,
+    RandomWalkBatchSampler,
+    UniformDistinctBatchSampler,
+)
+from tests.integrations.common import (
+    STORE,
+    Indices,
+    load_checkpoint,
+    make_sampler,
+    save_checkpoint,
+)
 from tests.integrations.lightning_model import Notes, WithinEpochs, make_trainer
 
 EPOCHS = 30
 BATCHES = EPOCHS * 12
 PAUSE = 0.005  # seconds of a step, so that kills fall everywhere
+
+# Each makes 12 batches of 5 an epoch.
+SAMPLERS = {
+    "ManiNeg": make_sampler,
+    "uniform": lambda: UniformDistinctBatchSampler(STORE, batch_size=5),
+    "blocks": lambda: GraphBlockBatchSampler(STORE, batch_size=5),
+    "groups": lambda: NeighborGroupBatchSampler(STORE, batch_size=5, group_size=5),
+    "walks": lambda: RandomWalkBatchSampler(STORE, batch_size=5),
+}
 
 
 def workers_of(number):
@@ -25,9 +46,9 @@ def workers_of(number):
     return {"num_workers": number, "multiprocessing_context": "fork" if number else None}
 
 
-def plain_loop(folder, workers):
+def plain_loop(folder, workers, make):
     """A loop that says where it stands, as `ManiNegBatchSampler.state_dict` tells it to."""
-    sampler, trained = make_sampler(), []
+    sampler, trained = make(), []
     if state := load_checkpoint(folder):
         sampler.load_state_dict(state["sampler"])
         trained = state["trained"]
@@ -40,9 +61,9 @@ def plain_loop(folder, workers):
             save_checkpoint({"sampler": where, "trained": trained}, folder)
 
 
-def stateful_dataloader(folder, workers):
+def stateful_dataloader(folder, workers, make):
     warnings.simplefilter("ignore")
-    loader = StatefulDataLoader(Indices(), batch_sampler=make_sampler(), **workers_of(workers))
+    loader = StatefulDataLoader(Indices(), batch_sampler=make(), **workers_of(workers))
     trained = []
     if state := load_checkpoint(folder):
         loader.load_state_dict(state["loader"])
@@ -62,7 +83,7 @@ class SlowNotes(Notes):
         return super().training_step(*batch)
 
 
-def lightning_trainer(folder, workers):
+def lightning_trainer(folder, workers, make):
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     # One file, replaced by each step's.
@@ -70,16 +91,16 @@ def lightning_trainer(folder, workers):
     trainer = make_trainer(
         folder, max_epochs=EPOCHS, enable_checkpointing=True, callbacks=[callback]
     )
-    loader = StatefulDataLoader(Indices(), batch_sampler=make_sampler(), **workers_of(workers))
+    loader = StatefulDataLoader(Indices(), batch_sampler=make(), **workers_of(workers))
     path = Path(folder) / "last.ckpt"
     trainer.fit(SlowNotes(), loader, ckpt_path=path if path.exists() else None)
     trainer.save_checkpoint(path)
 
 
-def train(kind, folder, workers):
+def train(kind, folder, workers, sampler):
     """Train as the function `kind` does, in a process group of its own, with its workers."""
     os.setpgrp()
-    globals()[kind](folder, workers)
+    globals()[kind](folder, workers, SAMPLERS[sampler])
 
 
 def trained_in(folder):

@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from tests.integrations.common import epochs_of, make_sampler
+from tests.integrations.common import epochs_of
 
 pytest.importorskip("lightning")
 pytest.importorskip("torchdata")
@@ -20,10 +20,10 @@ context = multiprocessing.get_context("forkserver")
 context.set_forkserver_preload(["tests.integrations.killed"])
 
 
-def start(kind, folder, workers):
+def start(kind, folder, workers, sampler):
     from tests.integrations import killed
 
-    process = context.Process(target=killed.train, args=(kind, str(folder), workers))
+    process = context.Process(target=killed.train, args=(kind, str(folder), workers, sampler))
     process.start()
     return process
 
@@ -38,22 +38,29 @@ def kill(process):
 
 @pytest.mark.filterwarnings("ignore:'set_vital' is deprecated")
 @pytest.mark.parametrize(
-    ("kind", "workers"),
+    ("kind", "workers", "sampler"),
     [
-        ("plain_loop", 0),
-        ("plain_loop", 2),
-        ("stateful_dataloader", 0),
-        ("stateful_dataloader", 2),
-        ("lightning_trainer", 0),
+        ("plain_loop", 0, "ManiNeg"),
+        ("plain_loop", 2, "ManiNeg"),
+        ("stateful_dataloader", 0, "ManiNeg"),
+        ("stateful_dataloader", 2, "ManiNeg"),
+        ("lightning_trainer", 0, "ManiNeg"),
+        ("plain_loop", 2, "uniform"),
+        ("plain_loop", 2, "blocks"),
+        ("stateful_dataloader", 2, "groups"),
+        ("stateful_dataloader", 2, "walks"),
     ],
 )
-def test_no_batch_is_lost_or_repeated(tmp_path, kind, workers):
-    from tests.integrations.killed import BATCHES, EPOCHS, trained_in
+def test_no_batch_is_lost_or_repeated(tmp_path, kind, workers, sampler):
+    from tests.integrations.killed import BATCHES, EPOCHS, SAMPLERS, trained_in
+
+    if sampler == "groups":
+        pytest.importorskip("pymetis")
 
     checkpoint, progress = tmp_path / "last.ckpt", []
     for delay in np.random.default_rng(0).uniform(0, 0.15, KILLS):
         before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
-        process, deadline = start(kind, tmp_path, workers), time.monotonic() + 60
+        process, deadline = start(kind, tmp_path, workers, sampler), time.monotonic() + 60
         while not checkpoint.exists() or checkpoint.stat().st_mtime_ns == before:
             assert process.is_alive(), "it ended before it was killed"
             assert time.monotonic() < deadline
@@ -64,7 +71,7 @@ def test_no_batch_is_lost_or_repeated(tmp_path, kind, workers):
     assert progress == sorted(progress)
     assert progress[-1] < BATCHES, "all kills are to fall within the run"
     assert len({p // 12 for p in progress}) < KILLS, "some are to fall within one epoch"
-    last = start(kind, tmp_path, workers)
+    last = start(kind, tmp_path, workers, sampler)
     last.join()
     assert last.exitcode == 0
-    assert trained_in(tmp_path) == sum(epochs_of(make_sampler(), EPOCHS), [])
+    assert trained_in(tmp_path) == sum(epochs_of(SAMPLERS[sampler](), EPOCHS), [])

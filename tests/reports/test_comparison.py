@@ -11,7 +11,6 @@ from maninegs_sampling import ManifestationStore, ManiNegBatchSampler, ManiNegEr
 from maninegs_sampling.analysis import baselines
 from maninegs_sampling.analysis.batch_hardness import measure_hardness
 from maninegs_sampling.analysis.coverage import measure_coverage
-from maninegs_sampling.distances.hamming import pairwise_hamming as mn_pairwise
 from maninegs_sampling.reports import comparison
 from maninegs_sampling.reports.comparison_picture import _last_distance, save_picture
 from maninegs_sampling.reports.comparison_table import comparison_legend, comparison_table
@@ -273,19 +272,6 @@ def test_uniform_distinct_takes_one_of_each_group():
     ] * 5
     with pytest.raises(ManiNegError, match="groups must hold one label"):
         baselines.uniform_distinct(STORE, 10, 0, [1, 2])
-
-
-def test_the_graph_holds_no_square_matrix(monkeypatch):
-    largest = []
-    monkeypatch.setattr(
-        baselines,
-        "pairwise_hamming",
-        lambda *stores: largest.append(mn_pairwise(*stores)) or largest[-1],
-    )
-    store = random_store(1000, 20)
-    baselines.graph_blocks(store, 10, 0)
-    assert max(len(block) for block in largest) <= 256
-    assert sum(len(block) for block in largest) == store.n_patterns
 
 
 def test_the_picture_takes_its_colors_from_the_one_palette():
