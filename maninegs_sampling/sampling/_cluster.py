@@ -1,9 +1,9 @@
 """Numba kernels that draw clusters whose members are near to each other, not only to the anchor.
 
-A candidate's distance is its mean distance to the cluster's members so far, rounded to a whole
-number of steps of 1 / STEPS_PER_BIT. Step low * STEPS_PER_BIT + k has the log-weight
-log_weights[k]. Each member's distances to all patterns are added to `sums`; dividing these by the
-number of members gives every pattern's step.
+A candidate's distance is its mean distance to the cluster's members so far, of which those of its
+own pattern do not count, rounded to a whole number of steps of 1 / STEPS_PER_BIT. Step
+low * STEPS_PER_BIT + k has the log-weight log_weights[k]. Each member's distances to all patterns
+are added to `sums`; dividing these by the number of members gives every pattern's step.
 """
 
 from typing import Any, NamedTuple
@@ -120,27 +120,52 @@ def close_skipped(sums, skip_nearest, largest, closed):
 
 
 @kernel
+def step_of(scratch, total, n_members, first, end):
+    """Return the step of a sum of distances, from step `first` on; `end` if it lies outside."""
+    real = scratch.factors.dtype.type
+    factor, shift = scratch.factors[n_members - 1], scratch.shifts[n_members - 1]
+    step = np.int32(real(np.int32(total)) * factor + shift) - np.int32(first)
+    return min(np.uint32(step), np.uint32(end))  # a negative step becomes a large one
+
+
+@kernel
 def set_steps(scratch, n_members, first, end):
-    """Set each pattern's step, from step `first` on, and the lowest step of each block.
+    """Set each pattern's step, from step `first` on.
 
     What lies outside the steps, and what is closed, gets the step `end`.
     """
-    sums, steps, block_step = scratch.sums, scratch.steps, scratch.block_step
+    sums, steps = scratch.sums, scratch.steps
     real = scratch.factors.dtype.type
     factor, shift = scratch.factors[n_members - 1], scratch.shifts[n_members - 1]
-    n = sums.shape[0]
-    for p in range(n):
+    for p in range(sums.shape[0]):
         step = np.int32(real(np.int32(sums[p])) * factor + shift) - np.int32(first)
-        steps[p] = min(np.uint32(step), np.uint32(end))  # a negative step becomes a large one
+        steps[p] = min(np.uint32(step), np.uint32(end))
+
+
+@kernel
+def set_steps_of_members(population, scratch, members, first, end):
+    """Set the steps of the patterns of members anew: members of their own pattern do not count."""
+    for place in range(members.shape[0]):
+        p = population.pattern_of[members[place]]
+        if scratch.sums[p] < scratch.closed[0]:
+            others = 0
+            for other in range(members.shape[0]):
+                others += population.pattern_of[members[other]] != p
+            scratch.steps[p] = step_of(scratch, scratch.sums[p], others, first, end)
+
+
+@kernel
+def set_block_steps(steps, block_step):
+    """Set the lowest step of each block."""
     for block in range(block_step.shape[0]):
         begin = block * SEARCH_STEP
         lowest = steps[begin]
-        if begin + SEARCH_STEP <= n:
+        if begin + SEARCH_STEP <= steps.shape[0]:
             part = steps[begin : begin + SEARCH_STEP]
             for k in range(SEARCH_STEP):  # of fixed length, so that it vectorizes
                 lowest = min(lowest, part[k])
         else:
-            for p in range(begin, n):
+            for p in range(begin, steps.shape[0]):
                 lowest = min(lowest, steps[p])
         block_step[block] = lowest
 
@@ -342,18 +367,23 @@ def draw_near_cluster(
     """Draw a cluster into batch[size:end], the anchor first. Return the batch's new size."""
     open_cluster(words, population, rules, scratch, anchor, batch, size)
     take(population, rules, scratch.taken, stamp, anchor)
+    begin = size
     batch[size] = anchor
     size += 1
-    n_members = 1
     latest = np.int64(-1)  # the member whose distances are not yet in `sums`
     for _ in range(end - size):
         if latest >= 0:
             add_member(words, population.pattern_of[latest], scratch.tile, scratch.sums)
-            n_members += 1
             latest = np.int64(-1)
         scratch.clock[0] += 1
         now = scratch.clock[0]
-        set_steps(scratch, n_members, rules.low * STEPS_PER_BIT, log_weights.shape[0])
+        set_steps(scratch, size - begin, rules.low * STEPS_PER_BIT, log_weights.shape[0])
+        if not rules.distinct_patterns:
+            set_steps_of_members(
+                population, scratch, batch[begin:size], rules.low * STEPS_PER_BIT,
+                log_weights.shape[0],
+            )  # fmt: skip
+        set_block_steps(scratch.steps, scratch.block_step)
         first, last = note_steps(
             log_weights, rules.nearest, scratch.steps, scratch.block_step, scratch.present, now
         )

@@ -120,6 +120,16 @@ class Chances(NamedTuple):
 
 
 @kernel
+def find_items(buckets, population, rules, scratch, unweighted, u):
+    """Set `weight_at` to what may be drawn at each distance for an anchor of pattern u."""
+    weight_at = scratch.weight_at
+    find_row(buckets, population.counts, unweighted, u, scratch.scan, rules.low, weight_at)
+    skip_nearest_patterns(
+        buckets, population, rules, unweighted, u, scratch.scan, scratch.skipped, weight_at
+    )
+
+
+@kernel
 def find_chances(buckets, population, rules, scratch, unweighted, plan, log_weights, chances):
     """Set all chances."""
     n_distances = log_weights.shape[1]
@@ -129,13 +139,7 @@ def find_chances(buckets, population, rules, scratch, unweighted, plan, log_weig
             continue
         row = plan.number_of[place]
         u = np.int64(population.pattern_of[plan.order[place]])
-        find_row(
-            buckets, population.counts, unweighted, u, scratch.scan, rules.low, scratch.weight_at
-        )
-        skip_nearest_patterns(
-            buckets, population, rules, unweighted, u, scratch.scan, scratch.skipped,
-            scratch.weight_at,
-        )  # fmt: skip
+        find_items(buckets, population, rules, scratch, unweighted, u)
         chances.skip[row, 0] = scratch.skipped.distance[0]
         chances.skip[row, 1] = scratch.skipped.pattern[0]
         chances.skip[row, 2] = scratch.skipped.weight[0]
@@ -168,13 +172,19 @@ def open_row(rules, scratch, items):
 
 
 @kernel
+def is_skipped(skip, d, p):
+    """Return whether pattern p, at distance d from an anchor, is one of those it skips."""
+    return d < skip[0] or (d == skip[0] and p <= skip[1])
+
+
+@kernel
 def log_chance(words, population, rules, chances, row, anchor, instance):
     """Return the logarithm of q(instance | anchor), but for a term that depends on the anchor."""
     p = np.int64(population.pattern_of[instance])
     d = distance_of(words, np.int64(population.pattern_of[anchor]), p)
     if d < rules.low or d - rules.low >= chances.logs.shape[1]:
         return IMPOSSIBLE
-    if d < chances.skip[row, 0] or (d == chances.skip[row, 0] and p <= chances.skip[row, 1]):
+    if is_skipped(chances.skip[row], d, p):
         return IMPOSSIBLE
     chance = np.float64(chances.logs[row, d - rules.low])
     return chance if rules.per_instance else chance - np.log(np.float64(population.counts[p]))

@@ -18,7 +18,8 @@ class BatchDescription:
         distribution: (D + 1,) float64, the probability of each distance from 0 on, before it is
             conditioned on the distances that the anchor has. D is the smaller of `high` and the
             number of bits.
-        distances: (n,) int64, of the batch's instances, or this rank's share, from the anchor.
+        distances: (n,) int64, of the batch's negatives, or this rank's share, from the anchors of
+            their clusters.
     """
 
     step: int
@@ -33,11 +34,11 @@ class BatchDescription:
 
 
 def distances_from(
-    store: ManifestationStore, anchor: int, instances: NDArray[np.int64]
+    store: ManifestationStore, anchors: NDArray[np.int64], instances: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """Return (n,) int64 Hamming distances of some instances from `anchor`, in O(n)."""
+    """Return (n,) int64 Hamming distances of n instances from an anchor each, in O(n)."""
     words, pattern_of = store.words, store.pattern_of
-    differ = words[pattern_of[instances]] ^ words[pattern_of[anchor]]
+    differ = words[pattern_of[instances]] ^ words[pattern_of[anchors]]
     bits = np.unpackbits(np.ascontiguousarray(differ).view(np.uint8), axis=1)
     distances: NDArray[np.int64] = bits.sum(axis=1, dtype=np.int64)
     return distances

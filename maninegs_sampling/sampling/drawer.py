@@ -131,6 +131,13 @@ class BatchDrawer:
                 f"{batch_size} without duplicates; make batch_size smaller, or use "
                 'duplicates="keep" to let patterns repeat'
             )
+        left = n_patterns - 1 - self.skip_nearest
+        needed = batch_size // self.anchors_per_batch - 1 if self.duplicates == "refill" else 1
+        if self.skip_nearest and left < needed:
+            raise InvalidValueError(
+                f"skip_nearest={self.skip_nearest} leaves {max(0, left)} of {n_patterns} patterns "
+                f"to draw for an anchor, which needs {needed}; make it smaller"
+            )
         if self.fills_batches and 0 < self.n_groups < batch_size:
             raise InvalidValueError(
                 f"groups has {self.n_groups} distinct labels, too few for batches of {batch_size} "
@@ -144,7 +151,7 @@ class BatchDrawer:
         distance are counted at the distance that they round to.
         """
         end = min(self.high, self.store.n_bits)
-        masses = log_masses(mu, self.sigma, self._edges(end))
+        masses = log_masses(mu, self.sigma, self._edges(end, self.center))
         steps = np.arange(len(masses)) + self.low * self._steps_per_bit
         distances = (2 * steps + self._steps_per_bit) // (2 * self._steps_per_bit)
         weights = np.exp(masses - masses.max())
@@ -208,9 +215,16 @@ class BatchDrawer:
             )
         return batches, lengths, starts
 
-    def log_weights(self, mus: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return (M, n_distances) float64, the log-weight of each distance at each mu."""
-        return log_masses(mus, self.sigma, self._edges(self._end))
+    def log_weights(
+        self, mus: NDArray[np.float64], center: Center | None = None
+    ) -> NDArray[np.float64]:
+        """Return (M, E) float64, the log-weight of each distance at each mu.
+
+        Args:
+            mus: (M,) means of the distance distribution.
+            center: what distances are measured from, if not what the drawer measures them from.
+        """
+        return log_masses(mus, self.sigma, self._edges(self._end, center or self.center))
 
     @property
     def _n_takeable(self) -> dict[str, int]:
@@ -219,7 +233,7 @@ class BatchDrawer:
         n_keys = store.n_patterns if self.rules.distinct_patterns else store.n_instances
         return {"n_keys": n_keys, "n_groups": self.n_groups}
 
-    def _edges(self, end: int) -> NDArray[np.float64]:
+    def _edges(self, end: int, center: Center) -> NDArray[np.float64]:
         """Return the edges between the distances `low` to `end`, beyond which nobody lies.
 
         With center="cluster" they are those between the steps of a mean distance.
@@ -227,7 +241,7 @@ class BatchDrawer:
         With empty="nearest" whatever would be drawn between `end` and `high` moves to `end`.
         Otherwise the distribution is conditioned on the distances that the anchor has anyway.
         """
-        per_bit = self._steps_per_bit
+        per_bit = 1 if center == "anchor" else STEPS_PER_BIT
         edges = (np.arange(self.low * per_bit, end * per_bit + 2) - 0.5) / per_bit
         if self.empty == "nearest":
             edges[-1] = self.high + 0.5 / per_bit

@@ -8,6 +8,7 @@ from maninegs_sampling.errors import InvalidValueError
 from maninegs_sampling.sampling._draw import new_scratch
 from maninegs_sampling.sampling._offers import new_anchor_sums
 from maninegs_sampling.sampling._plan import Chances, Plan, improve_plan, resolve_conflicts
+from maninegs_sampling.sampling._plan_clusters import Members, improve_clusters
 from maninegs_sampling.sampling._stream import STREAM_WORDS
 from maninegs_sampling.sampling.drawer import BatchDrawer
 
@@ -15,6 +16,8 @@ from maninegs_sampling.sampling.drawer import BatchDrawer
 # with 100; with 4, within 5%, in a third of the time.
 _MANY = 2**15
 _VISITS, _VISITS_OF_MANY = 12, 4
+# Instances offered to each place on every visit where the whole cluster is weighed.
+_OFFERS_IN_CLUSTERS = 4
 
 
 class EpochPlanner:
@@ -41,6 +44,11 @@ class EpochPlanner:
     def check_supply(self, n_batches: int) -> None:
         """Raise `InvalidValueError` if an epoch of so many batches cannot be planned."""
         drawer = self._drawer
+        if drawer.skip_nearest >= max(1, drawer.store.n_patterns - 1):
+            raise InvalidValueError(
+                f"skip_nearest={drawer.skip_nearest} leaves none of {drawer.store.n_patterns} "
+                "patterns to draw for an anchor; make it smaller"
+            )
         if drawer.rules.distinct_patterns and drawer.store.counts.max() > n_batches:
             raise InvalidValueError(
                 f"one pattern has {drawer.store.counts.max()} instances, and an epoch has "
@@ -72,12 +80,7 @@ class EpochPlanner:
             InvalidValueError: If no plan was found that keeps patterns and groups apart.
         """
         drawer = self._drawer
-        index, population, rules, store = (
-            drawer.index,
-            drawer.population,
-            drawer.rules,
-            drawer.store,
-        )
+        population, rules = drawer.population, drawer.rules
         values, law_of_batch = np.unique(mus, return_inverse=True)
         plan = self._lay_out(edges, law_of_batch, self._deal(edges, seed, epoch))
         where = np.uint64(seed), np.uint64(randomness.EPOCH_PLANS)
@@ -92,24 +95,45 @@ class EpochPlanner:
                     "patterns or groups are in all batches already; use fewer groups, or "
                     'duplicates="keep"'
                 )
-        shape = (int(plan.number_of[-1]) + 1, drawer.n_distances)
+        self._improve(plan, values, seed, epoch)
+        return plan.order.astype(np.int64)
+
+    def _improve(self, plan: Plan, mus: NDArray[np.float64], seed: int, epoch: int) -> None:
+        """Exchange instances until the plan is hard."""
+        drawer, store = self._drawer, self._drawer.store
+        index, population, rules = drawer.index, drawer.population, drawer.rules
+        where = np.uint64(seed), np.uint64(randomness.EPOCH_PLANS)
+        offer_weights = drawer.log_weights(mus, "anchor")
+        n_distances = offer_weights.shape[1]
+        shape = (int(plan.number_of[-1]) + 1, n_distances)
         chances = Chances(
             items=np.empty(shape, np.int64),
             logs=np.empty(shape, np.float32),
             skip=np.empty((shape[0], 3), np.int64),
         )
         scratch = new_scratch(
-            n_patterns=store.n_patterns, n_bits=store.n_bits, n_distances=drawer.n_distances,
+            n_patterns=store.n_patterns, n_bits=store.n_bits, n_distances=n_distances,
             n_keys=0, n_groups=0, scanned=not index.precomputed,
         )  # fmt: skip
+        sums = new_anchor_sums(store.n_patterns, store.n_bits, scanned=not index.precomputed)
+        visits = _VISITS_OF_MANY if len(plan.order) > _MANY else _VISITS
+        # With center="cluster", clusters that are near to their anchors are where it starts.
         improve_plan(
-            index.buckets, population, rules, scratch,
-            new_anchor_sums(store.n_patterns, store.n_bits, scanned=not index.precomputed),
-            plan, drawer.log_weights(values), chances,
-            _VISITS_OF_MANY if len(plan.order) > _MANY else _VISITS, *where,
-            np.array((2, epoch, 0), np.uint64),
+            index.buckets, population, rules, scratch, sums, plan, offer_weights, chances, visits,
+            *where, np.array((2, epoch, 0), np.uint64),
         )  # fmt: skip
-        return plan.order.astype(np.int64)
+        if drawer.center == "cluster":
+            members = Members(
+                totals=np.empty(len(plan.order), np.int64),
+                others=np.empty(len(plan.order), np.int64),
+                inverses=np.append(0.0, 0.5 / np.arange(1, self._cluster_size + 1)),
+            )
+            around = rules._replace(nearest=False, skip_nearest=0)
+            improve_clusters(
+                index.buckets, population, rules, around, scratch, sums, plan, members,
+                offer_weights, drawer.log_weights(mus), chances.skip, np.full(3, -1), visits,
+                _OFFERS_IN_CLUSTERS, *where, np.array((3, epoch, 0), np.uint64),
+            )  # fmt: skip
 
     def _deal(self, edges: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.int64]:
         """Return a random order of the instances that keeps equal patterns or groups apart."""

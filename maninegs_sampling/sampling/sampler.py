@@ -32,6 +32,8 @@ Coverage = Literal["free", "epoch"]
 _INDICES_PER_CALL = 16384
 # Probabilities evaluated for one call: with thousands of bits it draws fewer batches.
 _PROBABILITIES_PER_CALL = 2**18
+# Sums of distances brought up to date in one call, if center="cluster".
+_SUMS_PER_CALL = 2**24
 
 
 class ManiNegBatchSampler(PlannedBatchSampler):
@@ -63,11 +65,30 @@ class ManiNegBatchSampler(PlannedBatchSampler):
         draw: "instance": all instances at the drawn distance are equally likely, as in the paper.
             "pattern": a pattern at that distance is drawn, then one of its instances, as in the
             authors' code.
-        duplicates: "refill": no pattern appears twice, and drawing goes on until the batch is full.
-            "keep": patterns may repeat, instances may not, and the batch is filled.
-            "drop_patterns": batch_size - 1 draws with replacement, of which each pattern is kept
-            once, as in Algorithm 1; the batch may be shorter. "drop_instances": the same, but each
-            instance is kept once, as in the authors' code.
+        duplicates: "refill": no pattern appears twice in a batch, and drawing goes on until the
+            batch is full. "keep": patterns may repeat, instances may not, and the batch is filled;
+            tell the loss with `ids=`, see `PatternDataset`. "drop_patterns": batch_size - 1 draws
+            with replacement, of which each pattern is kept once, as in Algorithm 1; the batch may
+            be shorter. "drop_instances": the same, but each instance is kept once, as in the
+            authors' code.
+        anchors_per_batch: m, a divisor of the batch size. A batch consists of m clusters, one after
+            the other, each of an anchor and its negatives. 1 is the paper; batch_size gives uniform
+            batches of distinct patterns. Anchors after the first are drawn uniformly among the
+            instances that may still be in the batch. With `shard="within"` the m clusters are those
+            of the batch of all ranks.
+        center: what the distance of a candidate is measured from. "anchor": the cluster's anchor,
+            as in the paper. "cluster": its mean distance to the members of the cluster so far, in
+            quarters of a bit, so that all pairs of a cluster are near, and not only those with the
+            anchor. Members of the candidate's own pattern do not count.
+        skip_nearest: the number of patterns nearest to an anchor that are not drawn for it, the
+            likeliest false negatives: a floor by rank, beside `low`, the floor by distance. Of
+            equally near patterns the first in `store.words` are skipped.
+        coverage: "free": each batch is drawn for itself. "epoch": each instance stands in exactly
+            one batch of an epoch. The epoch is planned as a whole when its first batch is drawn: it
+            is a draw from the distribution of "free", conditioned on each instance standing in one
+            place; with center="cluster" all members of a cluster count alike. `duplicates` must be
+            "refill" or "keep", and `batches_per_epoch` None or "ceil". `mu` is called for all steps
+            of the epoch.
         groups: (N,) labels, such as patient ids. No two instances of a batch share one. No label
             may be missing.
         indices: (n,) the instances that may be drawn, as anchors and as negatives, such as the
@@ -94,7 +115,7 @@ class ManiNegBatchSampler(PlannedBatchSampler):
 
     Raises:
         InvalidTypeError, InvalidValueError: If an option cannot be used, or if there are too few
-            instances, patterns or groups for a full batch.
+            instances, patterns or groups for a full batch, or for an epoch that covers them all.
 
     Warns:
         UserWarning: If several ranks run and nothing was said about them. Once, if an anchor
@@ -215,21 +236,37 @@ class ManiNegBatchSampler(PlannedBatchSampler):
             >>> seen.step, seen.mu, seen.distances.tolist(), seen.mean_distance
             (2, 2.0, [2, 2, 2], 2.0)
         """
-        batch = np.asarray(self.batch(k, epoch))
-        (anchor,) = self.anchors(epoch, k, 1)
+        rank_share = self.batch(k, epoch)
+        instances, anchors = self._with_anchors(epoch, k)
+        if self.shard == "within":
+            mine = slice(self.rank * len(rank_share), (self.rank + 1) * len(rank_share))
+            instances, anchors = instances[mine], anchors[mine]
+        negatives = instances != anchors
+        distances = distances_from(self._drawn, anchors[negatives], instances[negatives])
         step = epoch * len(self) + k
         mu = self._mu_at(step)
-        distances = distances_from(self.store, anchor, batch[batch != anchor])
         return BatchDescription(step, mu, self._drawer.distribution(mu), distances)
 
+    def _with_anchors(self, epoch: int, k: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the instances of a batch, of all ranks with shard="within", and their anchors."""
+        if self.covers:
+            (batch,), (size,) = self._draw_batches(epoch, k, 1)
+            starts = np.arange(0, size, self._global_batch_size // self.anchors_per_batch)
+        else:
+            (batch,), (size,), (starts,) = self._draw_free(epoch, k, 1)
+        cluster = np.searchsorted(starts, np.arange(size), side="right") - 1
+        return batch[:size], batch[starts[cluster]]
+
     def anchors(self, epoch: int, first: int, count: int) -> NDArray[np.int64]:
-        """Return (count,) the anchors of batches `first`, `first` + 1, ... of `epoch`."""
+        """Return (count,) the first anchors of batches `first`, `first` + 1, ... of `epoch`."""
         first = check_count("first", first, at_least=0, at_most=2**31)
         count = check_count("count", count, at_least=0, at_most=2**31)
         anchors = self._anchors(self._check_epoch(epoch), first, count)
         return anchors if self.indices is None else self.indices[anchors]
 
     def _anchors(self, epoch: int, first: int, count: int) -> NDArray[np.int64]:
+        if self.covers:
+            return self._draw_batches(epoch, first, count)[0][:, 0]
         before = epoch * self._batches_per_epoch + first
         batch_number = before + np.arange(count, dtype=np.int64)
         if self.shard == "batches":
@@ -248,25 +285,35 @@ class ManiNegBatchSampler(PlannedBatchSampler):
             return super()._batches_per_call()
         if not self.index.precomputed or not state.is_built_in(self.mu):
             return 1
-        by_size = _INDICES_PER_CALL // self._global_batch_size
-        return max(1, min(by_size, _PROBABILITIES_PER_CALL // self._drawer.n_distances))
+        most = min(
+            _INDICES_PER_CALL // self._global_batch_size,
+            _PROBABILITIES_PER_CALL // self._drawer.n_distances,
+        )
+        if self.center == "cluster":  # each draw looks at all patterns
+            most = min(most, _SUMS_PER_CALL // (self._global_batch_size * self._drawn.n_patterns))
+        return max(1, most)
 
     def _draw_batches(
         self, epoch: int, first: int, count: int
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         if self.covers:
             return super()._draw_batches(epoch, first, count)
+        batches, lengths, _ = self._draw_free(epoch, first, count)
+        if lengths.min() < self._global_batch_size:
+            self._warn_if_short(batches, lengths)
+        return batches, lengths
+
+    def _draw_free(
+        self, epoch: int, first: int, count: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         before = epoch * self._batches_per_epoch + first
-        batches, lengths, _ = self._drawer.draw(
+        return self._drawer.draw(
             self._anchors(epoch, first, count),
             np.array([self._mu_at(step) for step in range(before, before + count)]),
             batch_size=self._global_batch_size,
             seed=self.seed,
             position=(first, epoch, self.rank if self.shard == "batches" else 0),
         )
-        if lengths.min() < self._global_batch_size:
-            self._warn_if_short(batches, lengths)
-        return batches, lengths
 
     def _draw_in_pass(self, epoch: int, first: int, count: int) -> list[list[int]]:
         batches = super()._draw_in_pass(epoch, first, count)
@@ -308,13 +355,12 @@ class ManiNegBatchSampler(PlannedBatchSampler):
 
     def __repr__(self) -> str:
         groups = f"{self._drawer.n_groups} labels" if len(self._groups) else None
-        indices = None if self.indices is None else f"{len(self.indices)} instances"
         return (
-            f"ManiNegBatchSampler({self.store!r}, batch_size={self.batch_size}, mu={self.mu!r}, "
-            f"sigma={self.sigma}, low={self.low}, high={self.high}, empty={self.empty!r}, "
-            f"draw={self.draw!r}, duplicates={self.duplicates!r}, groups={groups}, "
-            f"indices={indices}, seed={self.seed}, batches_per_epoch={len(self)}, "
-            f"num_replicas={self.num_replicas}, rank={self.rank}, shard={self.shard!r})"
+            f"ManiNegBatchSampler({self.store!r}, mu={self.mu!r}, sigma={self.sigma}, "
+            f"low={self.low}, high={self.high}, empty={self.empty!r}, draw={self.draw!r}, "
+            f"duplicates={self.duplicates!r}, anchors_per_batch={self.anchors_per_batch}, "
+            f"center={self.center!r}, skip_nearest={self.skip_nearest}, "
+            f"coverage={self.coverage!r}, groups={groups}, {self._options_text()})"
         )
 
     # Settings of the paper, and the drop-in.
