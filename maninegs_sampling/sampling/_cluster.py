@@ -415,12 +415,12 @@ def draw_near_cluster(
 
 @kernel
 def draw_cluster_batches(
-    words, population, rules, scratch, anchors, log_weights, seed, purpose, position, batches,
-    lengths, starts,
+    words, population, rules, scratch, anchors, log_weights, law_of, seed, purpose, position,
+    batches, lengths, starts,
 ):  # fmt: skip
     """Draw one batch for each anchor; as `_draw.draw_batches`, but of clusters near to themselves.
 
-    log_weights: (M, E), of the steps from low * STEPS_PER_BIT on.
+    log_weights: (L, E), of the steps from low * STEPS_PER_BIT on.
     """
     unweighted = not rules.per_instance or population.members.shape[0] == population.counts.shape[0]
     cluster_size = batches.shape[1] // rules.n_clusters
@@ -429,11 +429,12 @@ def draw_cluster_batches(
         start_stream(
             scratch.stream, seed, purpose, position[0] + np.uint64(b), position[1], position[2]
         )
+        log_law = log_weights[law_of[b]]
         largest = -np.inf
-        for k in range(log_weights.shape[1]):
-            largest = max(largest, log_weights[b, k])
-        for k in range(log_weights.shape[1]):
-            scratch.weights[k] = np.exp(log_weights[b, k] - largest)
+        for k in range(log_law.shape[0]):
+            largest = max(largest, log_law[k])
+        for k in range(log_law.shape[0]):
+            scratch.weights[k] = np.exp(log_law[k] - largest)
         size = 0
         anchor = np.int64(anchors[b])
         for number in range(rules.n_clusters):
@@ -442,7 +443,7 @@ def draw_cluster_batches(
             starts[b, number] = size
             if anchor >= 0:
                 size = draw_near_cluster(
-                    words, population, rules, scratch, unweighted, stamp, anchor, log_weights[b],
+                    words, population, rules, scratch, unweighted, stamp, anchor, log_law,
                     batches[b], size, size + cluster_size,
                 )  # fmt: skip
         lengths[b] = size

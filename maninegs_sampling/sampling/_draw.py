@@ -255,14 +255,14 @@ def draw_cluster(
 
 @kernel
 def draw_batches(
-    buckets, population, rules, scratch, anchors, log_weights, seed, purpose, position, batches,
-    lengths, starts,
+    buckets, population, rules, scratch, anchors, log_weights, law_of, seed, purpose, position,
+    batches, lengths, starts,
 ):  # fmt: skip
     """Draw one batch for each anchor, batch b from the stream at position + (b, 0, 0).
 
-    log_weights: (M, E), of the distances from `low` on. batches: (M, batch size), filled from the
-    left; lengths: (M,); starts: (M, n_clusters), the place of each cluster's anchor, or the batch's
-    length where nobody was left to be one.
+    log_weights: (L, E), of the distances from `low` on. law_of: (M,), a batch's row of them.
+    batches: (M, batch size), filled from the left; lengths: (M,). starts: (M, n_clusters), the
+    place of each cluster's anchor, or the batch's length where nobody was left to be one.
     """
     # Whether every pattern weighs 1, and not as much as it has instances.
     unweighted = not rules.per_instance or population.members.shape[0] == population.counts.shape[0]
@@ -281,6 +281,6 @@ def draw_batches(
             if anchor >= 0:
                 size += draw_cluster(
                     buckets, population, rules, scratch, unweighted, stamp, anchor,
-                    log_weights[b], batches[b, size : size + cluster_size],
+                    log_weights[law_of[b]], batches[b, size : size + cluster_size],
                 )  # fmt: skip
         lengths[b] = size

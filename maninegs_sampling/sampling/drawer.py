@@ -183,8 +183,8 @@ class BatchDrawer:
             (M,) int64, the instances that each batch holds; and (M, anchors_per_batch) int64, the
             place of each cluster's anchor, or the batch's length where nobody was left to be one.
         """
-        distinct, which = np.unique(mus, return_inverse=True)
-        log_weights = self.log_weights(distinct)[which]
+        distinct, law_of = distinct_numbers(mus)
+        log_weights = self.log_weights(distinct)
         batches = np.zeros((len(anchors), batch_size), np.int64)
         lengths = np.empty(len(anchors), np.int64)
         starts = np.empty((len(anchors), self.anchors_per_batch), np.int64)
@@ -200,7 +200,15 @@ class BatchDrawer:
                 **self._n_takeable,
             )
             draw_batches(
-                index.buckets, population, rules, scratch, anchors, log_weights, *where, *results
+                index.buckets,
+                population,
+                rules,
+                scratch,
+                anchors,
+                log_weights,
+                law_of,
+                *where,
+                *results,
             )
         else:
             near = new_cluster_scratch(
@@ -211,7 +219,15 @@ class BatchDrawer:
                 **self._n_takeable,
             )
             draw_cluster_batches(
-                index.buckets.words, population, rules, near, anchors, log_weights, *where, *results
+                index.buckets.words,
+                population,
+                rules,
+                near,
+                anchors,
+                log_weights,
+                law_of,
+                *where,
+                *results,
             )
         return batches, lengths, starts
 
@@ -268,6 +284,14 @@ class BatchDrawer:
                 f"low={self.low} exceeds the largest distance in the data, {largest}"
             )
         return largest
+
+
+def distinct_numbers(numbers: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return the distinct numbers, and the place of each number among them."""
+    if (numbers == numbers[0]).all():  # a constant mu: much cheaper than sorting
+        return numbers[:1], np.zeros(len(numbers), np.int64)
+    distinct, places = np.unique(numbers, return_inverse=True)
+    return distinct, places
 
 
 def _check_index(
