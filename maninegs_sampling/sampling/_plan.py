@@ -23,7 +23,7 @@ from maninegs_sampling.sampling._rows import find_row, skip_nearest_patterns
 from maninegs_sampling.sampling._stream import random_below, random_unit, start_stream
 
 # The log-probability of what cannot be drawn. A plan that needs it uses it as rarely as it can.
-IMPOSSIBLE = -1e6
+IMPOSSIBLE = -1e12
 
 # Instances offered to each place of a cluster on every visit.
 OFFERS = 24
@@ -115,7 +115,7 @@ class Chances(NamedTuple):
     """What the free sampler would draw for each anchor, by the number of its cluster."""
 
     items: NDArray[np.int64]  # (K, E) instances, or patterns where these are drawn, at a distance
-    logs: NDArray[np.float32]  # (K, E) log-probability of one of them; IMPOSSIBLE where none is
+    logs: NDArray[np.float32]  # (K, E) log-probability of one, but for a constant of the anchor
     skip: NDArray[np.int64]  # (K, 3) distance, pattern and weight as in `Skipped`
 
 
@@ -151,13 +151,21 @@ def find_chances(buckets, population, rules, scratch, unweighted, plan, log_weig
         weights = log_weights[plan.law_of[place]]
         if rules.nearest:  # what is drawn at an empty distance moves to the nearest one
             scratch.weights[:] = 0.0
+            likeliest = -np.inf
+            for k in range(n_distances):
+                likeliest = max(likeliest, weights[k])
             for k in range(n_distances):
                 d = nearest_open(rules, scratch.remaining, last, rules.low + k)
-                scratch.weights[d - rules.low] += np.exp(weights[k])
+                scratch.weights[d - rules.low] += np.exp(weights[k] - likeliest)
+        largest = -np.inf  # with a small sigma even the likeliest open distance is unlikely
         for k in range(n_distances):
             if chances.items[row, k] > 0:
                 chance = np.log(scratch.weights[k]) if rules.nearest else weights[k]
-                chance -= np.log(np.float64(chances.items[row, k]))
+                largest = max(largest, chance)
+        for k in range(n_distances):
+            if chances.items[row, k] > 0:
+                chance = np.log(scratch.weights[k]) if rules.nearest else weights[k]
+                chance -= largest + np.log(np.float64(chances.items[row, k]))
                 chances.logs[row, k] = max(chance, IMPOSSIBLE)
 
 
