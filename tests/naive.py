@@ -2,7 +2,8 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from math import inf, nan
+from functools import cache
+from math import exp, inf, nan
 
 import mpmath
 import numpy as np
@@ -29,40 +30,87 @@ def bucket(rows, instance, distance):
     return [j for j in others if hamming(rows[instance], rows[j]) == distance]
 
 
-def log_pmf(mu, sigma, low, high):
-    """log p(low .. high), with as many digits as it takes."""
+def log_pmf(mu, sigma, low, high, steps_per_bit=1):
+    """log p(low), ..., log p(high), with as many digits as it takes.
+
+    With more than one step per bit, of the steps in between, too.
+    """
     with mpmath.workdps(60):
         mu, sigma = mpmath.mpf(mu), mpmath.mpf(sigma)
+        half = mpmath.mpf(1) / (2 * steps_per_bit)
 
         def interval(d):
-            a, b = (d - mpmath.mpf(1) / 2 - mu) / sigma, (d + mpmath.mpf(1) / 2 - mu) / sigma
+            a, b = (d - half - mu) / sigma, (d + half - mu) / sigma
             if a > 0:
                 a, b = -b, -a
             return mpmath.erfc(-b / mpmath.sqrt(2)) - mpmath.erfc(-a / mpmath.sqrt(2))
 
-        weights = [interval(d) for d in range(low, high + 1)]
+        steps = range(low * steps_per_bit, high * steps_per_bit + 1)
+        weights = [interval(mpmath.mpf(step) / steps_per_bit) for step in steps]
         total = sum(weights)
         return [float(mpmath.log(w / total)) if w > 0 else -inf for w in weights]
 
 
-def step_law(rows, anchor, taken, law, *, empty, draw, distinct, replacement, groups):
+def distance_law(mu, sigma, low, high, *, center="anchor"):
+    """The weight of each distance, or of each quarter of a bit with center="cluster".
+
+    Relative to the likeliest: with a tiny sigma every weight itself would underflow.
+    """
+    steps_per_bit = 1 if center == "anchor" else 4
+    logs = log_pmf(mu, sigma, low, high, steps_per_bit)
+    return {low + k / steps_per_bit: exp(log - max(logs)) for k, log in enumerate(logs)}
+
+
+def cluster_distance(rows, cluster, i, *, center):
+    """How far instance i is from a cluster, of which the anchor comes first."""
+    if center == "anchor":
+        return hamming(rows[cluster[0]], rows[i])
+    members = [rows[j] for j in cluster if rows[j] != rows[i]]
+    total = sum(hamming(row, rows[i]) for row in members)
+    return (8 * total + len(members)) // (2 * len(members)) / 4  # floor(4 * mean + 1/2) / 4
+
+
+@cache
+def skipped_patterns(rows, anchor, skip_nearest):
+    """The patterns nearest to the anchor, its own not counted.
+
+    Of equally near ones, those whose bits make the smaller number come first.
+    """
+    others = set(rows) - {rows[anchor]}
+    order = sorted(others, key=lambda row: (hamming(rows[anchor], row), row[::-1]))
+    return order[:skip_nearest]
+
+
+def step_law(
+    rows,
+    cluster,
+    taken,
+    law,
+    *,
+    empty,
+    draw,
+    distinct,
+    replacement,
+    groups,
+    center="anchor",
+    skip_nearest=0,
+):
     """The probability of each instance to be the next one drawn; `law` maps distance to weight.
 
-    With replacement an instance that may not enter the batch can be drawn; without, it cannot.
+    `rows` are tuples. `cluster` holds the members so far, the anchor first. With replacement an
+    instance that may not enter the batch can be drawn; without, it cannot.
     """
-    pattern = [tuple(row) for row in rows]
-
-    def eligible(i):
-        if i == anchor or hamming(rows[anchor], rows[i]) not in law:
-            return False
-        if replacement:
-            return True
-        return may_enter(rows, taken, i, distinct=distinct, groups=groups)
-
+    anchor = cluster[0]
+    refused = {rows[anchor], *skipped_patterns(rows, anchor, skip_nearest)}
     at = defaultdict(list)
     for i in range(len(rows)):
-        if eligible(i):
-            at[hamming(rows[anchor], rows[i])].append(i)
+        if rows[i] in refused:
+            continue
+        if not replacement and not may_enter(rows, taken, i, distinct=distinct, groups=groups):
+            continue
+        distance = cluster_distance(rows, cluster, i, center=center)
+        if distance in law:
+            at[distance].append(i)
     if not at:
         return {}
     chance_of_distance = Counter()
@@ -81,7 +129,7 @@ def step_law(rows, anchor, taken, law, *, empty, draw, distinct, replacement, gr
         else:
             by_pattern = defaultdict(list)
             for i in at[d]:
-                by_pattern[pattern[i]].append(i)
+                by_pattern[rows[i]].append(i)
             for members in by_pattern.values():
                 for i in members:
                     result[i] += weight / total / len(by_pattern) / len(members)
@@ -92,7 +140,7 @@ def may_enter(rows, taken, i, *, distinct, groups):
     if groups is not None and groups[i] in [groups[j] for j in taken]:
         return False
     if distinct:
-        return tuple(rows[i]) not in [tuple(rows[j]) for j in taken]
+        return rows[i] not in [rows[j] for j in taken]
     return i not in taken
 
 
@@ -100,38 +148,131 @@ def batch_law(
     rows: Sequence[Sequence[int]],
     anchor: int,
     batch_size: int,
-    law: dict[int, float],
+    law: dict[float, float],
     *,
     empty: str,
     draw: str,
     duplicates: str,
     groups: Sequence[int] | None = None,
+    anchors_per_batch: int = 1,
+    center: str = "anchor",
+    skip_nearest: int = 0,
 ):
     """The exact probability of every batch, as an ordered tuple, by going through all draws."""
+    rows = tuple(map(tuple, rows))
     distinct = duplicates in ("refill", "drop_patterns")
-    replacement = duplicates in ("drop_patterns", "drop_instances")
-    now = {(anchor,): 1.0}
-    for _ in range(batch_size - 1):
-        following = Counter()
-        for taken, chance in now.items():
-            step = step_law(
-                rows,
-                anchor,
-                taken,
-                law,
-                empty=empty,
-                draw=draw,
-                distinct=distinct,
-                replacement=replacement,
-                groups=groups,
-            )
-            if not step:
-                following[taken] += chance
-            for i, p in step.items():
-                enters = may_enter(rows, taken, i, distinct=distinct, groups=groups)
-                following[(*taken, i) if enters else taken] += chance * p
+    now = {((anchor,), 0): 1.0}  # what the batch holds, and where its latest cluster begins
+    for number in range(anchors_per_batch):
+        if number > 0:
+            now = with_another_anchor(rows, now, distinct=distinct, groups=groups)
+        for _ in range(batch_size // anchors_per_batch - 1):
+            following = Counter()
+            for (taken, start), chance in now.items():
+                step = {}
+                if start < len(taken):
+                    step = step_law(
+                        rows,
+                        taken[start:],
+                        taken,
+                        law,
+                        empty=empty,
+                        draw=draw,
+                        distinct=distinct,
+                        replacement=duplicates in ("drop_patterns", "drop_instances"),
+                        groups=groups,
+                        center=center,
+                        skip_nearest=skip_nearest,
+                    )
+                if not step:
+                    following[taken, start] += chance
+                for i, p in step.items():
+                    enters = may_enter(rows, taken, i, distinct=distinct, groups=groups)
+                    following[(*taken, i) if enters else taken, start] += chance * p
+            now = following
+    result = Counter()
+    for (taken, _), chance in now.items():
+        result[taken] += chance
+    return result
+
+
+def with_another_anchor(rows, now, *, distinct, groups):
+    """The same with the anchor of another cluster, where any instance may be one."""
+    following = Counter()
+    for (taken, _), chance in now.items():
+        anchors = [
+            i
+            for i in range(len(rows))
+            if may_enter(rows, taken, i, distinct=distinct, groups=groups)
+        ]
+        for i in anchors:
+            following[(*taken, i), len(taken)] += chance / len(anchors)
+        if not anchors:
+            following[taken, len(taken)] += chance
+    return following
+
+
+def plan_law(
+    rows,
+    anchors,
+    others,
+    batch_size,
+    cluster_size,
+    law,
+    *,
+    empty,
+    draw,
+    duplicates,
+    groups=None,
+    skip_nearest=0,
+):
+    """The exact probability of every epoch with these anchors and these other instances.
+
+    An epoch is an ordered tuple. Also returned: how many of its pairs cannot be drawn at all.
+    """
+    rows = tuple(map(tuple, rows))
+    distinct = duplicates == "refill"
+    chance_of = [
+        step_law(
+            rows,
+            (anchor,),
+            (anchor,),
+            law,
+            empty=empty,
+            draw=draw,
+            distinct=distinct,
+            replacement=True,
+            groups=groups,
+            skip_nearest=skip_nearest,
+        )
+        for anchor in anchors
+    ]
+    n = len(anchors) + len(others)
+    now = {(): (0, 1.0)}  # the pairs that cannot be drawn, and the product of all others
+    for place in range(n):
+        within_batch = place % batch_size
+        within_cluster = within_batch % cluster_size
+        cluster = place // batch_size * -(-batch_size // cluster_size) + (
+            within_batch // cluster_size
+        )
+        following = {}
+        for order, (impossible, product) in now.items():
+            for i in [anchors[cluster]] if within_cluster == 0 else others:
+                held = order[place - within_batch :]
+                if i in order or not may_enter(rows, held, i, distinct=distinct, groups=groups):
+                    continue
+                if within_cluster == 0:
+                    following[(*order, i)] = impossible, product
+                elif i in chance_of[cluster]:
+                    following[(*order, i)] = impossible, product * chance_of[cluster][i]
+                else:
+                    following[(*order, i)] = impossible + 1, product
         now = following
-    return now
+    if not now:
+        return {}, None
+    fewest = min(impossible for impossible, _ in now.values())
+    kept = {order: product for order, (count, product) in now.items() if count == fewest}
+    total = sum(kept.values())
+    return {order: product / total for order, product in kept.items()}, fewest
 
 
 def hardness(rows, batches):
