@@ -23,6 +23,7 @@ from maninegs_sampling.quoting import escape_controls
 from maninegs_sampling.reports import comparison
 from maninegs_sampling.reports.comparison_picture import save_picture
 from maninegs_sampling.reports.comparison_table import comparison_legend, comparison_table
+from maninegs_sampling.reports.entries import Entry, LeftOut, default_epochs
 from maninegs_sampling.reports.report import save_report
 from maninegs_sampling.reports.terminal import escaped_output, shell_word
 from maninegs_sampling.reports.text_table import text_table
@@ -69,7 +70,11 @@ def _parser() -> argparse.ArgumentParser:
         default=3.0,
         help="standard deviation of the distance distribution; by default 3, as in the paper",
     )
-    compare.add_argument("--epochs", type=int, default=20, help="number of epochs to measure")
+    compare.add_argument(
+        "--epochs",
+        type=int,
+        help="number of epochs to measure; by default as many as have 2,000 batches, from 1 to 20",
+    )
     compare.add_argument("--seed", type=int, default=0)
     compare.add_argument(
         "--out", type=Path, default=Path("comparison"), metavar="DIR", help="folder for the results"
@@ -100,13 +105,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _with_progress(entries: Iterable[comparison.Entry]) -> Iterable[comparison.Entry]:
+def _with_progress(entries: Iterable[Entry | LeftOut]) -> Iterable[Entry | LeftOut]:
     """Return the same entries, with a progress bar on a terminal if tqdm is installed."""
     try:
         from tqdm import tqdm
     except ImportError:
         return entries
-    progress: Iterable[comparison.Entry] = tqdm(
+    progress: Iterable[Entry | LeftOut] = tqdm(
         entries,
         desc="measuring",
         unit=" samplers",
@@ -132,24 +137,28 @@ def run_compare(options: argparse.Namespace) -> None:
         "batch_size": options.batch_size,
         "mus": tuple(options.mu) if options.mu else comparison.default_mus(store),
         "sigma": options.sigma,
-        "epochs": options.epochs,
+        "epochs": default_epochs(store, options.batch_size)
+        if options.epochs is None
+        else options.epochs,
         "seed": options.seed,
     }
-    entries = list(_with_progress(comparison.compare(store, groups=groups, **settings)))
+    measured = list(_with_progress(comparison.compare(store, groups=groups, **settings)))
     print(
         f"{escape_controls(source)}\n"
         f"{store.n_instances} instances, {store.n_patterns} distinct patterns, "
-        f"{store.n_bits} bits; batches of {options.batch_size}, {options.epochs} epochs\n"
+        f"{store.n_bits} bits; batches of {options.batch_size}, {settings['epochs']} epochs\n"
     )
-    print(comparison_table(entries))
-    legend = comparison_legend(n_instances=store.n_instances, epochs=options.epochs)
+    print(comparison_table(measured))
+    legend = comparison_legend(
+        n_instances=store.n_instances, epochs=settings["epochs"], mu=min(settings["mus"])
+    )
     print(f"\n{legend}\n")
     json_path = options.out / "comparison.json"
     used = {"source": source, "grouped": groups is not None, **settings}
-    comparison.save_json(json_path, store, entries, used)
+    comparison.save_json(json_path, store, measured, used)
     print(f"wrote {_shown(json_path)}")
     picture_path = options.out / "comparison.png"
-    save_picture(picture_path, store, entries)
+    save_picture(picture_path, store, [row for row in measured if isinstance(row, Entry)])
     print(f"wrote {_shown(picture_path)}")
 
 

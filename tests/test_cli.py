@@ -41,7 +41,9 @@ def test_compare_a_table(table, tmp_path, capsys):
     content = json.loads((out / "comparison.json").read_text())
     assert content["settings"]["mus"] == [3.0, 0.0]
     assert content["settings"]["seed"] == 4
-    assert len(content["samplers"]) == 8
+    names = [entry["name"] for entry in content["samplers"]]
+    assert names[-3:] == ["near cluster", "eight clusters", "eight covering"]
+    assert len(names) + len(content["left_out"]) == 13
     assert (out / "comparison.png").stat().st_size > 10_000
     assert main(["compare", str(table), "--schema", str(schema), "--batch-size", "8", "--epochs", "1",
                  "--out", str(out)]) == 0  # fmt: skip
@@ -80,6 +82,7 @@ def test_inspect_real_tables(cbis_files, capsys):
             2,
             "no column 'z', which was to be the label column",
         ),
+        (["compare", "TABLE", "--batch-size", "0"], 2, "batch_size must be at least 2"),
         (["compare", "TABLE", "--epochs", "0"], 2, "epochs must be at least 1"),
         (["compare", "TABLE", "--batch-size", "500"], 2, "use a batch size of at most 54"),
         (["compare", "TABLE", "--sigma", "-1"], 2, "sigma must be positive"),

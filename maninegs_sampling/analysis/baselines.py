@@ -11,14 +11,11 @@ from maninegs_sampling import randomness
 from maninegs_sampling.data.store import ManifestationStore, check_store
 from maninegs_sampling.distances.hamming import pattern_distances
 from maninegs_sampling.distances.index import DistanceBucketIndex
-from maninegs_sampling.errors import InvalidValueError, check_count
+from maninegs_sampling.errors import check_count
 from maninegs_sampling.sampling.groups import group_numbers
 from maninegs_sampling.sampling.peers.graph_blocks import GraphBlockBatchSampler
 
 Epochs = Callable[[int], Iterable[list[int]]]
-
-# Beyond these, the graph of `graph_blocks` takes seconds to make and to order.
-MOST_GRAPH_PATTERNS = 20_000
 
 
 def _check(store: ManifestationStore, batch_size: int, seed: int) -> None:
@@ -136,16 +133,8 @@ def graph_blocks(store: ManifestationStore, batch_size: int, seed: int) -> Epoch
         store: The manifestations.
         batch_size: Instances per batch.
         seed: Seed in [0, 2**64).
-
-    Raises:
-        InvalidValueError: If the store has more than 20,000 patterns.
     """
     _check(store, batch_size, seed)
-    if store.n_patterns > MOST_GRAPH_PATTERNS:
-        raise InvalidValueError(
-            f"store must have at most {MOST_GRAPH_PATTERNS} patterns for a graph; "
-            f"got {store.n_patterns}"
-        )
     sampler = GraphBlockBatchSampler(
         store, batch_size=batch_size, n_neighbors=batch_size, seed=seed, num_replicas=1, rank=0
     )

@@ -2,9 +2,8 @@
 
 import json
 import platform
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -14,77 +13,35 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from maninegs_sampling import randomness
-from maninegs_sampling.analysis import baselines
-from maninegs_sampling.analysis.batch_hardness import (
-    Hardness,
-    histogram_mean,
-    measure_hardness,
-)
-from maninegs_sampling.analysis.coverage import Coverage, measure_coverage
-from maninegs_sampling.analysis.hardness import (
-    BatchesByNumber,
-    check_mus,
-    check_sampler,
-    local_sampler,
-)
+from maninegs_sampling.analysis.baselines import Epochs, nearest_only, uniform
+from maninegs_sampling.analysis.batch_hardness import histogram_mean
+from maninegs_sampling.analysis.hardness import BatchesByNumber, check_mus, check_sampler
 from maninegs_sampling.analysis.neighborhood import find_shortage
 from maninegs_sampling.data.storage import write_atomically
 from maninegs_sampling.data.store import ManifestationStore, check_store
 from maninegs_sampling.distances.hamming import distance_histogram, max_distance
 from maninegs_sampling.distances.index import DistanceBucketIndex
 from maninegs_sampling.errors import InvalidTypeError, InvalidValueError, check_count
+from maninegs_sampling.reports.entries import (
+    Candidate,
+    Entry,
+    LeftOut,
+    default_epochs,
+    epochs_of,
+)
+from maninegs_sampling.sampling.base import ReproducibleBatchSampler
 from maninegs_sampling.sampling.distribution import check_sigma, log_weights
+from maninegs_sampling.sampling.peers.graph_blocks import GraphBlockBatchSampler
+from maninegs_sampling.sampling.peers.neighbor_groups import NeighborGroupBatchSampler
+from maninegs_sampling.sampling.peers.random_walk import RandomWalkBatchSampler
+from maninegs_sampling.sampling.peers.uniform import UniformDistinctBatchSampler
 from maninegs_sampling.sampling.sampler import ManiNegBatchSampler
 
 # The sampler that the others are measured against.
 UNIFORM_DISTINCT = "uniform-distinct"
 
-
-@dataclass(frozen=True)
-class Entry:
-    """One sampler's row.
-
-    Attributes:
-        name: Name of the sampler.
-        hardness: The distances in its batches.
-        coverage: How often it drew each instance, over all epochs.
-        microseconds: Time to draw a batch, median over epochs.
-        distribution: (D + 1,) the distance distribution, over the distances that occur in the
-            data; None if the sampler has none.
-    """
-
-    name: str
-    hardness: Hardness
-    coverage: Coverage
-    microseconds: float
-    distribution: NDArray[np.float64] | None = None
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the numbers, not rounded, and the histograms."""
-        h = self.hardness
-        return {
-            "name": self.name,
-            "batches": h.n_batches,
-            "instances_mean": h.instances_mean,
-            "instances_min": h.instances_min,
-            "patterns_mean": h.patterns_mean,
-            "patterns_min": h.patterns_min,
-            "anchor_distance_mean": h.anchor_mean,
-            "masked_anchor_distance_mean": h.masked_anchor_mean,
-            "pair_distance_mean": h.pair_mean,
-            "masked_pair_distance_mean": h.masked_pair_mean,
-            "nearest_distance_mean": h.nearest_mean,
-            "masked_nearest_distance_mean": h.masked_nearest_mean,
-            "share_within": {str(d): h.share_within(d) for d in (1, 2, 3)},
-            "seen_share": self.coverage.seen_share,
-            "gini": self.coverage.gini,
-            "repeats": h.repeats,
-            "microseconds_per_batch": self.microseconds,
-            "anchor_histogram": h.anchor_histogram.tolist(),
-            "pair_histogram": h.pair_histogram.tolist(),
-            "masked_nearest_histogram": h.masked_nearest_histogram.tolist(),
-            "distribution": None if self.distribution is None else self.distribution.tolist(),
-        }
+# Clusters of a batch, and instances of a group of neighbors, in the comparison.
+EIGHT = 8
 
 
 def default_mus(store: ManifestationStore) -> tuple[float, ...]:
@@ -97,46 +54,28 @@ def default_mus(store: ManifestationStore) -> tuple[float, ...]:
     return (mean, round(mean / 2, 1), 0.0)
 
 
-@dataclass(frozen=True)
-class _Candidate:
-    """A sampler to measure; the attributes are those of `Entry`."""
-
-    name: str
-    epoch_batches: baselines.Epochs
-    distribution: NDArray[np.float64] | None = None
-
-    def measured(self, store: ManifestationStore, epochs: int) -> Entry:
-        next(iter(self.epoch_batches(0)))  # compiles and builds, which is not measured
-        drawn, seconds_per_batch = [], []
-        for epoch in range(epochs):
-            begin = time.perf_counter()
-            drawn.append(list(self.epoch_batches(epoch)))
-            seconds_per_batch.append((time.perf_counter() - begin) / len(drawn[-1]))
-        return Entry(
-            self.name,
-            measure_hardness(store, drawn),
-            measure_coverage(store, drawn),
-            1e6 * float(np.median(seconds_per_batch)),
-            self.distribution,
-        )
-
-
 def compare(
     store: ManifestationStore,
     *,
     batch_size: int = 64,
     mus: Sequence[float] | None = None,
     sigma: float = 3.0,
-    epochs: int = 20,
+    epochs: int | None = None,
     groups: ArrayLike | None = None,
     seed: int = 0,
     samplers: Mapping[str, BatchesByNumber] | None = None,
-) -> Iterator[Entry]:
+) -> Iterator[Entry | LeftOut]:
     """Return an iterator over the samplers' entries. Each is measured when it is asked for.
 
-    The samplers are torch's uniform batches, uniform batches of distinct patterns, the anchor's
-    nearest patterns, blocks of a bandwidth-minimizing order of the Hamming graph, and, at each mu,
-    the authors' code (`ManiNegBatchSampler.authors`) and `ManiNegBatchSampler` with its defaults.
+    The samplers are torch's uniform batches, `UniformDistinctBatchSampler`, the anchor's nearest
+    patterns, `GraphBlockBatchSampler`, `NeighborGroupBatchSampler` with groups of 8,
+    `RandomWalkBatchSampler`; at each mu, the authors' code (`ManiNegBatchSampler.authors`) and
+    `ManiNegBatchSampler` with its defaults; and at the smallest mu, one cluster whose members are
+    all near (`center="cluster"`), eight clusters (`anchors_per_batch=8`), and eight clusters that
+    cover the data (also `duplicates="keep", coverage="epoch"`).
+
+    Each epoch is a pass over the sampler. A sampler that cannot be made on the data gives a
+    `LeftOut`, which says why.
 
     Args:
         store: The manifestations.
@@ -144,7 +83,8 @@ def compare(
         mus: Means of the distance distribution. By default the mean distance between instances,
             half of it, and 0.
         sigma: Standard deviation of the distance distribution.
-        epochs: Number of epochs of N // batch_size batches to measure.
+        epochs: Number of epochs of N // batch_size batches to measure. By default as many as have
+            2,000 batches, from 1 to 20.
         groups: N labels. No two instances of a ManiNeg batch, or of a uniform batch of distinct
             patterns, share one.
         seed: Seed of all samplers.
@@ -160,18 +100,21 @@ def compare(
     batch_size = check_count("batch_size", batch_size, at_least=2)
     means = default_mus(store) if mus is None else check_mus(mus)
     sigma = check_sigma(sigma)
-    epochs = check_count("epochs", epochs, at_least=1)
-    seed = randomness.check_seed(seed)
+    epochs = default_epochs(store, batch_size) if epochs is None else epochs
+    n_epochs = check_count("epochs", epochs, at_least=1)
+    options = {"batch_size": batch_size, "seed": randomness.check_seed(seed)}
     others = _check_samplers(store, samplers)
     shortage = find_shortage(store, batch_size, groups)
     if shortage is not None:
         raise InvalidValueError(str(shortage))
-    candidates = chain(
-        _baselines(store, batch_size, groups, seed),
-        _maninegs(store, means, groups, {"batch_size": batch_size, "sigma": sigma, "seed": seed}),
-        (_Candidate(name, _drawn_by_number(sampler)) for name, sampler in others.items()),
+    ours = chain(
+        _peers(store, groups, options),
+        _maninegs(store, means, groups, options | {"sigma": sigma}),
     )
-    return (candidate.measured(store, epochs) for candidate in candidates)
+    return chain(
+        (candidate.measured_if_possible(store, n_epochs) for candidate in ours),
+        (_by_number(name, sampler).measured(store, n_epochs) for name, sampler in others.items()),
+    )
 
 
 def _check_samplers(
@@ -188,16 +131,29 @@ def _check_samplers(
     return samplers
 
 
-def _baselines(
-    store: ManifestationStore, batch_size: int, groups: ArrayLike | None, seed: int
-) -> Iterator[_Candidate]:
-    """Yield one candidate for each sampler to compare with."""
-    yield _Candidate("uniform", baselines.uniform(store, batch_size, seed))
-    distinct = baselines.uniform_distinct(store, batch_size, seed, groups)
-    yield _Candidate(UNIFORM_DISTINCT, distinct)
-    yield _Candidate("nearest only", baselines.nearest_only(store, batch_size, seed))
-    if store.n_patterns <= baselines.MOST_GRAPH_PATTERNS:
-        yield _Candidate("graph blocks", baselines.graph_blocks(store, batch_size, seed))
+def _by_number(name: str, sampler: BatchesByNumber) -> Candidate:
+    def epoch_batches(epoch: int) -> Iterator[list[int]]:
+        return (sampler.batch(k, epoch) for k in range(len(sampler)))
+
+    # Its schedule may end with the training, so nothing is drawn beyond what is measured.
+    return Candidate(name, lambda: epoch_batches, warm_up=0)
+
+
+def _peers(
+    store: ManifestationStore, groups: ArrayLike | None, options: dict[str, Any]
+) -> Iterator[Candidate]:
+    """Yield the samplers that know no mu."""
+    size = options["batch_size"]
+
+    def passes(sampler: type[ReproducibleBatchSampler], **more: Any) -> Callable[[], Epochs]:
+        return partial(epochs_of, sampler, store, **options, **more)
+
+    yield Candidate("uniform", partial(uniform, store, **options), "uniform")
+    yield Candidate(UNIFORM_DISTINCT, passes(UniformDistinctBatchSampler, groups=groups), "uniform")
+    yield Candidate("nearest only", partial(nearest_only, store, **options), pictured=False)
+    yield Candidate("graph blocks", passes(GraphBlockBatchSampler, n_neighbors=size))
+    yield Candidate("neighbor groups", passes(NeighborGroupBatchSampler, group_size=EIGHT))
+    yield Candidate("random walk", passes(RandomWalkBatchSampler), pictured=False)
 
 
 def _maninegs(
@@ -205,35 +161,29 @@ def _maninegs(
     means: Sequence[float],
     groups: ArrayLike | None,
     options: dict[str, Any],
-) -> Iterator[_Candidate]:
-    """Yield the authors' code and the defaults at each mu."""
+) -> Iterator[Candidate]:
+    """Yield the authors' code and the defaults at each mu, and other batches at the smallest."""
+    sigma, lowest = options["sigma"], min(means)
     per_epoch = max(1, store.n_instances // options["batch_size"])
-    high = max_distance(store)
     index = DistanceBucketIndex(store, rows="patterns")
+    authors = partial(
+        epochs_of, ManiNegBatchSampler.authors, store, high=max_distance(store),
+        batches_per_epoch=per_epoch, index=index, **options,
+    )  # fmt: skip
     for mu in means:
-        sampler = ManiNegBatchSampler.authors(
-            store, mu=mu, high=high, batches_per_epoch=per_epoch, index=index,
-            num_replicas=1, rank=0, **options,
-        )  # fmt: skip
-        law = _distribution(store, mu, options["sigma"])
-        yield _Candidate(f"authors, mu={mu:g}", _epochs_of(sampler), law)
+        law = _distribution(store, mu, sigma)
+        made = partial(authors, mu=mu)
+        yield Candidate(f"authors, mu={mu:g}", made, "authors", law, pictured=mu == lowest)
     index = DistanceBucketIndex(store)
+    ours = partial(epochs_of, ManiNegBatchSampler, store, groups=groups, index=index, **options)
     for mu in means:
-        sampler = local_sampler(store, mu=mu, groups=groups, index=index, **options)
-        law = _distribution(store, mu, options["sigma"])
-        yield _Candidate(f"ManiNeg, mu={mu:g}", _epochs_of(sampler), law)
-
-
-def _epochs_of(sampler: ManiNegBatchSampler) -> baselines.Epochs:
-    def epoch_batches(epoch: int) -> Iterable[list[int]]:
-        sampler.set_epoch(epoch)
-        return sampler
-
-    return epoch_batches
-
-
-def _drawn_by_number(sampler: BatchesByNumber) -> baselines.Epochs:
-    return lambda epoch: (sampler.batch(k, epoch) for k in range(len(sampler)))
+        law = _distribution(store, mu, sigma)
+        yield Candidate(f"ManiNeg, mu={mu:g}", partial(ours, mu=mu), "ManiNeg", law)
+    eight = partial(ours, mu=lowest, anchors_per_batch=EIGHT)
+    covering = partial(eight, duplicates="keep", coverage="epoch")
+    yield Candidate("near cluster", partial(ours, mu=lowest, center="cluster"), "ManiNeg")
+    yield Candidate("eight clusters", eight, "ManiNeg")
+    yield Candidate("eight covering", covering, "ManiNeg")
 
 
 def _distribution(store: ManifestationStore, mu: float, sigma: float) -> NDArray[np.float64]:
@@ -251,14 +201,17 @@ def _distribution(store: ManifestationStore, mu: float, sigma: float) -> NDArray
 
 
 def save_json(
-    path: Path, store: ManifestationStore, entries: Sequence[Entry], settings: dict[str, Any]
+    path: Path,
+    store: ManifestationStore,
+    measured: Sequence[Entry | LeftOut],
+    settings: dict[str, Any],
 ) -> None:
-    """Write settings, versions and all entries to `path`.
+    """Write settings, versions, all entries and what was left out to `path`.
 
     Args:
         path: The JSON file.
         store: The manifestations.
-        entries: What was measured.
+        measured: What `compare` yields.
         settings: The settings, to be written as they are.
     """
     content = {
@@ -274,6 +227,7 @@ def save_json(
             "numpy": np.__version__,
             "torch": torch.__version__,
         },
-        "samplers": [entry.as_json() for entry in entries],
+        "samplers": [entry.as_json() for entry in measured if isinstance(entry, Entry)],
+        "left_out": {row.name: row.reason for row in measured if isinstance(row, LeftOut)},
     }
     write_atomically(path, [json.dumps(content, indent=1).encode() + b"\n"])

@@ -1,6 +1,7 @@
 """The picture of a comparison: the distances in the batches of each sampler."""
 
 import io
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,17 +12,25 @@ from maninegs_sampling.analysis.batch_hardness import N_NEAREST
 from maninegs_sampling.data.storage import write_atomically
 from maninegs_sampling.data.store import ManifestationStore
 from maninegs_sampling.reports import drawing
-from maninegs_sampling.reports.comparison import UNIFORM_DISTINCT, Entry
+from maninegs_sampling.reports.comparison import UNIFORM_DISTINCT
+from maninegs_sampling.reports.entries import Entry, Kind
 
 # How the means of uniform batches are drawn, by the name of the sampler.
 _UNIFORM_LINES = {"uniform": ":", UNIFORM_DISTINCT: "--"}
+_COLORS: dict[Kind, str] = {
+    "uniform": drawing.UNIFORM,
+    "mined": drawing.MINED,
+    "authors": drawing.AUTHORS,
+    "ManiNeg": drawing.MANINEG,
+}
 
 
 def save_picture(path: Path, store: ManifestationStore, entries: Sequence[Entry]) -> None:
-    """Draw Figure 5 of the paper for each entry, as PNG.
+    """Draw Figure 5 of the paper for each entry that is to be pictured, as PNG.
 
-    The columns show the distances between anchors and their negatives, between all pairs of a
-    batch, and between an instance and the nearest in its batch that have another pattern.
+    The columns show the distances between the first of a batch, its anchor, and the others, between
+    all pairs of a batch, and between an instance and the nearest in its batch that have another
+    pattern.
 
     The axes end where at most 0.1% of any sampler's pairs lie farther apart.
 
@@ -33,6 +42,7 @@ def save_picture(path: Path, store: ManifestationStore, entries: Sequence[Entry]
     Raises:
         MissingExtraError: If matplotlib is not installed.
     """
+    entries = [entry for entry in entries if entry.pictured]
     size = (11, 1.1 + 0.95 * len(entries))
     figure, axes = drawing.new_figure(len(entries), 3, figsize=size, sharex=True, sharey="col")
     end = _last_distance(entries)
@@ -42,7 +52,7 @@ def save_picture(path: Path, store: ManifestationStore, entries: Sequence[Entry]
             if uniform.name in _UNIFORM_LINES:
                 _draw_uniform_means(row, uniform)
     titles = (
-        "(a) an anchor and its negatives",
+        "(a) the first of a batch and the others",
         "(b) all pairs of a batch",
         f"(c) an instance and its {N_NEAREST} nearest",
     )
@@ -84,7 +94,7 @@ def _draw_entry(row: Any, entry: Entry, end: int) -> None:
     )
     for axis, (histogram, mean) in zip(row, panels, strict=True):
         shares = histogram[: end + 1] / max(1, histogram.sum())
-        drawing.draw_shares(axis, shares, _color(entry.name))
+        drawing.draw_shares(axis, shares, _COLORS[entry.kind])
         axis.axvline(mean, color=drawing.INK, linewidth=1)
         axis.tick_params(labelsize=8)
     if entry.distribution is not None:
@@ -92,7 +102,7 @@ def _draw_entry(row: Any, entry: Entry, end: int) -> None:
         shares = entry.distribution[distances]
         style = {"color": drawing.DISTRIBUTION, "markersize": 2.5, "linewidth": 1}
         row[0].plot(distances, shares, "o-", **style)
-    row[0].set_ylabel(entry.name.replace(", ", "\n").replace("-", "-\n"), fontsize=9)
+    row[0].set_ylabel(textwrap.fill(entry.name, 10), fontsize=9)
 
 
 def _draw_uniform_means(row: Any, uniform: Entry) -> None:
@@ -101,10 +111,3 @@ def _draw_uniform_means(row: Any, uniform: Entry) -> None:
     for axis, mean in zip(row[1:], means, strict=True):
         style = _UNIFORM_LINES[uniform.name]
         axis.axvline(mean, color=drawing.UNIFORM, linewidth=1, linestyle=style)
-
-
-def _color(name: str) -> str:
-    if name.startswith("uniform"):
-        return drawing.UNIFORM
-    readings = {"authors": drawing.AUTHORS, "ManiNeg": drawing.MANINEG}
-    return readings.get(name.split(",")[0], drawing.MINED)

@@ -2,11 +2,14 @@
 
 import json
 import re
+import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy import stats
 
+import maninegs_sampling as mn
 from maninegs_sampling import ManifestationStore, ManiNegBatchSampler, ManiNegError
 from maninegs_sampling.analysis import baselines
 from maninegs_sampling.analysis.batch_hardness import measure_hardness
@@ -14,14 +17,15 @@ from maninegs_sampling.analysis.coverage import measure_coverage
 from maninegs_sampling.reports import comparison
 from maninegs_sampling.reports.comparison_picture import _last_distance, save_picture
 from maninegs_sampling.reports.comparison_table import comparison_legend, comparison_table
+from maninegs_sampling.reports.entries import Entry, LeftOut, default_epochs
 from tests import naive
 from tests.conftest import random_store
 
 STORE = ManifestationStore.from_dense(
     np.repeat(random_store(40, 8, seed=2).to_dense(), 3, axis=0)[:101]
 )
-
-
+# Enough patterns for neighbor groups, which skip the 30 nearest.
+MANY = ManifestationStore.from_dense(random_store(400, 8, seed=1).to_dense())
 OTHER = ManiNegBatchSampler(random_store(20, 8), batch_size=4, mu=2.0)
 
 
@@ -63,30 +67,115 @@ def test_graph_blocks_partition_the_data_into_near_neighbors():
     assert blocks < 0.8 * uniform
 
 
-def test_the_graph_has_a_limit(monkeypatch):
-    monkeypatch.setattr(baselines, "MOST_GRAPH_PATTERNS", 10)
-    with pytest.raises(ManiNegError, match="must have at most 10 patterns"):
-        baselines.graph_blocks(STORE, 10, 0)
-    names = [entry.name for entry in comparison.compare(STORE, batch_size=10, epochs=1)]
-    assert "graph blocks" not in names
-
-
 def test_comparison_has_every_sampler_and_ours_is_full():
-    entries = list(comparison.compare(STORE, batch_size=10, epochs=3))
-    mean, half, zero = comparison.default_mus(STORE)
+    entries = list(comparison.compare(MANY, batch_size=16, epochs=3))
+    mean, half, zero = comparison.default_mus(MANY)
     assert (half, zero) == (round(mean / 2, 1), 0.0)
     assert [entry.name for entry in entries] == [
-        "uniform", "uniform-distinct", "nearest only", "graph blocks",
+        "uniform", "uniform-distinct", "nearest only", "graph blocks", "neighbor groups",
+        "random walk",
         *(f"{reading}, mu={mu:g}" for reading in ("authors", "ManiNeg") for mu in (mean, half, 0)),
+        "near cluster", "eight clusters", "eight covering",
     ]  # fmt: skip
     ours = {entry.name: entry.hardness for entry in entries if "ManiNeg" in entry.name}
     for hardness in ours.values():
-        assert hardness.instances_min == hardness.patterns_min == 10
+        assert hardness.instances_min == hardness.patterns_min == 16
         assert hardness.repeats == 0
     means = [hardness.anchor_mean for hardness in ours.values()]
     assert means == sorted(means, reverse=True)
     for entry in entries:
         assert (entry.distribution is None) == ("mu" not in entry.name)
+
+
+def expected_epochs(make, epochs, **options):
+    """The batches of some epochs, drawn by number."""
+    sampler = make(MANY, batch_size=16, num_replicas=1, rank=0, **options)
+    return [[sampler.batch(k, epoch) for k in range(len(sampler))] for epoch in range(epochs)]
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "options"),
+    [
+        ("uniform-distinct", mn.UniformDistinctBatchSampler, {}),
+        ("graph blocks", mn.GraphBlockBatchSampler, {"n_neighbors": 16}),
+        ("neighbor groups", mn.NeighborGroupBatchSampler, {"group_size": 8}),
+        ("random walk", mn.RandomWalkBatchSampler, {}),
+        ("ManiNeg, mu=0", ManiNegBatchSampler, {}),
+        ("near cluster", ManiNegBatchSampler, {"center": "cluster"}),
+        ("eight clusters", ManiNegBatchSampler, {"anchors_per_batch": 8}),
+        (
+            "eight covering",
+            ManiNegBatchSampler,
+            {"anchors_per_batch": 8, "duplicates": "keep", "coverage": "epoch"},
+        ),
+    ],
+)
+def test_an_entry_is_measured_over_the_batches_of_its_sampler(compared, name, make, options):
+    if make is ManiNegBatchSampler:
+        options = {"mu": 0.0, "sigma": 1.5} | options
+    found = compared[name]
+    epochs = expected_epochs(make, 2, seed=3, **options)
+    hardness, seen = measure_hardness(MANY, epochs), measure_coverage(MANY, epochs)
+    assert found.hardness.pair_histogram.tolist() == hardness.pair_histogram.tolist()
+    assert found.hardness.masked_nearest_mean == hardness.masked_nearest_mean
+    assert found.coverage.instance_counts.tolist() == seen.instance_counts.tolist()
+    assert found.coverage.seen_share == seen.seen_share
+    assert found.microseconds > 0
+
+
+@pytest.fixture(scope="module")
+def compared():
+    entries = comparison.compare(MANY, batch_size=16, mus=[2.0, 0.0], sigma=1.5, epochs=2, seed=3)
+    return {entry.name: entry for entry in entries}
+
+
+def test_covering_batches_show_every_instance_once_an_epoch(compared):
+    assert compared["eight covering"].coverage.instance_counts.tolist() == [2] * 400
+
+
+def left_out(store, **options):
+    rows = comparison.compare(store, epochs=1, mus=[1.0], **options)
+    return {row.name: row.reason for row in rows if isinstance(row, LeftOut)}
+
+
+def test_samplers_that_cannot_be_made_are_left_out_with_the_reason():
+    assert left_out(MANY, batch_size=16) == {}
+    found = left_out(MANY, batch_size=12)
+    assert list(found) == ["neighbor groups", "eight clusters", "eight covering"]
+    assert "must be a multiple of group_size; got batch_size=12" in found["neighbor groups"]
+    assert "anchors_per_batch=8 must divide the batch, of 12" in found["eight covering"]
+    few = ManifestationStore.from_dense(np.repeat(np.tri(20, 19, -1, dtype=bool), 9, axis=0))
+    assert "skip_nearest" in left_out(few, batch_size=8)["neighbor groups"]
+
+
+def test_without_metis_the_line_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pymetis", None)
+    rows = list(comparison.compare(MANY, batch_size=16, epochs=1, mus=[1.0]))
+    table = comparison_table(rows).splitlines()
+    assert not any(line.startswith("neighbor groups") for line in table)
+    assert " ".join(line.strip() for line in table[-2:]).startswith(
+        "left out: neighbor groups, because "
+    )
+    assert "pip install 'maninegs-sampling[metis]'" in " ".join(map(str.strip, table))
+    assert max(map(len, table)) <= 80
+
+
+def test_an_epoch_that_cannot_be_planned_is_left_out():
+    # Of 4 groups, one holds half of the instances: more than an epoch has batches.
+    groups = np.where(np.arange(400) < 200, 0, np.arange(400))
+    found = left_out(MANY, batch_size=16, groups=groups)
+    assert list(found) == ["eight covering"]
+    assert "one group has 200 instances, and an epoch has 25 batches" in found["eight covering"]
+
+
+def test_as_many_epochs_as_have_enough_batches():
+    store = ManifestationStore.from_dense(np.arange(6400)[:, None] % 2)
+    for size, epochs in ((64, 20), (32, 10), (4, 1), (2, 1)):
+        assert default_epochs(store, size) == epochs
+    with pytest.raises(ManiNegError, match="batch_size must be at least 2"):
+        default_epochs(store, 0)
+    entry = next(iter(comparison.compare(MANY, batch_size=4)))
+    assert entry.hardness.n_batches == 20 * 100
 
 
 def test_comparison_is_repeatable_but_for_the_time(tmp_path):
@@ -106,7 +195,7 @@ def test_comparison_is_repeatable_but_for_the_time(tmp_path):
 
 def measured(name, batches, microseconds=1.0):
     epochs = [batches]
-    return comparison.Entry(
+    return Entry(
         name, measure_hardness(STORE, epochs), measure_coverage(STORE, epochs), microseconds
     )
 
@@ -148,10 +237,17 @@ def test_a_sampler_without_two_patterns_in_a_batch_has_no_distance_in_the_table(
 
 
 def test_the_table_and_its_legend_fit_a_terminal():
-    entries = list(comparison.compare(STORE, batch_size=10, epochs=2))
-    legend = comparison_legend(n_instances=STORE.n_instances, epochs=2)
-    lines = [*comparison_table(entries).splitlines(), *legend.splitlines()]
+    wide = random_store(150, 100)
+    entries = [
+        replace(row, microseconds=12_345.0) if isinstance(row, Entry) else row
+        for row in comparison.compare(wide, batch_size=30, epochs=2)
+    ]
+    legend = comparison_legend(n_instances=101, epochs=2, mu=12.5)
+    table = comparison_table(entries)
+    lines = [*table.splitlines(), *legend.splitlines()]
     assert max(map(len, lines)) <= 80
+    assert {line.split()[-1] for line in table.splitlines()[1 : len(entries) - 2]} == {"12k"}
+    assert "at mu=12.5" in legend
     assert "share of the 101 instances" in legend
     assert "in 2 epochs" in legend
 
@@ -189,7 +285,7 @@ def test_the_picture_ends_where_nearly_all_pairs_have_ended():
 
     def measured_there(batches):
         of = (measure_hardness(store, [batches]), measure_coverage(store, [batches]))
-        return comparison.Entry("any", *of, 1.0)
+        return Entry("any", *of, 1.0)
 
     batches = [[i, i + 1] for i in range(1000)]
     near = measured_there(batches)
@@ -200,7 +296,8 @@ def test_the_picture_ends_where_nearly_all_pairs_have_ended():
 
 
 def test_the_picture_is_a_png(tmp_path):
-    entries = list(comparison.compare(STORE, batch_size=10, mus=[1.0], epochs=1))
+    rows = comparison.compare(STORE, batch_size=10, mus=[1.0], epochs=1)
+    entries = [row for row in rows if isinstance(row, Entry)]
     save_picture(tmp_path / "a.png", STORE, entries)
     assert (tmp_path / "a.png").read_bytes()[:4] == b"\x89PNG"
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
@@ -267,9 +364,9 @@ def test_uniform_distinct_takes_one_of_each_group():
     for batch in baselines.uniform_distinct(STORE, 10, 0, groups)(0):
         assert len({groups[i] for i in batch}) == 10
     entries = comparison.compare(STORE, batch_size=10, epochs=1, mus=[1.0], groups=groups)
-    assert [entry.hardness.instances_min for entry in entries if "authors" not in entry.name] == [
-        10
-    ] * 5
+    ours = [e for e in entries if isinstance(e, Entry) and "authors" not in e.name]
+    assert [entry.name for entry in ours][-2:] == ["ManiNeg, mu=1", "near cluster"]
+    assert all(entry.hardness.instances_min == 10 for entry in ours)
     with pytest.raises(ManiNegError, match="groups must hold one label"):
         baselines.uniform_distinct(STORE, 10, 0, [1, 2])
 
@@ -287,5 +384,7 @@ def test_the_picture_takes_its_colors_from_the_one_palette():
 def test_a_distribution_between_the_distances_that_occur_is_that_of_the_nearest_ones():
     store = ManifestationStore.from_dense(np.kron(np.eye(20), np.ones((1, 2))).astype(bool))
     entries = comparison.compare(store, batch_size=5, epochs=1, mus=[1.0], sigma=1e-3)
-    found = [entry.distribution for entry in entries if entry.distribution is not None]
+    found = [getattr(entry, "distribution", None) for entry in entries]
+    found = [shares for shares in found if shares is not None]
+    assert len(found) == 2
     assert all(shares[4] == shares.sum() == 1 for shares in found)
