@@ -378,7 +378,7 @@ def draw_near_cluster(
         scratch.clock[0] += 1
         now = scratch.clock[0]
         set_steps(scratch, size - begin, rules.low * STEPS_PER_BIT, log_weights.shape[0])
-        if not rules.distinct_patterns:
+        if rules.replacement or not rules.distinct_patterns:  # else they are closed
             set_steps_of_members(
                 population, scratch, batch[begin:size], rules.low * STEPS_PER_BIT,
                 log_weights.shape[0],

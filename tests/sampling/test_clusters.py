@@ -116,24 +116,7 @@ def test_all_values_of_any_four_options_meet():
         assert len(seen) == np.prod([len(OPTIONS[name]) for name in names])
 
 
-def wrong_mean(options):
-    return (
-        options["center"] == "cluster"
-        and options["duplicates"] == "drop_patterns"
-        and options["anchors_per_batch"] < 4
-    )
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        pytest.param(options, id=name_of(options), marks=pytest.mark.xfail(
-            wrong_mean(options), strict=True,
-            reason="a member's own pattern, drawn again with drop_patterns, counts as distance 0",
-        ))
-        for options in COMBINATIONS
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize("options", COMBINATIONS, ids=name_of)
 def test_batches_follow_the_exact_law(options):
     check(**options)
 
