@@ -93,6 +93,14 @@ def hard_negative_inter_modal_nt_xent(
     return hard_negatives(rows, temperature, beta, tau_plus)
 
 
+def siglip_loss(x, y, temperature, bias=-10.0, ids=None, normalize=True):
+    losses = []
+    for positive, negatives in rows_between(x, y, ids, normalize, symmetric=False):
+        signed = [positive / temperature + bias, *(-(s / temperature + bias) for s in negatives)]
+        losses.append(-sum(torch.nn.functional.logsigmoid(logit) for logit in signed))
+    return torch.stack(losses)
+
+
 def instances(rows, n):
     """The mean of an instance's rows."""
     return rows.view(-1, n).mean(0)

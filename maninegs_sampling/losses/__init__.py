@@ -11,8 +11,10 @@ from maninegs_sampling.losses.modules import (
     InterModalNTXentLoss,
     MultimodalNTXentLoss,
     NTXentLoss,
+    SigLIPLoss,
 )
 from maninegs_sampling.losses.multimodal import multimodal_nt_xent
+from maninegs_sampling.losses.sigmoid import siglip_loss
 
 __all__ = [
     "HardNegativeInterModalNTXentLoss",
@@ -20,9 +22,11 @@ __all__ = [
     "InterModalNTXentLoss",
     "MultimodalNTXentLoss",
     "NTXentLoss",
+    "SigLIPLoss",
     "hard_negative_inter_modal_nt_xent",
     "hard_negative_nt_xent",
     "inter_modal_nt_xent",
     "multimodal_nt_xent",
     "nt_xent",
+    "siglip_loss",
 ]

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from maninegs_sampling.errors import InvalidValueError
-from maninegs_sampling.losses.instance_ids import Ids
 from maninegs_sampling.losses.options import (
     CHECKS,
     Checks,
@@ -31,7 +30,7 @@ class ContrastiveLoss(nn.Module):
     outside of it are not averaged over the ranks.
 
     A subclass names its function and writes out the signature of its constructor, which passes
-    `locals()` on. Options are the keyword arguments that the function takes besides the temperature
+    `locals()` on. Options are the keyword arguments that the function takes besides what is learned
     and the ids. They are checked when the module is made.
 
     Args:
@@ -44,6 +43,7 @@ class ContrastiveLoss(nn.Module):
 
     _function: ClassVar[Callable[..., Any]]
     _checks: ClassVar[Checks] = CHECKS
+    _learned: ClassVar[tuple[str, ...]] = ("temperature",)
     log_temperature: Tensor
 
     def __init__(self, arguments: dict[str, Any], n_temperatures: int | None = None) -> None:
@@ -65,7 +65,7 @@ class ContrastiveLoss(nn.Module):
         self._options = {
             name: self._checks[name](name, arguments[name])
             for name, parameter in inspect.signature(self._function).parameters.items()
-            if parameter.kind is parameter.KEYWORD_ONLY and name not in ("temperature", "ids")
+            if parameter.kind is parameter.KEYWORD_ONLY and name not in (*self._learned, "ids")
         }
 
     @property
@@ -82,10 +82,12 @@ class ContrastiveLoss(nn.Module):
         options = "".join(f", {name}={value!r}" for name, value in self._options.items())
         return f"temperature={values}, learnable={learnable}{options}"
 
-    def _result(self, *embeddings: Any, ids: Ids | None, return_terms: bool) -> Result:
+    def _result(self, *embeddings: Any, return_terms: bool, **arguments: Any) -> Result:
         """Return the loss; if `return_terms`, also the detached terms and temperatures by name."""
         temperature = self._bounded()
-        loss, terms = self._evaluate(*embeddings, temperature=temperature, ids=ids, **self._options)
+        loss, terms = self._evaluate(
+            *embeddings, temperature=temperature, **arguments, **self._options
+        )
         if not return_terms:
             return loss
         names = ["temperature"]

@@ -13,11 +13,6 @@ from maninegs_sampling.losses.contrast import (
 from maninegs_sampling.losses.instance_ids import Ids
 from maninegs_sampling.losses.options import Reduction, check_label_smoothing
 
-# Up to this number of logits the whole matrix is faster than blocks. Measured forward and backward
-# on 2 cores: at 2^16 (128 pairs of views, 256 of two modalities) both take the same time within
-# 10%; at a quarter of that the whole matrix takes 0.8 of the blocks' time, at four times 1.3.
-DIRECT_LOGITS = 2**16
-
 
 def nt_xent(
     z_i: Tensor,
@@ -136,7 +131,7 @@ def inter_modal_nt_xent(
 def cross_entropy(contrast: Contrast, label_smoothing: float) -> Tensor:
     """Return (k, n), the cross-entropy of each row's positive among it and the row's negatives."""
     label_smoothing = check_label_smoothing("label_smoothing", label_smoothing)
-    if not label_smoothing and contrast.may_be_direct(DIRECT_LOGITS):
+    if not label_smoothing and contrast.may_be_direct():
         return contrast.direct_cross_entropy()
     positive = contrast.positive()
     # -log(e^p / (e^p + sum of e^negative)). The threshold keeps the precision of float64. The last

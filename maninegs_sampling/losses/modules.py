@@ -2,9 +2,11 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
+import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 from maninegs_sampling.errors import InvalidValueError, check_count
 from maninegs_sampling.losses.contrastive_loss import ContrastiveLoss, Result, WeightedTermsLoss
@@ -15,7 +17,8 @@ from maninegs_sampling.losses.hard_negative import (
 )
 from maninegs_sampling.losses.instance_ids import Ids
 from maninegs_sampling.losses.multimodal import multimodal_terms
-from maninegs_sampling.losses.options import Reduction, check_flag
+from maninegs_sampling.losses.options import Reduction, check_finite, check_flag
+from maninegs_sampling.losses.sigmoid import siglip_loss
 from maninegs_sampling.quoting import quoted
 
 
@@ -177,6 +180,67 @@ class HardNegativeInterModalNTXentLoss(_ModalityLoss):
         gather: bool | dist.ProcessGroup = False,
     ) -> None:
         super().__init__(locals())
+
+
+class SigLIPLoss(ContrastiveLoss):
+    """`siglip_loss` with its own temperature and bias, as in the paper.
+
+    Args:
+        temperature: Initial value. Default: 0.1, where the paper starts.
+        bias: Initial value. Default: -10, where the paper starts.
+        learnable: If True (default), the temperature and the bias are parameters.
+        min_temperature: Lower bound of the temperature.
+        normalize, reduction, gather: See `siglip_loss`.
+
+    Example:
+        >>> import torch
+        >>> criterion = SigLIPLoss()
+        >>> z_image, z_text = torch.randn(2, 16, 8, generator=torch.manual_seed(0))
+        >>> loss, terms = criterion(z_image, z_text, return_terms=True)
+        >>> sorted(terms)
+        ['bias', 'siglip_loss', 'temperature']
+    """
+
+    _function = staticmethod(siglip_loss)
+    _learned = ("temperature", "bias")
+    bias: Tensor
+
+    def __init__(
+        self,
+        temperature: float = 0.1,
+        bias: float = -10.0,
+        *,
+        learnable: bool = True,
+        min_temperature: float = 0.01,
+        normalize: bool = True,
+        reduction: Reduction = "mean",
+        gather: bool | dist.ProcessGroup = False,
+    ) -> None:
+        super().__init__(locals())
+        value = torch.tensor(check_finite("bias", bias))
+        if learnable:
+            self.bias = nn.Parameter(value)
+        else:
+            self.register_buffer("bias", value)
+
+    def forward(
+        self,
+        z_image: Tensor,
+        z_other: Tensor,
+        *,
+        ids: Ids | None = None,
+        return_terms: bool = False,
+    ) -> Result:
+        """Return the loss. If `return_terms`, also return a dict of detached values to log."""
+        return self._result(z_image, z_other, ids=ids, bias=self.bias, return_terms=return_terms)
+
+    def extra_repr(self) -> str:
+        """Return the bias, the temperature and the options, as the module's repr shows them."""
+        return f"bias={self.bias.item():.4g}, {super().extra_repr()}"
+
+    def _evaluate(self, *embeddings: Any, **options: Any) -> tuple[Tensor, dict[str, Tensor]]:
+        loss, terms = super()._evaluate(*embeddings, **options)
+        return loss, terms | {"bias": self.bias.detach()}
 
 
 class MultimodalNTXentLoss(WeightedTermsLoss):

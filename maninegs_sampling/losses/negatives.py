@@ -65,10 +65,12 @@ Excluded = Diagonals | EqualIds
 
 def products_between(x: Tensor, y: Tensor) -> Tensor:
     """Return the products of the rows of `x` and `y`, (R, C), without autocast."""
-    if not torch.amp.is_autocast_available(x.device.type):  # for example the meta device
-        return x @ y.T
-    with torch.autocast(x.device.type, enabled=False):
-        return x @ y.T
+    device = x.device.type
+    available = torch.amp.is_autocast_available(device)  # not on the meta device, for example
+    if available and torch.is_autocast_enabled(device):
+        with torch.autocast(device, enabled=False):
+            return x @ y.T
+    return x @ y.T
 
 
 def log_sum_exp_within(z: Tensor, excluded: Excluded, largest: float) -> Tensor:
@@ -84,7 +86,7 @@ def log_sum_exp_within(z: Tensor, excluded: Excluded, largest: float) -> Tensor:
     """
     if needs_plain_operations(z):
         return _plain(z, z, excluded)[0]
-    rows: Tensor = _opaque(_LogSumExp.apply)(z, None, excluded, largest)
+    rows: Tensor = opaque(_LogSumExp.apply)(z, None, excluded, largest)
     return rows
 
 
@@ -104,11 +106,11 @@ def log_sum_exp_between(
     """
     if needs_plain_operations(x) or needs_plain_operations(y):
         return _plain(x, y, excluded)
-    rows, columns = _opaque(_LogSumExp.apply)(x, y, excluded, largest)
+    rows, columns = opaque(_LogSumExp.apply)(x, y, excluded, largest)
     return rows, columns
 
 
-def _opaque(function: Any) -> Any:
+def opaque(function: Any) -> Any:
     """Keep `function` out of torch.compile, which would unroll its loop over blocks.
 
     torch.compiler.disable is called only while compiling: it imports the compiler, which takes

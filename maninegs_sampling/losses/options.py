@@ -39,9 +39,9 @@ def check_positive(name: str, value: object, expected: str = "a number") -> floa
     return number
 
 
-def check_finite(name: str, value: object) -> float:
+def check_finite(name: str, value: object, expected: str = "a number") -> float:
     """Return `value` as a float, or raise if it is not a finite number."""
-    number = check_number(name, value)
+    number = check_number(name, value, expected)
     if not math.isfinite(number):
         raise InvalidValueError(f"{name} must be finite; got {quoted(value)}")
     return number

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import maninegs_sampling as mn
-from maninegs_sampling.losses import cross_entropy, negatives
+from maninegs_sampling.losses import contrast, negatives
 from tests import naive_losses
 
 NAIVE = {
@@ -22,6 +22,7 @@ LOSSES = {name: partial(getattr(mn, name), **OPTIONS[name]) for name in NAIVE}
 ALL = LOSSES | {
     "multimodal_nt_xent": mn.multimodal_nt_xent,
     "mammo_clip_loss": lambda a, b, **options: mn.mammo_clip_loss(a, b, a, b, **options),
+    "siglip_loss": mn.siglip_loss,
 }
 
 
@@ -40,6 +41,8 @@ EVERY = {
     ),
     "multimodal_nt_xent": lambda a, b, **options: mn.multimodal_nt_xent(a, b, a + b, **options),
     "mammo_clip_loss": lambda a, b, **options: mn.mammo_clip_loss(a, b, a + b, b, **options),
+    "siglip_loss": mn.siglip_loss,
+    "siglip_loss, large bias": partial(mn.siglip_loss, bias=3.0),
 }
 
 
@@ -51,6 +54,7 @@ MODULES = {
     "HardNegativeInterModalNTXentLoss": 2,
     "MultimodalNTXentLoss": 3,
     "MammoCLIPLoss": 4,
+    "SigLIPLoss": 2,
 }
 FUNCTIONS = {
     "NTXentLoss": mn.nt_xent,
@@ -59,6 +63,7 @@ FUNCTIONS = {
     "HardNegativeInterModalNTXentLoss": mn.hard_negative_inter_modal_nt_xent,
     "MultimodalNTXentLoss": mn.multimodal_nt_xent,
     "MammoCLIPLoss": mn.mammo_clip_loss,
+    "SigLIPLoss": mn.siglip_loss,
 }
 
 
@@ -80,7 +85,7 @@ def forced(path):
         for name, value in PATHS[path].items():  # type: ignore[attr-defined]
             if name == "SAFE_LOGIT":
                 value = dict.fromkeys(negatives.SAFE_LOGIT, value)
-            patch.setattr(cross_entropy if name == "DIRECT_LOGITS" else negatives, name, value)
+            patch.setattr(contrast if name == "DIRECT_LOGITS" else negatives, name, value)
         yield
 
 

@@ -32,6 +32,8 @@ CASES = {
     "hard inter_modal": (mn.hard_negative_inter_modal_nt_xent, 2),
     "multimodal": (mn.multimodal_nt_xent, 3),
     "mammo_clip, ids": (mn.mammo_clip_loss, 4),
+    "siglip": (partial(mn.siglip_loss, bias=-1.0), 2),
+    "siglip, ids": (partial(mn.siglip_loss, bias=-1.0), 2),
 }
 
 
