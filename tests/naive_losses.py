@@ -101,6 +101,36 @@ def siglip_loss(x, y, temperature, bias=-10.0, ids=None, normalize=True):
     return torch.stack(losses)
 
 
+def sup_con(z, labels, temperature, normalize=True):
+    return multi_label_sup_con(
+        z, [[a == b for b in labels] for a in labels], temperature, None, normalize
+    )
+
+
+def similarity(a, b, kind):
+    if kind == "hamming":
+        return sum(x == y for x, y in zip(a, b, strict=True)) / len(a)
+    either = sum(x or y for x, y in zip(a, b, strict=True))
+    return sum(x and y for x, y in zip(a, b, strict=True)) / either if either else 1.0
+
+
+def multi_label_sup_con(z, bits, temperature, kind="jaccard", normalize=True):
+    """The losses of the rows. Without a kind, `bits` are the weights themselves."""
+    z, losses = unit_rows(z, normalize), []
+    for a in range(len(z)):
+        others = [b for b in range(len(z)) if b != a]
+        weights = [
+            float(similarity(bits[a], bits[b], kind) if kind else bits[a][b]) for b in others
+        ]
+        if not sum(weights):
+            losses.append(z[a].sum() * 0.0 / temperature)
+            continue
+        logits = torch.stack([z[a] @ z[b] for b in others]) / temperature
+        log_p = logits - logits.logsumexp(0)
+        losses.append(-sum(w * x for w, x in zip(weights, log_p, strict=True)) / sum(weights))
+    return torch.stack(losses)
+
+
 def instances(rows, n):
     """The mean of an instance's rows."""
     return rows.view(-1, n).mean(0)

@@ -9,24 +9,31 @@ from maninegs_sampling.losses.modules import (
     HardNegativeInterModalNTXentLoss,
     HardNegativeNTXentLoss,
     InterModalNTXentLoss,
+    MultiLabelSupConLoss,
     MultimodalNTXentLoss,
     NTXentLoss,
     SigLIPLoss,
+    SupConLoss,
 )
 from maninegs_sampling.losses.multimodal import multimodal_nt_xent
 from maninegs_sampling.losses.sigmoid import siglip_loss
+from maninegs_sampling.losses.supervised import multi_label_sup_con, sup_con
 
 __all__ = [
     "HardNegativeInterModalNTXentLoss",
     "HardNegativeNTXentLoss",
     "InterModalNTXentLoss",
+    "MultiLabelSupConLoss",
     "MultimodalNTXentLoss",
     "NTXentLoss",
     "SigLIPLoss",
+    "SupConLoss",
     "hard_negative_inter_modal_nt_xent",
     "hard_negative_nt_xent",
     "inter_modal_nt_xent",
+    "multi_label_sup_con",
     "multimodal_nt_xent",
     "nt_xent",
     "siglip_loss",
+    "sup_con",
 ]

@@ -1,4 +1,4 @@
-"""Contrasts: rows, each with one positive and its negatives."""
+"""Contrasts: rows with positives and negatives."""
 
 import math
 from abc import ABC, abstractmethod
@@ -60,6 +60,7 @@ class Batch:
         ids: object,
         normalize: bool,
         gather: bool | dist.ProcessGroup,
+        n_bits: int = 0,
     ) -> "Batch":
         """Check and convert the arguments of a loss."""
         check_embeddings(embeddings)
@@ -70,7 +71,7 @@ class Batch:
             dtype = torch.promote_types(dtype, z.dtype)
         checked_ids = check_ids(ids, len(first), first.device)
         converted = tuple(z.to(dtype) for z in embeddings.values())
-        ranks = join_ranks(gather, converted[0], has_ids=checked_ids is not None)
+        ranks = join_ranks(gather, converted[0], has_ids=checked_ids is not None, n_bits=n_bits)
         return Batch(converted, checked_ids, normalize, ranks)
 
     @property
@@ -114,7 +115,7 @@ class Side(NamedTuple):
 
 
 class Contrast(ABC):
-    """Rows, each with one positive and its negatives; logits are products of scaled embeddings.
+    """Rows with positives and negatives; logits are products of scaled embeddings.
 
     Each of the batch's n instances has k rows. Methods return values by row, (k, n), or (n,) where
     the k rows of an instance share them.
@@ -151,10 +152,6 @@ class Contrast(ABC):
             bounds.append(float(longest[0]) * float(longest[1]))
         return max(bounds)
 
-    @abstractmethod
-    def positive(self) -> Tensor:
-        """Return (n,), each row's logit with its positive."""
-
     def may_be_direct(self) -> bool:
         """Return whether the whole matrix of at most DIRECT_LOGITS logits can be used.
 
@@ -167,10 +164,6 @@ class Contrast(ABC):
         if len(rows) * len(columns) > DIRECT_LOGITS:
             return False
         return not (needs_plain_operations(rows) or needs_plain_operations(columns))
-
-    @abstractmethod
-    def direct_cross_entropy(self) -> Tensor:
-        """Return (k, n) cross-entropies from the whole matrix of logits. See `may_be_direct`."""
 
     @abstractmethod
     def _log_sum_exp(self, sides: list[Side], largest: float) -> tuple[Tensor, ...]:
@@ -222,7 +215,19 @@ class Contrast(ABC):
         return EqualIds(ids.repeat(rows), self.batch.gather(ids).repeat(columns))
 
 
-class ViewContrast(Contrast):
+class PairContrast(Contrast):
+    """Rows with one positive each."""
+
+    @abstractmethod
+    def positive(self) -> Tensor:
+        """Return (n,), each row's logit with its positive."""
+
+    @abstractmethod
+    def direct_cross_entropy(self) -> Tensor:
+        """Return (k, n) cross-entropies from the whole matrix of logits. See `may_be_direct`."""
+
+
+class ViewContrast(PairContrast):
     """Each view against all other views, as in Eq. (1): k = 2, the first views first."""
 
     def __init__(self, batch: Batch, pair: tuple[int, int], temperature: float | Tensor):
@@ -255,7 +260,7 @@ class ViewContrast(Contrast):
         return tuple(log_sum_exp_between(z, columns, excluded, largest)[0] for z in views)
 
 
-class ModalityContrast(Contrast):
+class ModalityContrast(PairContrast):
     """Each vector against the other modality's, as in Eq. (6): k = 2 if symmetric, else 1."""
 
     def __init__(

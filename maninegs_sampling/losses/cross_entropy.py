@@ -6,8 +6,8 @@ from torch.nn.functional import softplus
 
 from maninegs_sampling.losses.contrast import (
     Batch,
-    Contrast,
     ModalityContrast,
+    PairContrast,
     ViewContrast,
 )
 from maninegs_sampling.losses.instance_ids import Ids
@@ -128,7 +128,7 @@ def inter_modal_nt_xent(
     return batch.reduce(cross_entropy(contrast, label_smoothing), reduction)
 
 
-def cross_entropy(contrast: Contrast, label_smoothing: float) -> Tensor:
+def cross_entropy(contrast: PairContrast, label_smoothing: float) -> Tensor:
     """Return (k, n), the cross-entropy of each row's positive among it and the row's negatives."""
     label_smoothing = check_label_smoothing("label_smoothing", label_smoothing)
     if not label_smoothing and contrast.may_be_direct():

@@ -17,8 +17,10 @@ from maninegs_sampling.losses.hard_negative import (
 )
 from maninegs_sampling.losses.instance_ids import Ids
 from maninegs_sampling.losses.multimodal import multimodal_terms
-from maninegs_sampling.losses.options import Reduction, check_finite, check_flag
+from maninegs_sampling.losses.options import Reduction, Similarity, check_finite, check_flag
 from maninegs_sampling.losses.sigmoid import siglip_loss
+from maninegs_sampling.losses.similarities import Bits
+from maninegs_sampling.losses.supervised import multi_label_sup_con, sup_con
 from maninegs_sampling.quoting import quoted
 
 
@@ -180,6 +182,77 @@ class HardNegativeInterModalNTXentLoss(_ModalityLoss):
         gather: bool | dist.ProcessGroup = False,
     ) -> None:
         super().__init__(locals())
+
+
+class SupConLoss(ContrastiveLoss):
+    """`sup_con` with its own temperature.
+
+    Args:
+        temperature: Initial value. Default: 0.1, as in the source.
+        learnable: If True, the temperature is a parameter. Default: False, as in the source.
+        min_temperature: Lower bound of the temperature.
+        normalize, reduction, gather: See `sup_con`.
+
+    Example:
+        >>> import torch
+        >>> criterion = SupConLoss(temperature=0.1)
+        >>> z = torch.randn(16, 8, generator=torch.manual_seed(0))
+        >>> loss = criterion(z, torch.arange(16) % 4)
+    """
+
+    _function = staticmethod(sup_con)
+
+    def __init__(
+        self,
+        temperature: float = 0.1,
+        *,
+        learnable: bool = False,
+        min_temperature: float = 0.01,
+        normalize: bool = True,
+        reduction: Reduction = "mean",
+        gather: bool | dist.ProcessGroup = False,
+    ) -> None:
+        super().__init__(locals())
+
+    def forward(self, z: Tensor, labels: Ids, *, return_terms: bool = False) -> Result:
+        """Return the loss. If `return_terms`, also return a dict of detached values to log."""
+        return self._result(z, labels, return_terms=return_terms)
+
+
+class MultiLabelSupConLoss(ContrastiveLoss):
+    """`multi_label_sup_con` with its own temperature.
+
+    Args:
+        temperature: Initial value. Default: 0.1, as in `sup_con`.
+        learnable: If True, the temperature is a parameter. Default: False, as in `SupConLoss`.
+        min_temperature: Lower bound of the temperature.
+        similarity, normalize, reduction, gather: See `multi_label_sup_con`.
+
+    Example:
+        >>> import torch
+        >>> criterion = MultiLabelSupConLoss(similarity="hamming")
+        >>> z = torch.randn(16, 8, generator=torch.manual_seed(0))
+        >>> loss = criterion(z, z[:, :5] > 0)
+    """
+
+    _function = staticmethod(multi_label_sup_con)
+
+    def __init__(
+        self,
+        temperature: float = 0.1,
+        *,
+        learnable: bool = False,
+        min_temperature: float = 0.01,
+        similarity: Similarity = "jaccard",
+        normalize: bool = True,
+        reduction: Reduction = "mean",
+        gather: bool | dist.ProcessGroup = False,
+    ) -> None:
+        super().__init__(locals())
+
+    def forward(self, z: Tensor, bits: Bits, *, return_terms: bool = False) -> Result:
+        """Return the loss. If `return_terms`, also return a dict of detached values to log."""
+        return self._result(z, bits, return_terms=return_terms)
 
 
 class SigLIPLoss(ContrastiveLoss):

@@ -12,6 +12,7 @@ from maninegs_sampling.errors import InvalidTypeError, InvalidValueError, check_
 from maninegs_sampling.quoting import quoted
 
 Reduction = Literal["mean", "sum", "none"]
+Similarity = Literal["jaccard", "hamming"]
 
 
 def check_number(name: str, value: object, expected: str = "a number") -> float:
@@ -104,6 +105,11 @@ def check_gather(name: str, value: object) -> object:
     return value
 
 
+def check_similarity(name: str, value: object) -> object:
+    """Return `value`, or raise unless it is one of the choices of `Similarity`."""
+    return check_choice(name, value, get_args(Similarity))
+
+
 Checks = dict[str, Callable[[str, object], Any]]
 
 # By the name of the option. Each returns the value that the loss is to use.
@@ -113,6 +119,7 @@ CHECKS: Checks = {
     "label_smoothing": check_label_smoothing,
     "normalize": check_flag,
     "reduction": check_reduction,
+    "similarity": check_similarity,
     "symmetric": check_flag,
     "tau_plus": check_tau_plus,
     "weights": check_weights,

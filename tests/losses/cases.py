@@ -26,6 +26,19 @@ ALL = LOSSES | {
 }
 
 
+def sup_con_of_views(a, b, ids=None, **options):
+    """sup_con of two views, whose labels are the ids."""
+    labels = torch.arange(len(a)) if ids is None else torch.as_tensor(ids)
+    return mn.sup_con(torch.cat([a, b]), labels.repeat(2), **options)
+
+
+def multi_label_of_views(a, b, ids=None, **options):
+    """multi_label_sup_con of two views, with the five lowest bits of ids + 1."""
+    labels = torch.arange(len(a)) if ids is None else torch.as_tensor(ids)
+    bits = (labels[:, None] + 1) // 2 ** torch.arange(5) % 2
+    return mn.multi_label_sup_con(torch.cat([a, b]), bits.repeat(2, 1), **options)
+
+
 # Each takes two embeddings; the more general ones get one of them twice.
 EVERY = {
     "nt_xent": mn.nt_xent,
@@ -43,6 +56,9 @@ EVERY = {
     "mammo_clip_loss": lambda a, b, **options: mn.mammo_clip_loss(a, b, a + b, b, **options),
     "siglip_loss": mn.siglip_loss,
     "siglip_loss, large bias": partial(mn.siglip_loss, bias=3.0),
+    "sup_con": sup_con_of_views,
+    "multi_label_sup_con": multi_label_of_views,
+    "multi_label_sup_con, hamming": partial(multi_label_of_views, similarity="hamming"),
 }
 
 

@@ -37,6 +37,24 @@ CASES = {
 }
 
 
+def sup_con(z_i, z_j, ids=None, **options):
+    return mn.sup_con(
+        z_i - z_j, ids if ids is not None else torch.zeros(len(z_i)).long(), **options
+    )
+
+
+def multi_label_sup_con(z_i, z_j, ids=None, **options):
+    bits = ids[:, None] // 2 ** torch.arange(4) % 2
+    return mn.multi_label_sup_con(z_i - z_j, bits, **options)
+
+
+CASES |= {
+    "sup_con": (sup_con, 2),
+    "sup_con, ids": (sup_con, 2),
+    "multi_label_sup_con, ids": (multi_label_sup_con, 2),
+}
+
+
 class Model(nn.Module):
     """An encoder for each embedding, and a temperature."""
 
