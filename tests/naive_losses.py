@@ -75,6 +75,25 @@ def nt_xent(z_i, z_j, temperature, ids=None, label_smoothing=0.0, normalize=True
     return cross_entropies(rows_within(z_i, z_j, ids, normalize), temperature, label_smoothing)
 
 
+def nt_xent_of_views(views, temperature, ids=None, label_smoothing=0.0, normalize=True):
+    """Each view's mean cross-entropy with the other views of its instance."""
+    n, z = len(views[0]), [row for view in views for row in unit_rows(view, normalize)]
+    ids, rows = list(range(n)) if ids is None else ids, range(len(views) * n)
+    losses = []
+    for a in rows:
+        negatives = [z[a] @ z[b] for b in rows if ids[b % n] != ids[a % n]]
+        positives = [z[a] @ z[b] for b in rows if b % n == a % n and b != a]
+        each = [(positive, negatives) for positive in positives]
+        losses.append(cross_entropies(each, temperature, label_smoothing).mean())
+    return torch.stack(losses)
+
+
+def accuracies(rows):
+    """The shares of rows whose positive has fewer than 1 and 5 negatives above it."""
+    above = [sum(bool(s >= positive) for s in negatives) for positive, negatives in rows]
+    return {f"top{k}": sum(many < k for many in above) / len(above) for k in (1, 5)}
+
+
 def inter_modal_nt_xent(
     x, y, temperature, ids=None, label_smoothing=0.0, normalize=True, symmetric=True
 ):

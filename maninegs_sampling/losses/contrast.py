@@ -19,6 +19,7 @@ from maninegs_sampling.losses.embeddings import (
 )
 from maninegs_sampling.losses.instance_ids import check_ids
 from maninegs_sampling.losses.negatives import (
+    Above,
     Diagonals,
     EqualIds,
     Excluded,
@@ -216,11 +217,32 @@ class Contrast(ABC):
 
 
 class PairContrast(Contrast):
-    """Rows with one positive each."""
+    """Rows whose positives are the other embeddings of the instance, each against all negatives."""
+
+    _above: list[Above] | list[None]  # for each set of rows that is summed
 
     @abstractmethod
     def positive(self) -> Tensor:
-        """Return (n,), each row's logit with its positive."""
+        """Return each row's logits with its p positives: (p, k, n), or (n,) if p = 1."""
+
+    def count_above(self) -> None:
+        """Let `log_sum_exp` count each row's negatives that are at least as similar as a positive.
+
+        Equal similarities differ by rounding: a negative that is less similar by a few roundings
+        counts too, so that no collapsed encoder seems accurate.
+        """
+        positive = self.positive().detach()
+        margin = 16 * torch.finfo(positive.dtype).eps * (1.0 + positive.abs())
+        k = sum(len(side.rows) for side in self._sides) // self.batch.n
+        thresholds = (positive - margin).expand(-1 if positive.ndim == 3 else 1, k, self.batch.n)
+        parts = thresholds.flatten(1).chunk(len(self._above), dim=1)
+        self._above = [Above(part) for part in parts]
+
+    def accuracies(self) -> dict[str, Tensor]:
+        """Return the shares of positives with fewer than 1 and 5 negatives above, once counted."""
+        counts = torch.cat([above.counts for above in self._above if above], 1)
+        dtype = self._sides[0].rows.dtype
+        return {f"top{most}": (counts < most).to(dtype).mean() for most in (1, 5)}
 
     @abstractmethod
     def direct_cross_entropy(self) -> Tensor:
@@ -228,19 +250,28 @@ class PairContrast(Contrast):
 
 
 class ViewContrast(PairContrast):
-    """Each view against all other views, as in Eq. (1): k = 2, the first views first."""
+    """Each view against all other views, as in Eq. (1): k views, the first views first."""
 
-    def __init__(self, batch: Batch, pair: tuple[int, int], temperature: float | Tensor):
+    def __init__(self, batch: Batch, views: tuple[int, ...], temperature: float | Tensor):
         super().__init__(batch, temperature)
-        both = torch.cat([batch.embeddings[k] for k in pair])
-        both = scaled(both, self.inverse, normalize=batch.normalize)
-        columns = torch.cat([batch.gather(z) for z in both.chunk(2)]) if batch.ranks else both
-        self._sides = [Side(both, columns, 2)]
+        k = len(views)
+        rows = torch.cat([batch.embeddings[view] for view in views])
+        rows = scaled(rows, self.inverse, normalize=batch.normalize)
+        columns = torch.cat([batch.gather(z) for z in rows.chunk(k)]) if batch.ranks else rows
+        self._sides = [Side(rows, columns, k)]
+        self._above = [None] * (k if batch.ranks else 1)
 
     def positive(self) -> Tensor:
-        """Return (n,), each row's logit with its positive."""
-        first, second = self._sides[0].rows.chunk(2)
-        return (first * second).sum(1)
+        """Return each row's logits with its k - 1 positives: (k - 1, k, n), or (n,) if k = 2."""
+        views = self._sides[0].rows.view(-1, self.batch.n, self._sides[0].rows.shape[1])
+        if len(views) == 2:
+            return (views[0] * views[1]).sum(1)
+        others = [(views * views.roll(shift, 0)).sum(2) for shift in range(1, len(views))]
+        return torch.stack(others)
+
+    def may_be_direct(self) -> bool:
+        """Return whether there are two views and few logits. See `Contrast.may_be_direct`."""
+        return self._sides[0].repeats == 2 and super().may_be_direct()
 
     def direct_cross_entropy(self) -> Tensor:
         """Return (2, n) cross-entropies from the whole matrix of logits. See `may_be_direct`."""
@@ -252,12 +283,17 @@ class ViewContrast(PairContrast):
         return F.cross_entropy(logits, partner, reduction="none").view(2, n)
 
     def _log_sum_exp(self, sides: list[Side], largest: float) -> tuple[Tensor, ...]:
-        ((both, columns, _),), n, start = sides, self.batch.n, self.batch.offset
+        ((rows, columns, k),), n, start = sides, self.batch.n, self.batch.offset
         if not self.batch.ranks:
-            return (log_sum_exp_within(both, self._excluded((0, n, -n), 2, 2), largest),)
-        excluded = self._excluded((start, start + len(columns) // 2), 1, 2)
-        views = both.chunk(2)
-        return tuple(log_sum_exp_between(z, columns, excluded, largest)[0] for z in views)
+            offsets = tuple(n * shift for shift in range(1 - k, k))
+            excluded = self._excluded(offsets, k, k)
+            return (log_sum_exp_within(rows, excluded, largest, self._above[0]),)
+        offsets = tuple(start + len(columns) // k * view for view in range(k))
+        excluded = self._excluded(offsets, 1, k)
+        return tuple(
+            log_sum_exp_between(z, columns, excluded, largest, above)[0]
+            for z, above in zip(rows.chunk(k), self._above, strict=True)
+        )
 
 
 class ModalityContrast(PairContrast):
@@ -283,6 +319,7 @@ class ModalityContrast(PairContrast):
         self._sides = [Side(x, batch.gather(y), 1)]
         if symmetric:
             self._sides.append(Side(y, batch.gather(x), 1))
+        self._above = [None] * len(self._sides)
 
     def positive(self) -> Tensor:
         """Return (n,), each row's logit with its positive."""
@@ -311,8 +348,10 @@ class ModalityContrast(PairContrast):
     def _log_sum_exp(self, sides: list[Side], largest: float) -> tuple[Tensor, ...]:
         excluded = self._excluded((self.batch.offset,), 1, 1)
         if not self.batch.ranks:
-            found = log_sum_exp_between(sides[0].rows, sides[0].columns, excluded, largest)
+            side = sides[0]
+            found = log_sum_exp_between(side.rows, side.columns, excluded, largest, *self._above)
             return found[: len(sides)]
         return tuple(
-            log_sum_exp_between(side.rows, side.columns, excluded, largest)[0] for side in sides
+            log_sum_exp_between(side.rows, side.columns, excluded, largest, above)[0]
+            for side, above in zip(sides, self._above, strict=True)
         )

@@ -12,13 +12,12 @@ from maninegs_sampling.errors import InvalidValueError
 from maninegs_sampling.losses.options import (
     CHECKS,
     Checks,
+    Result,
     check_flag,
     check_number,
     check_reduction,
 )
 from maninegs_sampling.losses.transforms import needs_plain_operations
-
-Result = Tensor | tuple[Tensor, dict[str, Tensor]]
 
 
 class ContrastiveLoss(nn.Module):
@@ -42,6 +41,7 @@ class ContrastiveLoss(nn.Module):
     """
 
     _function: ClassVar[Callable[..., Any]]
+    _accuracies: ClassVar[Callable[..., tuple[Tensor, dict[str, Tensor]]] | None] = None
     _checks: ClassVar[Checks] = CHECKS
     _learned: ClassVar[tuple[str, ...]] = ("temperature",)
     log_temperature: Tensor
@@ -85,9 +85,12 @@ class ContrastiveLoss(nn.Module):
     def _result(self, *embeddings: Any, return_terms: bool, **arguments: Any) -> Result:
         """Return the loss; if `return_terms`, also the detached terms and temperatures by name."""
         temperature = self._bounded()
-        loss, terms = self._evaluate(
-            *embeddings, temperature=temperature, **arguments, **self._options
-        )
+        arguments |= {"temperature": temperature, **self._options}
+        if self._accuracies is not None and return_terms:
+            loss, terms = self._accuracies(*embeddings, count=True, **arguments)
+            terms = {self._function.__name__: loss.detach()} | terms
+        else:
+            loss, terms = self._evaluate(*embeddings, **arguments)
         if not return_terms:
             return loss
         names = ["temperature"]

@@ -4,6 +4,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from maninegs_sampling.errors import InvalidValueError
 from maninegs_sampling.losses.contrast import (
     Batch,
     ModalityContrast,
@@ -11,13 +12,13 @@ from maninegs_sampling.losses.contrast import (
     ViewContrast,
 )
 from maninegs_sampling.losses.instance_ids import Ids
-from maninegs_sampling.losses.options import Reduction, check_label_smoothing
+from maninegs_sampling.losses.options import Reduction, check_share
 
 
 def nt_xent(
     z_i: Tensor,
     z_j: Tensor,
-    *,
+    *more_views: Tensor,
     temperature: float | Tensor = 0.7,
     ids: Ids | None = None,
     label_smoothing: float = 0.0,
@@ -37,6 +38,9 @@ def nt_xent(
     Args:
         z_i: (N, D) floating-point embeddings; row k belongs to instance k.
         z_j: (N, D), the other view of the same instances.
+        more_views: Any number of further views, each (N, D). Each row then has a cross-entropy with
+            each other view of its instance, against the views of all other instances; its loss is
+            their mean.
         temperature: Positive number, or a tensor of one number, which gets a gradient. For a model
             with CLIP's `logit_scale` pass `1 / logit_scale`. Default: 0.7 (Table III).
         ids: (N,) integers or booleans: a tensor, an array or a sequence. Pairs of instances with
@@ -69,9 +73,17 @@ def nt_xent(
         >>> print(f"{nt_xent(z, z, temperature=0.5):.4f}")  # log(1 + 6 exp(-1 / 0.5))
         0.5944
     """
-    batch = Batch.of({"z_i": z_i, "z_j": z_j}, ids=ids, normalize=normalize, gather=gather)
-    contrast = ViewContrast(batch, (0, 1), temperature)
-    return batch.reduce(cross_entropy(contrast, label_smoothing), reduction)
+    return view_terms(
+        z_i,
+        z_j,
+        *more_views,
+        temperature=temperature,
+        ids=ids,
+        label_smoothing=label_smoothing,
+        normalize=normalize,
+        reduction=reduction,
+        gather=gather,
+    )[0]
 
 
 def inter_modal_nt_xent(
@@ -80,6 +92,7 @@ def inter_modal_nt_xent(
     *,
     temperature: float | Tensor = 0.7,
     symmetric: bool = True,
+    image_weight: float = 0.5,
     ids: Ids | None = None,
     label_smoothing: float = 0.0,
     normalize: bool = True,
@@ -98,6 +111,9 @@ def inter_modal_nt_xent(
         temperature: See `nt_xent`.
         symmetric: If True (default), use both directions, as CLIP does. If False, only image to
             other, which is what the paper's authors ran.
+        image_weight: In [0, 1], of a symmetric loss: the share of the direction from image to
+            other. The other direction has the rest. Losses of rows are multiplied by twice their
+            direction's share. MMCL and Mammo-CLIP use 0.75.
         ids: See `nt_xent`.
         label_smoothing: See `nt_xent`.
         normalize: See `nt_xent`.
@@ -121,17 +137,79 @@ def inter_modal_nt_xent(
         >>> logit_scale.grad  # -3 exp(-2) / (1 + 3 exp(-2))
         tensor(-0.2888)
     """
+    return modality_terms(
+        z_image,
+        z_other,
+        temperature=temperature,
+        symmetric=symmetric,
+        image_weight=image_weight,
+        ids=ids,
+        label_smoothing=label_smoothing,
+        normalize=normalize,
+        reduction=reduction,
+        gather=gather,
+    )[0]
+
+
+def view_terms(
+    z_i: Tensor,
+    z_j: Tensor,
+    *more_views: Tensor,
+    temperature: float | Tensor,
+    ids: Ids | None,
+    label_smoothing: float,
+    normalize: bool,
+    reduction: Reduction,
+    gather: bool | dist.ProcessGroup,
+    count: bool = False,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return `nt_xent`, which has the same arguments, and if `count`, the accuracies by name."""
+    views = {"z_i": z_i, "z_j": z_j} | {f"view {k + 2}": z for k, z in enumerate(more_views)}
+    batch = Batch.of(views, ids=ids, normalize=normalize, gather=gather)
+    contrast = ViewContrast(batch, tuple(range(len(views))), temperature)
+    losses = cross_entropy(contrast, label_smoothing, count=count)
+    return batch.reduce(losses, reduction), contrast.accuracies() if count else {}
+
+
+def modality_terms(
+    z_image: Tensor,
+    z_other: Tensor,
+    *,
+    temperature: float | Tensor,
+    symmetric: bool,
+    image_weight: float,
+    ids: Ids | None,
+    label_smoothing: float,
+    normalize: bool,
+    reduction: Reduction,
+    gather: bool | dist.ProcessGroup,
+    count: bool = False,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return `inter_modal_nt_xent`, which has the same arguments, and the accuracies by name."""
     batch = Batch.of(
         {"z_image": z_image, "z_other": z_other}, ids=ids, normalize=normalize, gather=gather
     )
     contrast = ModalityContrast(batch, (0, 1), temperature, symmetric=symmetric)
-    return batch.reduce(cross_entropy(contrast, label_smoothing), reduction)
+    image_weight = check_share("image_weight", image_weight)
+    if image_weight != 0.5 and not symmetric:
+        raise InvalidValueError(
+            f"image_weight needs both directions; got {image_weight} with symmetric=False"
+        )
+    losses = cross_entropy(contrast, label_smoothing, count=count)
+    if image_weight != 0.5:
+        losses = losses * losses.new_tensor([[2.0 * image_weight], [2.0 - 2.0 * image_weight]])
+    return batch.reduce(losses, reduction), contrast.accuracies() if count else {}
 
 
-def cross_entropy(contrast: PairContrast, label_smoothing: float) -> Tensor:
-    """Return (k, n), the cross-entropy of each row's positive among it and the row's negatives."""
-    label_smoothing = check_label_smoothing("label_smoothing", label_smoothing)
-    if not label_smoothing and contrast.may_be_direct():
+def cross_entropy(contrast: PairContrast, label_smoothing: float, *, count: bool = False) -> Tensor:
+    """Return (k, n), the cross-entropy of each row's positives among each and the row's negatives.
+
+    If `count`, the contrast can then return accuracies.
+    """
+    label_smoothing = check_share("label_smoothing", label_smoothing)
+    if count:
+        contrast.count_above()
+    elif not label_smoothing and contrast.may_be_direct():
         return contrast.direct_cross_entropy()
     positive = contrast.positive()
     # -log(e^p / (e^p + sum of e^negative)). The threshold keeps the precision of float64. The last
@@ -141,4 +219,4 @@ def cross_entropy(contrast: PairContrast, label_smoothing: float) -> Tensor:
         candidates = 1.0 + contrast.n_negatives()
         even = (positive + contrast.sum_of_negatives()) / candidates
         losses = losses + label_smoothing * (positive - even)
-    return losses
+    return losses.mean(0) if losses.ndim == 3 else losses

@@ -9,15 +9,28 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from maninegs_sampling.errors import InvalidValueError, check_count
-from maninegs_sampling.losses.contrastive_loss import ContrastiveLoss, Result, WeightedTermsLoss
-from maninegs_sampling.losses.cross_entropy import inter_modal_nt_xent, nt_xent
+from maninegs_sampling.losses.contrastive_loss import ContrastiveLoss, WeightedTermsLoss
+from maninegs_sampling.losses.cross_entropy import (
+    inter_modal_nt_xent,
+    modality_terms,
+    nt_xent,
+    view_terms,
+)
 from maninegs_sampling.losses.hard_negative import (
     hard_negative_inter_modal_nt_xent,
     hard_negative_nt_xent,
 )
 from maninegs_sampling.losses.instance_ids import Ids
 from maninegs_sampling.losses.multimodal import multimodal_terms
-from maninegs_sampling.losses.options import Reduction, Similarity, check_finite, check_flag
+from maninegs_sampling.losses.options import (
+    CHECKS,
+    Reduction,
+    Result,
+    Similarity,
+    check_finite,
+    check_flag,
+    check_share_or_shares,
+)
 from maninegs_sampling.losses.sigmoid import siglip_loss
 from maninegs_sampling.losses.similarities import Bits
 from maninegs_sampling.losses.supervised import multi_label_sup_con, sup_con
@@ -45,11 +58,14 @@ class _ModalityLoss(ContrastiveLoss):
         ids: Ids | None = None,
         return_terms: bool = False,
     ) -> Result:
-        """Return the loss. If `return_terms`, also return a dict of detached values to log."""
+        """Return the loss. If `return_terms`, also return a dict of detached values to log.
+
+        Those of `InterModalNTXentLoss` have "top1" and "top5": see `NTXentLoss.forward`.
+        """
         return self._result(z_image, z_other, ids=ids, return_terms=return_terms)
 
 
-class NTXentLoss(_ViewLoss):
+class NTXentLoss(ContrastiveLoss):
     """`nt_xent` with its own temperature.
 
     Args:
@@ -64,10 +80,11 @@ class NTXentLoss(_ViewLoss):
         >>> z_i, z_j = torch.randn(2, 16, 8, generator=torch.manual_seed(0))
         >>> loss, terms = criterion(z_i, z_j, return_terms=True)
         >>> sorted(terms)
-        ['nt_xent', 'temperature']
+        ['nt_xent', 'temperature', 'top1', 'top5']
     """
 
     _function = staticmethod(nt_xent)
+    _accuracies = staticmethod(view_terms)
 
     def __init__(
         self,
@@ -82,6 +99,22 @@ class NTXentLoss(_ViewLoss):
     ) -> None:
         super().__init__(locals())
 
+    def forward(
+        self,
+        z_i: Tensor,
+        z_j: Tensor,
+        *more_views: Tensor,
+        ids: Ids | None = None,
+        return_terms: bool = False,
+    ) -> Result:
+        """Return the loss. If `return_terms`, also return a dict of detached values to log.
+
+        Among them are "top1" and "top5": the shares of positives with fewer than 1 and 5 negatives
+        that are at least as similar, over this rank's rows. They are counted while the loss is
+        computed.
+        """
+        return self._result(z_i, z_j, *more_views, ids=ids, return_terms=return_terms)
+
 
 class InterModalNTXentLoss(_ModalityLoss):
     """`inter_modal_nt_xent` with its own temperature.
@@ -90,7 +123,8 @@ class InterModalNTXentLoss(_ModalityLoss):
         temperature: Initial value. Default: 0.7 (Table III).
         learnable: If True (default), the temperature is a parameter, as in Table III.
         min_temperature: Lower bound of the temperature.
-        symmetric, label_smoothing, normalize, reduction, gather: See `inter_modal_nt_xent`.
+        symmetric, image_weight, label_smoothing, normalize, reduction, gather: See
+            `inter_modal_nt_xent`.
 
     Example:
         >>> import torch
@@ -100,6 +134,7 @@ class InterModalNTXentLoss(_ModalityLoss):
     """
 
     _function = staticmethod(inter_modal_nt_xent)
+    _accuracies = staticmethod(modality_terms)
 
     def __init__(
         self,
@@ -108,6 +143,7 @@ class InterModalNTXentLoss(_ModalityLoss):
         learnable: bool = True,
         min_temperature: float = 0.01,
         symmetric: bool = True,
+        image_weight: float = 0.5,
         label_smoothing: float = 0.0,
         normalize: bool = True,
         reduction: Reduction = "mean",
@@ -328,7 +364,7 @@ class MultimodalNTXentLoss(WeightedTermsLoss):
             temperature for all terms.
         n_views: Number of image views.
         n_modalities: Number of further modalities.
-        weights, symmetric, label_smoothing, normalize, reduction, gather: See
+        weights, symmetric, label_smoothing, modality_weight, normalize, reduction, gather: See
             `multimodal_nt_xent`.
 
     Example:
@@ -341,6 +377,7 @@ class MultimodalNTXentLoss(WeightedTermsLoss):
     """
 
     _function = staticmethod(multimodal_terms)
+    _checks = CHECKS | {"label_smoothing": check_share_or_shares}
 
     def __init__(
         self,
@@ -353,7 +390,8 @@ class MultimodalNTXentLoss(WeightedTermsLoss):
         n_modalities: int = 1,
         weights: Sequence[float] | None = None,
         symmetric: bool = True,
-        label_smoothing: float = 0.0,
+        label_smoothing: float | Sequence[float] = 0.0,
+        modality_weight: float = 0.0,
         normalize: bool = True,
         reduction: Reduction = "mean",
         gather: bool | dist.ProcessGroup = False,
@@ -362,6 +400,8 @@ class MultimodalNTXentLoss(WeightedTermsLoss):
         n_modalities = check_count("n_modalities", n_modalities, at_least=1)
         per_term = check_flag("temperature_per_term", temperature_per_term)
         n_terms = n_views * n_modalities + math.comb(n_views, 2)
+        if modality_weight:
+            n_terms += math.comb(n_modalities, 2)
         super().__init__(locals(), n_terms if per_term else None)
         weights = self._options["weights"]
         if per_term and weights is not None and len(weights) != n_modalities:

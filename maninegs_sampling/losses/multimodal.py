@@ -10,7 +10,12 @@ from torch import Tensor
 from maninegs_sampling.errors import InvalidValueError
 from maninegs_sampling.losses.contrast import Batch
 from maninegs_sampling.losses.instance_ids import Ids
-from maninegs_sampling.losses.options import Reduction, check_weights
+from maninegs_sampling.losses.options import (
+    Reduction,
+    check_finite,
+    check_smoothings,
+    check_weights,
+)
 from maninegs_sampling.losses.terms import Terms
 
 
@@ -20,7 +25,8 @@ def multimodal_nt_xent(
     weights: Sequence[float] | None = None,
     symmetric: bool = True,
     ids: Ids | None = None,
-    label_smoothing: float = 0.0,
+    label_smoothing: float | Sequence[float] = 0.0,
+    modality_weight: float = 0.0,
     normalize: bool = True,
     reduction: Reduction = "mean",
     gather: bool | dist.ProcessGroup = False,
@@ -36,11 +42,14 @@ def multimodal_nt_xent(
             of modalities: `multimodal_nt_xent(cc, mlo, [manifestation, report])`.
         temperature: One for all terms, or a 1-D tensor with one for each term: view 0 to
             modality 0, view 1 to modality 0, and so on for each modality, then the pairs of views
-            (0, 1), (0, 2), and so on to (1, 2).
+            (0, 1), (0, 2), and so on to (1, 2), then the pairs of modalities in the same order.
         weights: One number for each further modality. Default: 1, as in Eq. (6).
         symmetric: See `inter_modal_nt_xent`.
         ids: See `nt_xent`.
-        label_smoothing: See `nt_xent`.
+        label_smoothing: See `nt_xent`. One number for all terms, or a sequence with one for each
+            term, in the order of `temperature`.
+        modality_weight: Weight of the mean of `inter_modal_nt_xent` over all pairs of further
+            modalities. Default: 0, without these terms, as in Eq. (6).
         normalize: See `nt_xent`.
         reduction: "mean" or "sum" over the N instances, or "none": (N,).
         gather: See `nt_xent`.
@@ -67,6 +76,7 @@ def multimodal_nt_xent(
         symmetric=symmetric,
         ids=ids,
         label_smoothing=label_smoothing,
+        modality_weight=modality_weight,
         normalize=normalize,
         gather=gather,
     ).total(reduction)
@@ -78,7 +88,8 @@ def multimodal_terms(
     weights: Sequence[float] | None,
     symmetric: bool,
     ids: Ids | None,
-    label_smoothing: float,
+    label_smoothing: float | Sequence[float],
+    modality_weight: float,
     normalize: bool,
     gather: bool | dist.ProcessGroup,
 ) -> Terms:
@@ -93,6 +104,7 @@ def multimodal_terms(
     named = {f"view {i}": z for i, z in enumerate(views)}
     named |= {f"modality {i}": z for i, z in enumerate(modalities)}
     weights = check_weights("weights", weights)
+    modality_weight = check_finite("modality_weight", modality_weight)
     if weights is None:
         weights = [1.0] * len(modalities)
     if len(weights) != len(modalities) or not modalities:
@@ -103,7 +115,10 @@ def multimodal_terms(
     batch = Batch.of(named, ids=ids, normalize=normalize, gather=gather)
     v = range(len(views))
     pairs = list(combinations(v, 2))
-    temperatures = _for_each_term(temperature, len(v) * len(modalities) + len(pairs))
+    between = list(combinations(range(len(modalities)), 2)) if modality_weight else []
+    n_terms = len(v) * len(modalities) + len(pairs) + len(between)
+    temperatures = _for_each_term(temperature, n_terms)
+    smoothings = iter(check_smoothings("label_smoothing", label_smoothing, n_terms))
     terms = Terms(batch)
     for m, weight in enumerate(weights):
         for i in v:
@@ -112,12 +127,21 @@ def multimodal_terms(
                 weight / len(v),
                 (i, len(v) + m),
                 next(temperatures),
-                label_smoothing,
+                next(smoothings),
                 symmetric=symmetric,
             )
     for i, j in pairs:
         name, tau = f"view{i}-view{j}", next(temperatures)
-        terms.add_views(name, 1.0 / len(pairs), (i, j), tau, label_smoothing)
+        terms.add_views(name, 1.0 / len(pairs), (i, j), tau, next(smoothings))
+    for i, j in between:
+        terms.add_modalities(
+            f"modality{i}-modality{j}",
+            modality_weight / len(between),
+            (len(v) + i, len(v) + j),
+            next(temperatures),
+            next(smoothings),
+            symmetric=symmetric,
+        )
     return terms
 
 

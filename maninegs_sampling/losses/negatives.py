@@ -63,6 +63,30 @@ class EqualIds:
 Excluded = Diagonals | EqualIds
 
 
+class Above:
+    """Counts of the products that are at least as large as each of a row's thresholds.
+
+    Attributes:
+        counts: (P, R) int64, for P thresholds of each of R rows; filled while products are summed.
+    """
+
+    def __init__(self, thresholds: Tensor):
+        """Count for `thresholds`, (P, R)."""
+        self._thresholds = thresholds.detach()
+        self.counts = torch.zeros_like(self._thresholds, dtype=torch.int64)
+
+    def prepare(self, totals: "type[_Sums] | type[_Logs]") -> None:
+        """Convert the thresholds as blocks are before `add`."""
+        self._thresholds = totals.prepare_(self._thresholds.clone())
+
+    def add(self, block: Tensor, start: int) -> None:
+        """Count in a block, (r, c), whose rows start at `start`."""
+        rows = slice(start, start + len(block))
+        for thresholds, counts in zip(self._thresholds, self.counts, strict=True):
+            # Of NaN nothing is below: such a positive is not found.
+            counts[rows] += block.shape[1] - (block < thresholds[rows, None]).sum(1)
+
+
 def products_between(x: Tensor, y: Tensor) -> Tensor:
     """Return the products of the rows of `x` and `y`, (R, C), without autocast."""
     device = x.device.type
@@ -73,25 +97,33 @@ def products_between(x: Tensor, y: Tensor) -> Tensor:
     return x @ y.T
 
 
-def log_sum_exp_within(z: Tensor, excluded: Excluded, largest: float) -> Tensor:
+def log_sum_exp_within(
+    z: Tensor, excluded: Excluded, largest: float, above: Above | None = None
+) -> Tensor:
     """Return, for each row of `z`, the log-sum-exp of its products with the other rows.
 
     Args:
         z: (M, D), float32 or float64.
         excluded: Pairs to leave out; must be symmetric.
         largest: Upper bound of the absolute products.
+        above: Counts to fill for each row, or None.
 
     Returns:
         (M,). Where all pairs of a row are excluded, -inf, with a gradient of zero.
     """
     if needs_plain_operations(z):
-        return _plain(z, z, excluded)[0]
-    rows: Tensor = opaque(_LogSumExp.apply)(z, None, excluded, largest)
+        return _plain(z, z, excluded, above)[0]
+    rows: Tensor = opaque(_LogSumExp.apply)(z, None, excluded, largest, above, None)
     return rows
 
 
 def log_sum_exp_between(
-    x: Tensor, y: Tensor, excluded: Excluded, largest: float
+    x: Tensor,
+    y: Tensor,
+    excluded: Excluded,
+    largest: float,
+    above: Above | None = None,
+    above_columns: Above | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return the log-sum-exp of the products of `x` and `y` by rows of `x` and by rows of `y`.
 
@@ -100,13 +132,15 @@ def log_sum_exp_between(
         y: (C, D).
         excluded: Pairs of a row of `x` and a row of `y` to leave out.
         largest: Upper bound of the absolute products.
+        above: Counts to fill for each row of `x`, or None.
+        above_columns: Counts to fill for each row of `y`, or None.
 
     Returns:
         (R,), over the rows of `y`, and (C,), over the rows of `x`.
     """
     if needs_plain_operations(x) or needs_plain_operations(y):
-        return _plain(x, y, excluded)
-    rows, columns = opaque(_LogSumExp.apply)(x, y, excluded, largest)
+        return _plain(x, y, excluded, above, above_columns)
+    rows, columns = opaque(_LogSumExp.apply)(x, y, excluded, largest, above, above_columns)
     return rows, columns
 
 
@@ -195,15 +229,22 @@ class _LogSumExp(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, x, y, excluded, largest):  # type: ignore[no-untyped-def]
+    def forward(ctx, x, y, excluded, largest, above, above_columns):  # type: ignore[no-untyped-def]
         ctx.excluded = excluded
         ctx.totals = _Sums if largest <= SAFE_LOGIT[x.dtype] else _Logs
+        above_columns = above if y is None else above_columns
+        for counts in {above, above_columns} - {None}:
+            counts.prepare(ctx.totals)
         totals = [z.new_full((len(z),), ctx.totals.empty) for z in (x, y) if z is not None]
         row_totals, column_totals = _split(totals[0]), _split(totals[-1])
         for i, j, block in _blocks(ctx, x, y):
             ctx.totals.add_(row_totals[i], block, 1)
+            if above:
+                above.add(block, i * BLOCK)
             if y is not None or i != j:
                 ctx.totals.add_(column_totals[j], block, 0)
+                if above_columns:
+                    above_columns.add(block.T, j * BLOCK)
         kept = block if len(row_totals) == len(column_totals) == 1 else None
         ctx.save_for_backward(x, y, kept, *totals)
         outputs = [ctx.totals.log(total) for total in totals]
@@ -213,13 +254,14 @@ class _LogSumExp(torch.autograd.Function):
     def backward(ctx, *grads):  # type: ignore[no-untyped-def]
         saved = ctx.saved_tensors  # read once: checkpointing refuses to unpack them again
         if not torch.is_grad_enabled():
-            return *_gradients(ctx, saved, grads), None, None
+            return *_gradients(ctx, saved, grads), *[None] * 4
         x, y, *_ = saved
         # For a second derivative autograd must see every operation.
         inputs = [z for z, needed in zip((x, y), ctx.needs_input_grad, strict=False) if needed]
         outputs = _plain(x, x, ctx.excluded)[0] if y is None else _plain(x, y, ctx.excluded)
         found = iter(torch.autograd.grad(outputs, inputs, grads, create_graph=True))
-        return *(next(found) if needed else None for needed in ctx.needs_input_grad[:2]), None, None
+        gradients = (next(found) if needed else None for needed in ctx.needs_input_grad[:2])
+        return *gradients, *[None] * 4
 
 
 def _blocks(ctx: Any, x: Tensor, y: Tensor | None) -> Iterator[tuple[int, int, Tensor]]:
@@ -269,8 +311,17 @@ def _gradients(
     return grad_x, None if y is None else grad_y
 
 
-def _plain(x: Tensor, y: Tensor, excluded: Excluded) -> tuple[Tensor, Tensor]:
+def _plain(
+    x: Tensor,
+    y: Tensor,
+    excluded: Excluded,
+    above: Above | None = None,
+    above_columns: Above | None = None,
+) -> tuple[Tensor, Tensor]:
     """Return the log-sum-exp by rows and by columns, from the whole matrix, with autograd."""
     products = products_between(x, y)
     products = products.masked_fill(excluded.mask(products), -math.inf)
+    for counts, rows in ((above, products), (above_columns, products.T)):
+        if counts:
+            counts.add(rows.detach(), 0)
     return products.logsumexp(1), products.logsumexp(0)

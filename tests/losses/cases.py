@@ -43,6 +43,7 @@ def multi_label_of_views(a, b, ids=None, **options):
 EVERY = {
     "nt_xent": mn.nt_xent,
     "nt_xent, smoothed": partial(mn.nt_xent, label_smoothing=0.2),
+    "nt_xent, four views": lambda a, b, **options: mn.nt_xent(a, b, a + b, a - b, **options),
     "nt_xent, lengths kept": partial(mn.nt_xent, normalize=False),
     "inter_modal_nt_xent": mn.inter_modal_nt_xent,
     "inter_modal_nt_xent, one direction, smoothed": partial(

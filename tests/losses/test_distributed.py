@@ -24,6 +24,9 @@ CASES = {
     "nt_xent": (mn.nt_xent, 2),
     "nt_xent, ids and smoothing": (partial(mn.nt_xent, label_smoothing=0.2), 2),
     "nt_xent, lengths kept": (partial(mn.nt_xent, normalize=False), 2),
+    "nt_xent, three views": (mn.nt_xent, 3),
+    "nt_xent, three views, ids": (partial(mn.nt_xent, label_smoothing=0.2), 3),
+    "inter_modal, weighted": (partial(mn.inter_modal_nt_xent, image_weight=0.75), 2),
     "inter_modal": (mn.inter_modal_nt_xent, 2),
     "inter_modal, ids": (partial(mn.inter_modal_nt_xent, label_smoothing=0.2), 2),
     "inter_modal, one direction": (partial(mn.inter_modal_nt_xent, symmetric=False), 2),
@@ -115,6 +118,9 @@ def run_rank(rank, world, folder):
     outsider = error_of(lambda: mn.nt_xent(z, z, gather=first_two)) if rank == 2 else ""
     results["outsider"] = outsider
 
+    for name, module in (("view accuracy", mn.NTXentLoss), ("accuracy", mn.InterModalNTXentLoss)):
+        _, terms = module(gather=True)(z, z.flip(1), return_terms=True)
+        results[name] = {k: value * len(z) for k, value in terms.items() if "top" in k}
     results["alone"] = mn.nt_xent(z, z.flip(1)).detach()
     wide = torch.ones(3, 4 + rank)
     results["dimensions"] = error_of(lambda: mn.nt_xent(wide, wide, gather=True))
@@ -185,6 +191,16 @@ def test_ranks_that_disagree_all_say_so(ranks):
         assert "agree in dimensions; by rank they have [4, 5" in rank["dimensions"]
         assert "agree in ids; by rank they have [0, 1" in rank["ids"]
         assert "not in" in rank["outsider"] if k == 2 else rank["outsider"] == ""
+
+
+def test_accuracies_are_of_own_rows_among_all_candidates(ranks):
+    z = inputs()
+    for name, module in (("view accuracy", mn.NTXentLoss), ("accuracy", mn.InterModalNTXentLoss)):
+        _, terms = module()(z, z.flip(1), return_terms=True)
+        for top in ("top1", "top5"):
+            of_all = sum(rank[name][top] for rank in ranks) / len(z)
+            torch.testing.assert_close(of_all, terms[top])
+        assert 0 < terms["top1"] < terms["top5"]
 
 
 def test_torch_func_across_ranks(ranks):
