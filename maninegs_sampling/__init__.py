@@ -15,6 +15,7 @@ from maninegs_sampling.distances.hamming import distance_histogram, max_distance
 from maninegs_sampling.distances.index import DistanceBucketIndex
 from maninegs_sampling.errors import ManiNegError
 from maninegs_sampling.losses import (
+    CachedContrast,
     HardNegativeInterModalNTXentLoss,
     HardNegativeNTXentLoss,
     InterModalNTXentLoss,
@@ -53,6 +54,7 @@ __version__ = "0.1.0"
 __all__ = [
     "CBIS_DDSM",
     "MVKL",
+    "CachedContrast",
     "Constant",
     "CosineAnnealing",
     "DistanceBucketIndex",

@@ -1,5 +1,6 @@
 """Exact contrastive losses whose memory grows with the batch size, not with its square."""
 
+from maninegs_sampling.losses.cached import CachedContrast
 from maninegs_sampling.losses.cross_entropy import inter_modal_nt_xent, nt_xent
 from maninegs_sampling.losses.hard_negative import (
     hard_negative_inter_modal_nt_xent,
@@ -20,6 +21,7 @@ from maninegs_sampling.losses.sigmoid import siglip_loss
 from maninegs_sampling.losses.supervised import multi_label_sup_con, sup_con
 
 __all__ = [
+    "CachedContrast",
     "HardNegativeInterModalNTXentLoss",
     "HardNegativeNTXentLoss",
     "InterModalNTXentLoss",

@@ -116,7 +116,7 @@ def test_accuracies_equal_their_twins(path, n, ids, seed):
         (mn.InterModalNTXentLoss(0.3, symmetric=False), naive_losses.rows_between),
     ):
         options = (False,) if "symmetric=False" in repr(module) else ()
-        expected = naive_losses.accuracies(rows(*z, ids, True, *options))
+        expected = naive_losses.accuracies(rows(z[0], z[1], ids, True, *options))
         with forced(path):
             loss, terms = module(*z, ids=ids, return_terms=True)
             torch.testing.assert_close(loss, module(*z, ids=ids))
