@@ -16,6 +16,7 @@ from maninegs_sampling.distances.index import DistanceBucketIndex
 from maninegs_sampling.errors import ManiNegError
 from maninegs_sampling.losses import (
     CachedContrast,
+    CrossBatchMemory,
     HardNegativeInterModalNTXentLoss,
     HardNegativeNTXentLoss,
     InterModalNTXentLoss,
@@ -57,6 +58,7 @@ __all__ = [
     "CachedContrast",
     "Constant",
     "CosineAnnealing",
+    "CrossBatchMemory",
     "DistanceBucketIndex",
     "ExponentialAnnealing",
     "HardNegativeInterModalNTXentLoss",

@@ -6,22 +6,26 @@ from maninegs_sampling.losses.hard_negative import (
     hard_negative_inter_modal_nt_xent,
     hard_negative_nt_xent,
 )
+from maninegs_sampling.losses.memory import CrossBatchMemory
 from maninegs_sampling.losses.modules import (
     HardNegativeInterModalNTXentLoss,
     HardNegativeNTXentLoss,
     InterModalNTXentLoss,
-    MultiLabelSupConLoss,
     MultimodalNTXentLoss,
     NTXentLoss,
-    SigLIPLoss,
-    SupConLoss,
 )
 from maninegs_sampling.losses.multimodal import multimodal_nt_xent
-from maninegs_sampling.losses.sigmoid import siglip_loss
-from maninegs_sampling.losses.supervised import multi_label_sup_con, sup_con
+from maninegs_sampling.losses.sigmoid import SigLIPLoss, siglip_loss
+from maninegs_sampling.losses.supervised import (
+    MultiLabelSupConLoss,
+    SupConLoss,
+    multi_label_sup_con,
+    sup_con,
+)
 
 __all__ = [
     "CachedContrast",
+    "CrossBatchMemory",
     "HardNegativeInterModalNTXentLoss",
     "HardNegativeNTXentLoss",
     "InterModalNTXentLoss",

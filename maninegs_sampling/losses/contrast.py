@@ -2,22 +2,21 @@
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
+from maninegs_sampling.errors import InvalidTypeError, InvalidValueError
+from maninegs_sampling.losses.batch import Batch
 from maninegs_sampling.losses.embeddings import (
-    check_embeddings,
     inverse_temperature,
-    reduced,
     scaled,
     with_offsets,
 )
-from maninegs_sampling.losses.instance_ids import check_ids
+from maninegs_sampling.losses.memory import CrossBatchMemory
 from maninegs_sampling.losses.negatives import (
     Above,
     Diagonals,
@@ -27,78 +26,15 @@ from maninegs_sampling.losses.negatives import (
     log_sum_exp_within,
     products_between,
 )
-from maninegs_sampling.losses.options import Reduction, check_flag
-from maninegs_sampling.losses.ranks import Ranks, join_ranks
+from maninegs_sampling.losses.options import check_flag
 from maninegs_sampling.losses.softplus_sums import softplus_sums
 from maninegs_sampling.losses.transforms import needs_plain_operations
+from maninegs_sampling.quoting import quoted
 
 # Up to this number of logits the whole matrix is faster than blocks. Measured forward and backward
 # on 2 cores: at 2^16 (128 pairs of views, 256 of two modalities) both take the same time within
 # 10%; at a quarter of that the whole matrix takes 0.8 of the blocks' time, at four times 1.3.
 DIRECT_LOGITS = 2**16
-
-
-@dataclass(frozen=True)
-class Batch:
-    """The checked arguments that all terms of a loss share.
-
-    Attributes:
-        embeddings: One (n, D) tensor for each argument, in float32 or float64.
-        ids: (n,) int64, or None if all instances differ.
-        normalize: Whether to scale embeddings to unit length.
-        ranks: The ranks to gather from, or None for one process.
-    """
-
-    embeddings: tuple[Tensor, ...]
-    ids: Tensor | None
-    normalize: bool
-    ranks: Ranks | None
-
-    @staticmethod
-    def of(
-        embeddings: dict[str, Tensor],
-        *,
-        ids: object,
-        normalize: bool,
-        gather: bool | dist.ProcessGroup,
-        n_bits: int = 0,
-    ) -> "Batch":
-        """Check and convert the arguments of a loss."""
-        check_embeddings(embeddings)
-        check_flag("normalize", normalize)
-        first, *others = embeddings.values()
-        dtype = torch.float32  # of the logits, regardless of the network and of autocast
-        for z in (first, *others):
-            dtype = torch.promote_types(dtype, z.dtype)
-        checked_ids = check_ids(ids, len(first), first.device)
-        converted = tuple(z.to(dtype) for z in embeddings.values())
-        ranks = join_ranks(gather, converted[0], has_ids=checked_ids is not None, n_bits=n_bits)
-        return Batch(converted, checked_ids, normalize, ranks)
-
-    @property
-    def n(self) -> int:
-        """Number of instances on this rank."""
-        return len(self.embeddings[0])
-
-    @property
-    def offset(self) -> int:
-        """Index of this rank's first instance among those of all ranks."""
-        return self.ranks.offset if self.ranks else 0
-
-    def gather(self, z: Tensor) -> Tensor:
-        """Return the rows of all ranks."""
-        return self.ranks.gather(z) if self.ranks else z
-
-    def explicit_ids(self) -> Tensor:
-        """Return this rank's ids. Default: the index of each instance among those of all ranks."""
-        if self.ids is not None:
-            return self.ids
-        return self.offset + torch.arange(self.n, device=self.embeddings[0].device)
-
-    def reduce(self, losses: Tensor, reduction: Reduction) -> Tensor:
-        """Reduce losses of any shape. The mean over ranks of "mean" equals that of one process."""
-        result = reduced(losses, reduction)
-        return result * self.ranks.share if self.ranks and reduction == "mean" else result
 
 
 class Side(NamedTuple):
@@ -220,6 +156,45 @@ class PairContrast(Contrast):
     """Rows whose positives are the other embeddings of the instance, each against all negatives."""
 
     _above: list[Above] | list[None]  # for each set of rows that is summed
+    _memory: CrossBatchMemory | None = None  # if there is something in it
+    has_memory = False
+
+    def may_be_direct(self) -> bool:
+        """Return whether there is no memory, and few logits. See `Contrast.may_be_direct`."""
+        return self._memory is None and super().may_be_direct()
+
+    def _remember(self, memory: CrossBatchMemory | None) -> None:
+        """Check the memory, and use its embeddings as further negatives."""
+        self.has_memory = memory is not None  # it may still be empty
+        if memory is None:
+            return
+        if not isinstance(memory, CrossBatchMemory):
+            raise InvalidTypeError(f"memory must be a CrossBatchMemory; got {quoted(memory)}")
+        many, _, dim = memory.embeddings.shape
+        found = len(self.batch.embeddings), self.batch.embeddings[0].shape[1]
+        if found != (many, dim):
+            raise InvalidValueError(
+                f"the memory holds {many} embeddings of {dim} dimensions; the loss got {found[0]} "
+                f"of {found[1]}"
+            )
+        if memory.has_ids not in (None, self.batch.ids is not None):
+            raise InvalidValueError(
+                "the loss and the memory must both have ids or neither; the memory "
+                f"{'has' if memory.has_ids else 'has none'}"
+            )
+        if len(memory):
+            self._memory = memory
+
+    def _remembered(self, memory: CrossBatchMemory, embeddings: Iterable[int]) -> Tensor:
+        """Return scaled embeddings of the memory, to be appended to columns."""
+        columns = [memory.remembered(k).to(self.batch.embeddings[0]) for k in embeddings]
+        return scaled(torch.cat(columns), self.inverse, normalize=self.batch.normalize)
+
+    def _with_memory(self, memory: CrossBatchMemory, repeats: int) -> EqualIds:
+        """Return the pairs to exclude of a rank's instances with all columns and the memory."""
+        ids = self.batch.explicit_ids()
+        columns = [self.batch.gather(ids), memory.remembered_ids()]
+        return EqualIds(ids, torch.cat([each.repeat(repeats) for each in columns]))
 
     @abstractmethod
     def positive(self) -> Tensor:
@@ -252,14 +227,23 @@ class PairContrast(Contrast):
 class ViewContrast(PairContrast):
     """Each view against all other views, as in Eq. (1): k views, the first views first."""
 
-    def __init__(self, batch: Batch, views: tuple[int, ...], temperature: float | Tensor):
+    def __init__(
+        self,
+        batch: Batch,
+        views: tuple[int, ...],
+        temperature: float | Tensor,
+        memory: CrossBatchMemory | None = None,
+    ):
         super().__init__(batch, temperature)
+        self._remember(memory)
         k = len(views)
         rows = torch.cat([batch.embeddings[view] for view in views])
         rows = scaled(rows, self.inverse, normalize=batch.normalize)
         columns = torch.cat([batch.gather(z) for z in rows.chunk(k)]) if batch.ranks else rows
+        if self._memory:
+            columns = torch.cat([columns, self._remembered(self._memory, views)])
         self._sides = [Side(rows, columns, k)]
-        self._above = [None] * (k if batch.ranks else 1)
+        self._above = [None] * (k if batch.ranks or self._memory else 1)
 
     def positive(self) -> Tensor:
         """Return each row's logits with its k - 1 positives: (k - 1, k, n), or (n,) if k = 2."""
@@ -284,12 +268,15 @@ class ViewContrast(PairContrast):
 
     def _log_sum_exp(self, sides: list[Side], largest: float) -> tuple[Tensor, ...]:
         ((rows, columns, k),), n, start = sides, self.batch.n, self.batch.offset
-        if not self.batch.ranks:
+        if not self.batch.ranks and not self._memory:
             offsets = tuple(n * shift for shift in range(1 - k, k))
             excluded = self._excluded(offsets, k, k)
             return (log_sum_exp_within(rows, excluded, largest, self._above[0]),)
-        offsets = tuple(start + len(columns) // k * view for view in range(k))
-        excluded = self._excluded(offsets, 1, k)
+        if self._memory:
+            excluded = self._with_memory(self._memory, k)
+        else:
+            offsets = tuple(start + len(columns) // k * view for view in range(k))
+            excluded = self._excluded(offsets, 1, k)
         return tuple(
             log_sum_exp_between(z, columns, excluded, largest, above)[0]
             for z, above in zip(rows.chunk(k), self._above, strict=True)
@@ -306,8 +293,10 @@ class ModalityContrast(PairContrast):
         temperature: float | Tensor,
         *,
         symmetric: bool,
+        memory: CrossBatchMemory | None = None,
     ):
         super().__init__(batch, temperature)
+        self._remember(memory)
         check_flag("symmetric", symmetric)
         x, y = (batch.embeddings[k] for k in pair)
         if batch.n**2 <= DIRECT_LOGITS:  # where the number of operations is what takes the time
@@ -319,6 +308,13 @@ class ModalityContrast(PairContrast):
         self._sides = [Side(x, batch.gather(y), 1)]
         if symmetric:
             self._sides.append(Side(y, batch.gather(x), 1))
+        if self._memory:
+            self._sides = [
+                side._replace(
+                    columns=torch.cat([side.columns, self._remembered(self._memory, [k])])
+                )
+                for side, k in zip(self._sides, reversed(pair), strict=False)
+            ]
         self._above = [None] * len(self._sides)
 
     def positive(self) -> Tensor:
@@ -347,7 +343,9 @@ class ModalityContrast(PairContrast):
 
     def _log_sum_exp(self, sides: list[Side], largest: float) -> tuple[Tensor, ...]:
         excluded = self._excluded((self.batch.offset,), 1, 1)
-        if not self.batch.ranks:
+        if self._memory:
+            excluded = self._with_memory(self._memory, 1)
+        elif not self.batch.ranks:
             side = sides[0]
             found = log_sum_exp_between(side.rows, side.columns, excluded, largest, *self._above)
             return found[: len(sides)]

@@ -62,10 +62,11 @@ class ContrastiveLoss(nn.Module):
         else:
             self.register_buffer("log_temperature", logarithm)
         self.min_temperature = min_temperature
+        of_call = (*self._learned, "ids", "memory")
         self._options = {
             name: self._checks[name](name, arguments[name])
             for name, parameter in inspect.signature(self._function).parameters.items()
-            if parameter.kind is parameter.KEYWORD_ONLY and name not in (*self._learned, "ids")
+            if parameter.kind is parameter.KEYWORD_ONLY and name not in of_call
         }
 
     @property

@@ -5,13 +5,14 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from maninegs_sampling.errors import InvalidValueError
+from maninegs_sampling.losses.batch import Batch
 from maninegs_sampling.losses.contrast import (
-    Batch,
     ModalityContrast,
     PairContrast,
     ViewContrast,
 )
 from maninegs_sampling.losses.instance_ids import Ids
+from maninegs_sampling.losses.memory import CrossBatchMemory
 from maninegs_sampling.losses.options import Reduction, check_share
 
 
@@ -21,6 +22,7 @@ def nt_xent(
     *more_views: Tensor,
     temperature: float | Tensor = 0.7,
     ids: Ids | None = None,
+    memory: CrossBatchMemory | None = None,
     label_smoothing: float = 0.0,
     normalize: bool = True,
     reduction: Reduction = "mean",
@@ -45,6 +47,8 @@ def nt_xent(
             with CLIP's `logit_scale` pass `1 / logit_scale`. Default: 0.7 (Table III).
         ids: (N,) integers or booleans: a tensor, an array or a sequence. Pairs of instances with
             equal ids are left out of the negatives. Default: all instances differ.
+        memory: Past embeddings, as further negatives of all rows: see `CrossBatchMemory`. They are
+            embeddings of the same views. Call the loss with `ids` if it was filled with ids.
         label_smoothing: In [0, 1]: the share of the target that is spread evenly over the partner
             and all negatives, as in torch.nn.functional.cross_entropy.
         normalize: If True, scale embeddings to unit length, so that logits are cosines divided by
@@ -79,6 +83,7 @@ def nt_xent(
         *more_views,
         temperature=temperature,
         ids=ids,
+        memory=memory,
         label_smoothing=label_smoothing,
         normalize=normalize,
         reduction=reduction,
@@ -94,6 +99,7 @@ def inter_modal_nt_xent(
     symmetric: bool = True,
     image_weight: float = 0.5,
     ids: Ids | None = None,
+    memory: CrossBatchMemory | None = None,
     label_smoothing: float = 0.0,
     normalize: bool = True,
     reduction: Reduction = "mean",
@@ -115,6 +121,7 @@ def inter_modal_nt_xent(
             other. The other direction has the rest. Losses of rows are multiplied by twice their
             direction's share. MMCL and Mammo-CLIP use 0.75.
         ids: See `nt_xent`.
+        memory: See `nt_xent`. Images are compared with the other modality in it, and conversely.
         label_smoothing: See `nt_xent`.
         normalize: See `nt_xent`.
         reduction: "mean" or "sum" over the 2N vectors (N unless symmetric), or "none": (2N,), those
@@ -144,6 +151,7 @@ def inter_modal_nt_xent(
         symmetric=symmetric,
         image_weight=image_weight,
         ids=ids,
+        memory=memory,
         label_smoothing=label_smoothing,
         normalize=normalize,
         reduction=reduction,
@@ -157,6 +165,7 @@ def view_terms(
     *more_views: Tensor,
     temperature: float | Tensor,
     ids: Ids | None,
+    memory: CrossBatchMemory | None,
     label_smoothing: float,
     normalize: bool,
     reduction: Reduction,
@@ -166,7 +175,7 @@ def view_terms(
     """Return `nt_xent`, which has the same arguments, and if `count`, the accuracies by name."""
     views = {"z_i": z_i, "z_j": z_j} | {f"view {k + 2}": z for k, z in enumerate(more_views)}
     batch = Batch.of(views, ids=ids, normalize=normalize, gather=gather)
-    contrast = ViewContrast(batch, tuple(range(len(views))), temperature)
+    contrast = ViewContrast(batch, tuple(range(len(views))), temperature, memory)
     losses = cross_entropy(contrast, label_smoothing, count=count)
     return batch.reduce(losses, reduction), contrast.accuracies() if count else {}
 
@@ -179,6 +188,7 @@ def modality_terms(
     symmetric: bool,
     image_weight: float,
     ids: Ids | None,
+    memory: CrossBatchMemory | None,
     label_smoothing: float,
     normalize: bool,
     reduction: Reduction,
@@ -189,7 +199,7 @@ def modality_terms(
     batch = Batch.of(
         {"z_image": z_image, "z_other": z_other}, ids=ids, normalize=normalize, gather=gather
     )
-    contrast = ModalityContrast(batch, (0, 1), temperature, symmetric=symmetric)
+    contrast = ModalityContrast(batch, (0, 1), temperature, symmetric=symmetric, memory=memory)
     image_weight = check_share("image_weight", image_weight)
     if image_weight != 0.5 and not symmetric:
         raise InvalidValueError(
@@ -216,6 +226,10 @@ def cross_entropy(contrast: PairContrast, label_smoothing: float, *, count: bool
     # summand turns a positive of inf, whose loss would be 0, into NaN.
     losses = softplus(contrast.log_sum_exp() - positive, threshold=40.0) + positive * 0.0
     if label_smoothing:
+        if contrast.has_memory:
+            raise InvalidValueError(
+                f"label_smoothing must be 0 with a memory; got {label_smoothing}"
+            )
         candidates = 1.0 + contrast.n_negatives()
         even = (positive + contrast.sum_of_negatives()) / candidates
         losses = losses + label_smoothing * (positive - even)

@@ -7,8 +7,8 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from maninegs_sampling.losses.batch import Batch
 from maninegs_sampling.losses.contrast import (
-    Batch,
     ModalityContrast,
     PairContrast,
     ViewContrast,

@@ -2,11 +2,9 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
-import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 
 from maninegs_sampling.errors import InvalidValueError, check_count
 from maninegs_sampling.losses.contrastive_loss import ContrastiveLoss, WeightedTermsLoss
@@ -21,19 +19,15 @@ from maninegs_sampling.losses.hard_negative import (
     hard_negative_nt_xent,
 )
 from maninegs_sampling.losses.instance_ids import Ids
+from maninegs_sampling.losses.memory import CrossBatchMemory
 from maninegs_sampling.losses.multimodal import multimodal_terms
 from maninegs_sampling.losses.options import (
     CHECKS,
     Reduction,
     Result,
-    Similarity,
-    check_finite,
     check_flag,
     check_share_or_shares,
 )
-from maninegs_sampling.losses.sigmoid import siglip_loss
-from maninegs_sampling.losses.similarities import Bits
-from maninegs_sampling.losses.supervised import multi_label_sup_con, sup_con
 from maninegs_sampling.quoting import quoted
 
 
@@ -58,10 +52,7 @@ class _ModalityLoss(ContrastiveLoss):
         ids: Ids | None = None,
         return_terms: bool = False,
     ) -> Result:
-        """Return the loss. If `return_terms`, also return a dict of detached values to log.
-
-        Those of `InterModalNTXentLoss` have "top1" and "top5": see `NTXentLoss.forward`.
-        """
+        """Return the loss. If `return_terms`, also return a dict of detached values to log."""
         return self._result(z_image, z_other, ids=ids, return_terms=return_terms)
 
 
@@ -105,6 +96,7 @@ class NTXentLoss(ContrastiveLoss):
         z_j: Tensor,
         *more_views: Tensor,
         ids: Ids | None = None,
+        memory: CrossBatchMemory | None = None,
         return_terms: bool = False,
     ) -> Result:
         """Return the loss. If `return_terms`, also return a dict of detached values to log.
@@ -113,10 +105,12 @@ class NTXentLoss(ContrastiveLoss):
         that are at least as similar, over this rank's rows. They are counted while the loss is
         computed.
         """
-        return self._result(z_i, z_j, *more_views, ids=ids, return_terms=return_terms)
+        return self._result(
+            z_i, z_j, *more_views, ids=ids, memory=memory, return_terms=return_terms
+        )
 
 
-class InterModalNTXentLoss(_ModalityLoss):
+class InterModalNTXentLoss(ContrastiveLoss):
     """`inter_modal_nt_xent` with its own temperature.
 
     Args:
@@ -150,6 +144,21 @@ class InterModalNTXentLoss(_ModalityLoss):
         gather: bool | dist.ProcessGroup = False,
     ) -> None:
         super().__init__(locals())
+
+    def forward(
+        self,
+        z_image: Tensor,
+        z_other: Tensor,
+        *,
+        ids: Ids | None = None,
+        memory: CrossBatchMemory | None = None,
+        return_terms: bool = False,
+    ) -> Result:
+        """Return the loss. If `return_terms`, also return a dict of detached values to log.
+
+        Among them are "top1" and "top5": see `NTXentLoss.forward`.
+        """
+        return self._result(z_image, z_other, ids=ids, memory=memory, return_terms=return_terms)
 
 
 class HardNegativeNTXentLoss(_ViewLoss):
@@ -218,138 +227,6 @@ class HardNegativeInterModalNTXentLoss(_ModalityLoss):
         gather: bool | dist.ProcessGroup = False,
     ) -> None:
         super().__init__(locals())
-
-
-class SupConLoss(ContrastiveLoss):
-    """`sup_con` with its own temperature.
-
-    Args:
-        temperature: Initial value. Default: 0.1, as in the source.
-        learnable: If True, the temperature is a parameter. Default: False, as in the source.
-        min_temperature: Lower bound of the temperature.
-        normalize, reduction, gather: See `sup_con`.
-
-    Example:
-        >>> import torch
-        >>> criterion = SupConLoss(temperature=0.1)
-        >>> z = torch.randn(16, 8, generator=torch.manual_seed(0))
-        >>> loss = criterion(z, torch.arange(16) % 4)
-    """
-
-    _function = staticmethod(sup_con)
-
-    def __init__(
-        self,
-        temperature: float = 0.1,
-        *,
-        learnable: bool = False,
-        min_temperature: float = 0.01,
-        normalize: bool = True,
-        reduction: Reduction = "mean",
-        gather: bool | dist.ProcessGroup = False,
-    ) -> None:
-        super().__init__(locals())
-
-    def forward(self, z: Tensor, labels: Ids, *, return_terms: bool = False) -> Result:
-        """Return the loss. If `return_terms`, also return a dict of detached values to log."""
-        return self._result(z, labels, return_terms=return_terms)
-
-
-class MultiLabelSupConLoss(ContrastiveLoss):
-    """`multi_label_sup_con` with its own temperature.
-
-    Args:
-        temperature: Initial value. Default: 0.1, as in `sup_con`.
-        learnable: If True, the temperature is a parameter. Default: False, as in `SupConLoss`.
-        min_temperature: Lower bound of the temperature.
-        similarity, normalize, reduction, gather: See `multi_label_sup_con`.
-
-    Example:
-        >>> import torch
-        >>> criterion = MultiLabelSupConLoss(similarity="hamming")
-        >>> z = torch.randn(16, 8, generator=torch.manual_seed(0))
-        >>> loss = criterion(z, z[:, :5] > 0)
-    """
-
-    _function = staticmethod(multi_label_sup_con)
-
-    def __init__(
-        self,
-        temperature: float = 0.1,
-        *,
-        learnable: bool = False,
-        min_temperature: float = 0.01,
-        similarity: Similarity = "jaccard",
-        normalize: bool = True,
-        reduction: Reduction = "mean",
-        gather: bool | dist.ProcessGroup = False,
-    ) -> None:
-        super().__init__(locals())
-
-    def forward(self, z: Tensor, bits: Bits, *, return_terms: bool = False) -> Result:
-        """Return the loss. If `return_terms`, also return a dict of detached values to log."""
-        return self._result(z, bits, return_terms=return_terms)
-
-
-class SigLIPLoss(ContrastiveLoss):
-    """`siglip_loss` with its own temperature and bias, as in the paper.
-
-    Args:
-        temperature: Initial value. Default: 0.1, where the paper starts.
-        bias: Initial value. Default: -10, where the paper starts.
-        learnable: If True (default), the temperature and the bias are parameters.
-        min_temperature: Lower bound of the temperature.
-        normalize, reduction, gather: See `siglip_loss`.
-
-    Example:
-        >>> import torch
-        >>> criterion = SigLIPLoss()
-        >>> z_image, z_text = torch.randn(2, 16, 8, generator=torch.manual_seed(0))
-        >>> loss, terms = criterion(z_image, z_text, return_terms=True)
-        >>> sorted(terms)
-        ['bias', 'siglip_loss', 'temperature']
-    """
-
-    _function = staticmethod(siglip_loss)
-    _learned = ("temperature", "bias")
-    bias: Tensor
-
-    def __init__(
-        self,
-        temperature: float = 0.1,
-        bias: float = -10.0,
-        *,
-        learnable: bool = True,
-        min_temperature: float = 0.01,
-        normalize: bool = True,
-        reduction: Reduction = "mean",
-        gather: bool | dist.ProcessGroup = False,
-    ) -> None:
-        super().__init__(locals())
-        value = torch.tensor(check_finite("bias", bias))
-        if learnable:
-            self.bias = nn.Parameter(value)
-        else:
-            self.register_buffer("bias", value)
-
-    def forward(
-        self,
-        z_image: Tensor,
-        z_other: Tensor,
-        *,
-        ids: Ids | None = None,
-        return_terms: bool = False,
-    ) -> Result:
-        """Return the loss. If `return_terms`, also return a dict of detached values to log."""
-        return self._result(z_image, z_other, ids=ids, bias=self.bias, return_terms=return_terms)
-
-    def extra_repr(self) -> str:
-        """Return the bias, the temperature and the options, as the module's repr shows them."""
-        return f"bias={self.bias.item():.4g}, {super().extra_repr()}"
-
-    def _evaluate(self, *embeddings: Any, **options: Any) -> tuple[Tensor, dict[str, Tensor]]:
-        loss, terms = super()._evaluate(*embeddings, **options)
-        return loss, terms | {"bias": self.bias.detach()}
 
 
 class MultimodalNTXentLoss(WeightedTermsLoss):

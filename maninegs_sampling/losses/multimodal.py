@@ -8,7 +8,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from maninegs_sampling.errors import InvalidValueError
-from maninegs_sampling.losses.contrast import Batch
+from maninegs_sampling.losses.batch import Batch
 from maninegs_sampling.losses.instance_ids import Ids
 from maninegs_sampling.losses.options import (
     Reduction,

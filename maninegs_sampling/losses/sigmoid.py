@@ -1,13 +1,18 @@
 """SigLIP's loss: each pair of an image and a text is classified on its own."""
 
+from typing import Any
+
+import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from maninegs_sampling.losses.contrast import Batch, ModalityContrast
+from maninegs_sampling.losses.batch import Batch
+from maninegs_sampling.losses.contrast import ModalityContrast
+from maninegs_sampling.losses.contrastive_loss import ContrastiveLoss
 from maninegs_sampling.losses.embeddings import check_scalar
 from maninegs_sampling.losses.instance_ids import Ids
-from maninegs_sampling.losses.options import Reduction, check_finite
+from maninegs_sampling.losses.options import Reduction, Result, check_finite
 from maninegs_sampling.losses.softplus_sums import THRESHOLD
 
 
@@ -71,3 +76,64 @@ def siglip_loss(
         losses = contrast.softplus_sum(bias) + softplus(-positive, threshold=THRESHOLD)
         losses = losses + positive * 0.0  # NaN for inf, as in `cross_entropy`
     return batch.reduce(losses, reduction)
+
+
+class SigLIPLoss(ContrastiveLoss):
+    """`siglip_loss` with its own temperature and bias, as in the paper.
+
+    Args:
+        temperature: Initial value. Default: 0.1, where the paper starts.
+        bias: Initial value. Default: -10, where the paper starts.
+        learnable: If True (default), the temperature and the bias are parameters.
+        min_temperature: Lower bound of the temperature.
+        normalize, reduction, gather: See `siglip_loss`.
+
+    Example:
+        >>> import torch
+        >>> criterion = SigLIPLoss()
+        >>> z_image, z_text = torch.randn(2, 16, 8, generator=torch.manual_seed(0))
+        >>> loss, terms = criterion(z_image, z_text, return_terms=True)
+        >>> sorted(terms)
+        ['bias', 'siglip_loss', 'temperature']
+    """
+
+    _function = staticmethod(siglip_loss)
+    _learned = ("temperature", "bias")
+    bias: Tensor
+
+    def __init__(
+        self,
+        temperature: float = 0.1,
+        bias: float = -10.0,
+        *,
+        learnable: bool = True,
+        min_temperature: float = 0.01,
+        normalize: bool = True,
+        reduction: Reduction = "mean",
+        gather: bool | dist.ProcessGroup = False,
+    ) -> None:
+        super().__init__(locals())
+        value = torch.tensor(check_finite("bias", bias))
+        if learnable:
+            self.bias = nn.Parameter(value)
+        else:
+            self.register_buffer("bias", value)
+
+    def forward(
+        self,
+        z_image: Tensor,
+        z_other: Tensor,
+        *,
+        ids: Ids | None = None,
+        return_terms: bool = False,
+    ) -> Result:
+        """Return the loss. If `return_terms`, also return a dict of detached values to log."""
+        return self._result(z_image, z_other, ids=ids, bias=self.bias, return_terms=return_terms)
+
+    def extra_repr(self) -> str:
+        """Return the bias, the temperature and the options, as the module's repr shows them."""
+        return f"bias={self.bias.item():.4g}, {super().extra_repr()}"
+
+    def _evaluate(self, *embeddings: Any, **options: Any) -> tuple[Tensor, dict[str, Tensor]]:
+        loss, terms = super()._evaluate(*embeddings, **options)
+        return loss, terms | {"bias": self.bias.detach()}

@@ -6,7 +6,9 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from maninegs_sampling.errors import InvalidTypeError
-from maninegs_sampling.losses.contrast import Batch, Contrast, Side
+from maninegs_sampling.losses.batch import Batch
+from maninegs_sampling.losses.contrast import Contrast, Side
+from maninegs_sampling.losses.contrastive_loss import ContrastiveLoss
 from maninegs_sampling.losses.embeddings import check_embeddings, scaled
 from maninegs_sampling.losses.instance_ids import Ids, check_ids
 from maninegs_sampling.losses.negatives import (
@@ -17,6 +19,7 @@ from maninegs_sampling.losses.negatives import (
 )
 from maninegs_sampling.losses.options import (
     Reduction,
+    Result,
     Similarity,
     check_reduction,
     check_similarity,
@@ -130,6 +133,77 @@ def multi_label_sup_con(
     dtype = batch.embeddings[0].dtype
     similarities = Similarities(own, batch.gather(own), similarity, dtype)
     return _supervised(batch, SimilarPatterns(similarities, batch.offset), temperature, reduction)
+
+
+class SupConLoss(ContrastiveLoss):
+    """`sup_con` with its own temperature.
+
+    Args:
+        temperature: Initial value. Default: 0.1, as in the source.
+        learnable: If True, the temperature is a parameter. Default: False, as in the source.
+        min_temperature: Lower bound of the temperature.
+        normalize, reduction, gather: See `sup_con`.
+
+    Example:
+        >>> import torch
+        >>> criterion = SupConLoss(temperature=0.1)
+        >>> z = torch.randn(16, 8, generator=torch.manual_seed(0))
+        >>> loss = criterion(z, torch.arange(16) % 4)
+    """
+
+    _function = staticmethod(sup_con)
+
+    def __init__(
+        self,
+        temperature: float = 0.1,
+        *,
+        learnable: bool = False,
+        min_temperature: float = 0.01,
+        normalize: bool = True,
+        reduction: Reduction = "mean",
+        gather: bool | dist.ProcessGroup = False,
+    ) -> None:
+        super().__init__(locals())
+
+    def forward(self, z: Tensor, labels: Ids, *, return_terms: bool = False) -> Result:
+        """Return the loss. If `return_terms`, also return a dict of detached values to log."""
+        return self._result(z, labels, return_terms=return_terms)
+
+
+class MultiLabelSupConLoss(ContrastiveLoss):
+    """`multi_label_sup_con` with its own temperature.
+
+    Args:
+        temperature: Initial value. Default: 0.1, as in `sup_con`.
+        learnable: If True, the temperature is a parameter. Default: False, as in `SupConLoss`.
+        min_temperature: Lower bound of the temperature.
+        similarity, normalize, reduction, gather: See `multi_label_sup_con`.
+
+    Example:
+        >>> import torch
+        >>> criterion = MultiLabelSupConLoss(similarity="hamming")
+        >>> z = torch.randn(16, 8, generator=torch.manual_seed(0))
+        >>> loss = criterion(z, z[:, :5] > 0)
+    """
+
+    _function = staticmethod(multi_label_sup_con)
+
+    def __init__(
+        self,
+        temperature: float = 0.1,
+        *,
+        learnable: bool = False,
+        min_temperature: float = 0.01,
+        similarity: Similarity = "jaccard",
+        normalize: bool = True,
+        reduction: Reduction = "mean",
+        gather: bool | dist.ProcessGroup = False,
+    ) -> None:
+        super().__init__(locals())
+
+    def forward(self, z: Tensor, bits: Bits, *, return_terms: bool = False) -> Result:
+        """Return the loss. If `return_terms`, also return a dict of detached values to log."""
+        return self._result(z, bits, return_terms=return_terms)
 
 
 def _supervised(

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from maninegs_sampling.losses.batch import Batch
 from maninegs_sampling.losses.contrast import (
-    Batch,
     ModalityContrast,
     PairContrast,
     ViewContrast,
