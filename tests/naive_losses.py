@@ -71,6 +71,15 @@ def hard_negatives(rows, temperature, beta, tau_plus):
     return torch.stack(losses)
 
 
+def hardness_weighted(rows, temperature, alpha):
+    losses = []
+    for positive, negatives in rows:
+        penalized = [s / temperature + alpha * s.detach() for s in negatives]
+        logits = torch.stack([positive / temperature, *penalized])
+        losses.append(logits.logsumexp(0) - logits[0])
+    return torch.stack(losses)
+
+
 def nt_xent(z_i, z_j, temperature, ids=None, label_smoothing=0.0, normalize=True):
     return cross_entropies(rows_within(z_i, z_j, ids, normalize), temperature, label_smoothing)
 

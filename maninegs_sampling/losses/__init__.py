@@ -6,15 +6,20 @@ from maninegs_sampling.losses.hard_negative import (
     hard_negative_inter_modal_nt_xent,
     hard_negative_nt_xent,
 )
+from maninegs_sampling.losses.hardness_weighted import (
+    hardness_weighted_inter_modal_nt_xent,
+    hardness_weighted_nt_xent,
+)
 from maninegs_sampling.losses.memory import CrossBatchMemory
 from maninegs_sampling.losses.modules import (
     HardNegativeInterModalNTXentLoss,
     HardNegativeNTXentLoss,
+    HardnessWeightedInterModalNTXentLoss,
+    HardnessWeightedNTXentLoss,
     InterModalNTXentLoss,
-    MultimodalNTXentLoss,
     NTXentLoss,
 )
-from maninegs_sampling.losses.multimodal import multimodal_nt_xent
+from maninegs_sampling.losses.multimodal import MultimodalNTXentLoss, multimodal_nt_xent
 from maninegs_sampling.losses.sigmoid import SigLIPLoss, siglip_loss
 from maninegs_sampling.losses.supervised import (
     MultiLabelSupConLoss,
@@ -28,6 +33,8 @@ __all__ = [
     "CrossBatchMemory",
     "HardNegativeInterModalNTXentLoss",
     "HardNegativeNTXentLoss",
+    "HardnessWeightedInterModalNTXentLoss",
+    "HardnessWeightedNTXentLoss",
     "InterModalNTXentLoss",
     "MultiLabelSupConLoss",
     "MultimodalNTXentLoss",
@@ -36,6 +43,8 @@ __all__ = [
     "SupConLoss",
     "hard_negative_inter_modal_nt_xent",
     "hard_negative_nt_xent",
+    "hardness_weighted_inter_modal_nt_xent",
+    "hardness_weighted_nt_xent",
     "inter_modal_nt_xent",
     "multi_label_sup_con",
     "multimodal_nt_xent",

@@ -6,14 +6,14 @@ from torch.nn.functional import softplus
 
 from maninegs_sampling.errors import InvalidValueError
 from maninegs_sampling.losses.batch import Batch
-from maninegs_sampling.losses.contrast import (
+from maninegs_sampling.losses.instance_ids import Ids
+from maninegs_sampling.losses.memory import CrossBatchMemory
+from maninegs_sampling.losses.options import Reduction, check_share
+from maninegs_sampling.losses.pair_contrasts import (
     ModalityContrast,
     PairContrast,
     ViewContrast,
 )
-from maninegs_sampling.losses.instance_ids import Ids
-from maninegs_sampling.losses.memory import CrossBatchMemory
-from maninegs_sampling.losses.options import Reduction, check_share
 
 
 def nt_xent(

@@ -8,13 +8,13 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from maninegs_sampling.losses.batch import Batch
-from maninegs_sampling.losses.contrast import (
+from maninegs_sampling.losses.instance_ids import Ids
+from maninegs_sampling.losses.options import Reduction, check_beta, check_tau_plus
+from maninegs_sampling.losses.pair_contrasts import (
     ModalityContrast,
     PairContrast,
     ViewContrast,
 )
-from maninegs_sampling.losses.instance_ids import Ids
-from maninegs_sampling.losses.options import Reduction, check_beta, check_tau_plus
 
 
 def hard_negative_nt_xent(

@@ -98,22 +98,29 @@ def products_between(x: Tensor, y: Tensor) -> Tensor:
 
 
 def log_sum_exp_within(
-    z: Tensor, excluded: Excluded, largest: float, above: Above | None = None
+    z: Tensor,
+    excluded: Excluded,
+    largest: float,
+    above: Above | None = None,
+    *,
+    factor: float | Tensor = 1.0,
 ) -> Tensor:
     """Return, for each row of `z`, the log-sum-exp of its products with the other rows.
 
     Args:
         z: (M, D), float32 or float64.
         excluded: Pairs to leave out; must be symmetric.
-        largest: Upper bound of the absolute products.
+        largest: Upper bound of the absolute products times the factor.
         above: Counts to fill for each row, or None.
+        factor: Multiplies the products in the forward pass only: a product s becomes
+            s + stop_gradient((factor - 1) s).
 
     Returns:
         (M,). Where all pairs of a row are excluded, -inf, with a gradient of zero.
     """
     if needs_plain_operations(z):
-        return _plain(z, z, excluded, above)[0]
-    rows: Tensor = opaque(_LogSumExp.apply)(z, None, excluded, largest, above, None)
+        return _plain(z, z, excluded, factor, above)[0]
+    rows: Tensor = opaque(_LogSumExp.apply)(z, None, excluded, largest, factor, above, None)
     return rows
 
 
@@ -124,6 +131,8 @@ def log_sum_exp_between(
     largest: float,
     above: Above | None = None,
     above_columns: Above | None = None,
+    *,
+    factor: float | Tensor = 1.0,
 ) -> tuple[Tensor, Tensor]:
     """Return the log-sum-exp of the products of `x` and `y` by rows of `x` and by rows of `y`.
 
@@ -131,16 +140,17 @@ def log_sum_exp_between(
         x: (R, D), float32 or float64.
         y: (C, D).
         excluded: Pairs of a row of `x` and a row of `y` to leave out.
-        largest: Upper bound of the absolute products.
+        largest: Upper bound of the absolute products times the factor.
         above: Counts to fill for each row of `x`, or None.
         above_columns: Counts to fill for each row of `y`, or None.
+        factor: See `log_sum_exp_within`.
 
     Returns:
         (R,), over the rows of `y`, and (C,), over the rows of `x`.
     """
     if needs_plain_operations(x) or needs_plain_operations(y):
-        return _plain(x, y, excluded, above, above_columns)
-    rows, columns = opaque(_LogSumExp.apply)(x, y, excluded, largest, above, above_columns)
+        return _plain(x, y, excluded, factor, above, above_columns)
+    rows, columns = opaque(_LogSumExp.apply)(x, y, excluded, largest, factor, above, above_columns)
     return rows, columns
 
 
@@ -229,8 +239,8 @@ class _LogSumExp(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, x, y, excluded, largest, above, above_columns):  # type: ignore[no-untyped-def]
-        ctx.excluded = excluded
+    def forward(ctx, x, y, excluded, largest, factor, above, above_columns):  # type: ignore[no-untyped-def]
+        ctx.excluded, ctx.factor = excluded, factor
         ctx.totals = _Sums if largest <= SAFE_LOGIT[x.dtype] else _Logs
         above_columns = above if y is None else above_columns
         for counts in {above, above_columns} - {None}:
@@ -254,14 +264,15 @@ class _LogSumExp(torch.autograd.Function):
     def backward(ctx, *grads):  # type: ignore[no-untyped-def]
         saved = ctx.saved_tensors  # read once: checkpointing refuses to unpack them again
         if not torch.is_grad_enabled():
-            return *_gradients(ctx, saved, grads), *[None] * 4
+            return *_gradients(ctx, saved, grads), *[None] * 5
         x, y, *_ = saved
         # For a second derivative autograd must see every operation.
         inputs = [z for z, needed in zip((x, y), ctx.needs_input_grad, strict=False) if needed]
-        outputs = _plain(x, x, ctx.excluded)[0] if y is None else _plain(x, y, ctx.excluded)
+        others = x if y is None else y
+        outputs = _plain(x, others, ctx.excluded, ctx.factor)[: 1 if y is None else 2]
         found = iter(torch.autograd.grad(outputs, inputs, grads, create_graph=True))
         gradients = (next(found) if needed else None for needed in ctx.needs_input_grad[:2])
-        return *gradients, *[None] * 4
+        return *gradients, *[None] * 5
 
 
 def _blocks(ctx: Any, x: Tensor, y: Tensor | None) -> Iterator[tuple[int, int, Tensor]]:
@@ -271,6 +282,8 @@ def _blocks(ctx: Any, x: Tensor, y: Tensor | None) -> Iterator[tuple[int, int, T
     for i, row in enumerate(rows):
         for j in range(i if y is None else 0, len(columns)):
             block = products_between(row, columns[j])
+            if not (isinstance(ctx.factor, float) and ctx.factor == 1.0):
+                block.mul_(ctx.factor)
             ctx.excluded.fill_(block, i * BLOCK, j * BLOCK)
             yield i, j, ctx.totals.prepare_(block)
 
@@ -315,11 +328,13 @@ def _plain(
     x: Tensor,
     y: Tensor,
     excluded: Excluded,
+    factor: float | Tensor,
     above: Above | None = None,
     above_columns: Above | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return the log-sum-exp by rows and by columns, from the whole matrix, with autograd."""
     products = products_between(x, y)
+    products = products + (factor - 1.0) * products.detach()
     products = products.masked_fill(excluded.mask(products), -math.inf)
     for counts, rows in ((above, products), (above_columns, products.T)):
         if counts:

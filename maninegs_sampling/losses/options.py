@@ -142,6 +142,7 @@ Checks = dict[str, Callable[[str, object], Any]]
 
 # By the name of the option. Each returns the value that the loss is to use.
 CHECKS: Checks = {
+    "alpha": check_beta,
     "beta": check_beta,
     "gather": check_gather,
     "image_weight": check_share,

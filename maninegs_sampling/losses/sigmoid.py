@@ -8,11 +8,11 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from maninegs_sampling.losses.batch import Batch
-from maninegs_sampling.losses.contrast import ModalityContrast
 from maninegs_sampling.losses.contrastive_loss import ContrastiveLoss
 from maninegs_sampling.losses.embeddings import check_scalar
 from maninegs_sampling.losses.instance_ids import Ids
 from maninegs_sampling.losses.options import Reduction, Result, check_finite
+from maninegs_sampling.losses.pair_contrasts import ModalityContrast
 from maninegs_sampling.losses.softplus_sums import THRESHOLD
 
 

@@ -56,6 +56,8 @@ EVERY = {
     "multimodal_nt_xent": lambda a, b, **options: mn.multimodal_nt_xent(a, b, a + b, **options),
     "mammo_clip_loss": lambda a, b, **options: mn.mammo_clip_loss(a, b, a + b, b, **options),
     "siglip_loss": mn.siglip_loss,
+    "hardness_weighted_nt_xent": mn.hardness_weighted_nt_xent,
+    "hardness_weighted_inter_modal_nt_xent": mn.hardness_weighted_inter_modal_nt_xent,
     "siglip_loss, large bias": partial(mn.siglip_loss, bias=3.0),
     "sup_con": sup_con_of_views,
     "multi_label_sup_con": multi_label_of_views,
@@ -72,6 +74,8 @@ MODULES = {
     "MultimodalNTXentLoss": 3,
     "MammoCLIPLoss": 4,
     "SigLIPLoss": 2,
+    "HardnessWeightedNTXentLoss": 2,
+    "HardnessWeightedInterModalNTXentLoss": 2,
 }
 FUNCTIONS = {
     "NTXentLoss": mn.nt_xent,
@@ -81,6 +85,8 @@ FUNCTIONS = {
     "MultimodalNTXentLoss": mn.multimodal_nt_xent,
     "MammoCLIPLoss": mn.mammo_clip_loss,
     "SigLIPLoss": mn.siglip_loss,
+    "HardnessWeightedNTXentLoss": mn.hardness_weighted_nt_xent,
+    "HardnessWeightedInterModalNTXentLoss": mn.hardness_weighted_inter_modal_nt_xent,
 }
 
 

@@ -33,6 +33,8 @@ CASES = {
     "hard": (mn.hard_negative_nt_xent, 2),
     "hard, ids": (partial(mn.hard_negative_nt_xent, beta=2.0), 2),
     "hard inter_modal": (mn.hard_negative_inter_modal_nt_xent, 2),
+    "hardness-weighted, ids": (mn.hardness_weighted_nt_xent, 2),
+    "hardness-weighted inter_modal": (mn.hardness_weighted_inter_modal_nt_xent, 2),
     "multimodal": (mn.multimodal_nt_xent, 3),
     "mammo_clip, ids": (mn.mammo_clip_loss, 4),
     "siglip": (partial(mn.siglip_loss, bias=-1.0), 2),
@@ -121,6 +123,9 @@ def run_rank(rank, world, folder):
     for name, module in (("view accuracy", mn.NTXentLoss), ("accuracy", mn.InterModalNTXentLoss)):
         _, terms = module(gather=True)(z, z.flip(1), return_terms=True)
         results[name] = {k: value * len(z) for k, value in terms.items() if "top" in k}
+    memory = mn.CrossBatchMemory(6, 6).double()
+    memory.add(z + 1.0, z.flip(1), gather=True)
+    results["memory"] = mn.nt_xent(z, z.flip(1), gather=True, memory=memory).detach()
     results["alone"] = mn.nt_xent(z, z.flip(1)).detach()
     wide = torch.ones(3, 4 + rank)
     results["dimensions"] = error_of(lambda: mn.nt_xent(wide, wide, gather=True))
@@ -201,6 +206,14 @@ def test_accuracies_are_of_own_rows_among_all_candidates(ranks):
             of_all = sum(rank[name][top] for rank in ranks) / len(z)
             torch.testing.assert_close(of_all, terms[top])
         assert 0 < terms["top1"] < terms["top5"]
+
+
+def test_a_memory_of_the_embeddings_of_all_ranks(ranks):
+    z = inputs()
+    memory = mn.CrossBatchMemory(6, 6).double()
+    memory.add(z + 1.0, z.flip(1))
+    mean = torch.stack([rank["memory"] for rank in ranks]).mean()
+    torch.testing.assert_close(mean, mn.nt_xent(z, z.flip(1), memory=memory))
 
 
 def test_torch_func_across_ranks(ranks):

@@ -118,6 +118,7 @@ BAD_OPTIONS = [
     ("bias", float("inf"), InvalidValueError, "bias must be finite; got inf"),
     ("label_smoothing", 1.5, InvalidValueError, r"label_smoothing must lie in \[0, 1\]; got 1.5"),
     ("label_smoothing", "0.1", InvalidTypeError, "label_smoothing must be a number; got '0.1'"),
+    ("alpha", -1, InvalidValueError, "alpha must be finite and at least 0; got -1"),
     ("beta", -1, InvalidValueError, "beta must be finite and at least 0; got -1"),
     ("beta", None, InvalidTypeError, "beta must be a number; got None"),
     ("tau_plus", 1.0, InvalidValueError, r"tau_plus must lie in \[0, 1\); got 1.0"),
