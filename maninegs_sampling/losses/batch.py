@@ -1,5 +1,6 @@
 """The checked arguments that all terms of a loss share."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -35,7 +36,7 @@ class Batch:
         ids: object,
         normalize: bool,
         gather: bool | dist.ProcessGroup,
-        n_bits: int = 0,
+        agree: Mapping[str, int] | None = None,
     ) -> "Batch":
         """Check and convert the arguments of a loss."""
         check_embeddings(embeddings)
@@ -46,7 +47,8 @@ class Batch:
             dtype = torch.promote_types(dtype, z.dtype)
         checked_ids = check_ids(ids, len(first), first.device)
         converted = tuple(z.to(dtype) for z in embeddings.values())
-        ranks = join_ranks(gather, converted[0], has_ids=checked_ids is not None, n_bits=n_bits)
+        agree = {"ids": checked_ids is not None} | dict(agree or {})
+        ranks = join_ranks(gather, converted[0], agree=agree)
         return Batch(converted, checked_ids, normalize, ranks)
 
     @property

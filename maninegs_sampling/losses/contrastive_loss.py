@@ -62,7 +62,7 @@ class ContrastiveLoss(nn.Module):
         else:
             self.register_buffer("log_temperature", logarithm)
         self.min_temperature = min_temperature
-        of_call = (*self._learned, "ids", "memory")
+        of_call = (*self._learned, "ids", "memory", "log_q")
         self._options = {
             name: self._checks[name](name, arguments[name])
             for name, parameter in inspect.signature(self._function).parameters.items()

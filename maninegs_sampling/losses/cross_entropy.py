@@ -1,10 +1,12 @@
 """The normalized temperature-scaled cross-entropies of one pair of views or modalities."""
 
+import numpy as np
+import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from maninegs_sampling.errors import InvalidValueError
+from maninegs_sampling.errors import InvalidTypeError, InvalidValueError
 from maninegs_sampling.losses.batch import Batch
 from maninegs_sampling.losses.instance_ids import Ids
 from maninegs_sampling.losses.memory import CrossBatchMemory
@@ -14,6 +16,8 @@ from maninegs_sampling.losses.pair_contrasts import (
     PairContrast,
     ViewContrast,
 )
+from maninegs_sampling.losses.transforms import needs_plain_operations
+from maninegs_sampling.quoting import quoted
 
 
 def nt_xent(
@@ -23,6 +27,7 @@ def nt_xent(
     temperature: float | Tensor = 0.7,
     ids: Ids | None = None,
     memory: CrossBatchMemory | None = None,
+    log_q: Tensor | np.ndarray | None = None,
     label_smoothing: float = 0.0,
     normalize: bool = True,
     reduction: Reduction = "mean",
@@ -49,6 +54,12 @@ def nt_xent(
             equal ids are left out of the negatives. Default: all instances differ.
         memory: Past embeddings, as further negatives of all rows: see `CrossBatchMemory`. They are
             embeddings of the same views. Call the loss with `ids` if it was filled with ids.
+        log_q: (N,), without gradient: for each instance the logarithm of how often the sampler
+            draws it as a negative, relative to uniform sampling. It is subtracted from the logits
+            of the instance as a negative, so that in expectation the sum over negatives is that of
+            uniform sampling: the logQ correction of sampled softmax (Bengio and Senecal, 2008). Use
+            it to train uniform sampling's objective with a sampler that draws some instances too
+            often; leave it out where hard negatives are meant to weigh more, as in ManiNeg.
         label_smoothing: In [0, 1]: the share of the target that is spread evenly over the partner
             and all negatives, as in torch.nn.functional.cross_entropy.
         normalize: If True, scale embeddings to unit length, so that logits are cosines divided by
@@ -84,6 +95,7 @@ def nt_xent(
         temperature=temperature,
         ids=ids,
         memory=memory,
+        log_q=log_q,
         label_smoothing=label_smoothing,
         normalize=normalize,
         reduction=reduction,
@@ -100,6 +112,7 @@ def inter_modal_nt_xent(
     image_weight: float = 0.5,
     ids: Ids | None = None,
     memory: CrossBatchMemory | None = None,
+    log_q: Tensor | np.ndarray | None = None,
     label_smoothing: float = 0.0,
     normalize: bool = True,
     reduction: Reduction = "mean",
@@ -122,6 +135,7 @@ def inter_modal_nt_xent(
             direction's share. MMCL and Mammo-CLIP use 0.75.
         ids: See `nt_xent`.
         memory: See `nt_xent`. Images are compared with the other modality in it, and conversely.
+        log_q: See `nt_xent`.
         label_smoothing: See `nt_xent`.
         normalize: See `nt_xent`.
         reduction: "mean" or "sum" over the 2N vectors (N unless symmetric), or "none": (2N,), those
@@ -152,6 +166,7 @@ def inter_modal_nt_xent(
         image_weight=image_weight,
         ids=ids,
         memory=memory,
+        log_q=log_q,
         label_smoothing=label_smoothing,
         normalize=normalize,
         reduction=reduction,
@@ -166,6 +181,7 @@ def view_terms(
     temperature: float | Tensor,
     ids: Ids | None,
     memory: CrossBatchMemory | None,
+    log_q: Tensor | np.ndarray | None,
     label_smoothing: float,
     normalize: bool,
     reduction: Reduction,
@@ -174,8 +190,11 @@ def view_terms(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Return `nt_xent`, which has the same arguments, and if `count`, the accuracies by name."""
     views = {"z_i": z_i, "z_j": z_j} | {f"view {k + 2}": z for k, z in enumerate(more_views)}
-    batch = Batch.of(views, ids=ids, normalize=normalize, gather=gather)
+    agree = {"log_q": log_q is not None}
+    batch = Batch.of(views, ids=ids, normalize=normalize, gather=gather, agree=agree)
     contrast = ViewContrast(batch, tuple(range(len(views))), temperature, memory)
+    if log_q is not None:
+        contrast.correct(check_log_q(log_q, batch.embeddings[0]))
     losses = cross_entropy(contrast, label_smoothing, count=count)
     return batch.reduce(losses, reduction), contrast.accuracies() if count else {}
 
@@ -189,6 +208,7 @@ def modality_terms(
     image_weight: float,
     ids: Ids | None,
     memory: CrossBatchMemory | None,
+    log_q: Tensor | np.ndarray | None,
     label_smoothing: float,
     normalize: bool,
     reduction: Reduction,
@@ -197,9 +217,15 @@ def modality_terms(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Return `inter_modal_nt_xent`, which has the same arguments, and the accuracies by name."""
     batch = Batch.of(
-        {"z_image": z_image, "z_other": z_other}, ids=ids, normalize=normalize, gather=gather
+        {"z_image": z_image, "z_other": z_other},
+        ids=ids,
+        normalize=normalize,
+        gather=gather,
+        agree={"log_q": log_q is not None},
     )
     contrast = ModalityContrast(batch, (0, 1), temperature, symmetric=symmetric, memory=memory)
+    if log_q is not None:
+        contrast.correct(check_log_q(log_q, batch.embeddings[0]))
     image_weight = check_share("image_weight", image_weight)
     if image_weight != 0.5 and not symmetric:
         raise InvalidValueError(
@@ -226,11 +252,36 @@ def cross_entropy(contrast: PairContrast, label_smoothing: float, *, count: bool
     # summand turns a positive of inf, whose loss would be 0, into NaN.
     losses = softplus(contrast.log_sum_exp() - positive, threshold=40.0) + positive * 0.0
     if label_smoothing:
-        if contrast.has_memory:
+        if contrast.has_memory or contrast.is_corrected:
             raise InvalidValueError(
-                f"label_smoothing must be 0 with a memory; got {label_smoothing}"
+                f"label_smoothing must be 0 with a memory or log_q; got {label_smoothing}"
             )
         candidates = 1.0 + contrast.n_negatives()
         even = (positive + contrast.sum_of_negatives()) / candidates
         losses = losses + label_smoothing * (positive - even)
     return losses.mean(0) if losses.ndim == 3 else losses
+
+
+def check_log_q(log_q: object, like: Tensor) -> Tensor:
+    """Return `log_q` as (N,), on the device and of the dtype of `like`, (N, D), without gradient.
+
+    Raises:
+        InvalidTypeError: If it is no tensor or array of floating-point numbers.
+        InvalidValueError: If there is not one number for each instance, or one is not finite. Under
+            torch.func, where no value can be read, the loss is then not finite.
+    """
+    checked = torch.from_numpy(log_q) if isinstance(log_q, np.ndarray) else log_q
+    if not isinstance(checked, Tensor) or not checked.is_floating_point():
+        raise InvalidTypeError(
+            f"log_q must be a tensor or an array of floating-point numbers; got {quoted(log_q)}"
+        )
+    if checked.shape != like.shape[:1]:
+        raise InvalidValueError(
+            f"log_q must have the shape ({len(like)},), one for each instance; got "
+            f"{tuple(checked.shape)}"
+        )
+    if not needs_plain_operations(checked) and not bool(checked.isfinite().all()):
+        raise InvalidValueError(
+            f"log_q must be finite; got {checked[~checked.isfinite()][0].item()}"
+        )
+    return checked.detach().to(like.device, like.dtype)

@@ -104,7 +104,7 @@ class CrossBatchMemory(nn.Module):
                 f"{'has' if self._has_ids else 'has no'} ids, and `add` got ids={ids!r:.40}"
             )
         z = torch.stack([each.detach() for each in embeddings], 1).to(self.embeddings)
-        ranks = join_ranks(gather, embeddings[0], has_ids=checked is not None)
+        ranks = join_ranks(gather, embeddings[0], agree={"ids": checked is not None})
         if ranks:
             z = ranks.gather(z)
             checked = None if checked is None else ranks.gather(checked)

@@ -1,5 +1,6 @@
 """The loss functions of this package as modules, each with a temperature of its own."""
 
+import numpy as np
 import torch.distributed as dist
 from torch import Tensor
 
@@ -89,6 +90,7 @@ class NTXentLoss(ContrastiveLoss):
         *more_views: Tensor,
         ids: Ids | None = None,
         memory: CrossBatchMemory | None = None,
+        log_q: Tensor | np.ndarray | None = None,
         return_terms: bool = False,
     ) -> Result:
         """Return the loss. If `return_terms`, also return a dict of detached values to log.
@@ -98,7 +100,7 @@ class NTXentLoss(ContrastiveLoss):
         computed.
         """
         return self._result(
-            z_i, z_j, *more_views, ids=ids, memory=memory, return_terms=return_terms
+            z_i, z_j, *more_views, ids=ids, memory=memory, log_q=log_q, return_terms=return_terms
         )
 
 
@@ -144,13 +146,16 @@ class InterModalNTXentLoss(ContrastiveLoss):
         *,
         ids: Ids | None = None,
         memory: CrossBatchMemory | None = None,
+        log_q: Tensor | np.ndarray | None = None,
         return_terms: bool = False,
     ) -> Result:
         """Return the loss. If `return_terms`, also return a dict of detached values to log.
 
         Among them are "top1" and "top5": see `NTXentLoss.forward`.
         """
-        return self._result(z_image, z_other, ids=ids, memory=memory, return_terms=return_terms)
+        return self._result(
+            z_image, z_other, ids=ids, memory=memory, log_q=log_q, return_terms=return_terms
+        )
 
 
 class HardNegativeNTXentLoss(_ViewLoss):

@@ -32,10 +32,40 @@ class PairContrast(Contrast):
     _above: list[Above] | list[None]  # for each set of rows that is summed
     _memory: CrossBatchMemory | None = None  # if there is something in it
     has_memory = False
+    _log_q: Tensor | None = None  # (C,), of all ranks' instances
 
     def may_be_direct(self) -> bool:
-        """Return whether there is no memory, and few logits. See `Contrast.may_be_direct`."""
-        return self._memory is None and super().may_be_direct()
+        """Return whether batch and logits are plain, and few. See `Contrast.may_be_direct`."""
+        plain = self._memory is None and self._log_q is None
+        return plain and super().may_be_direct()
+
+    @property
+    def is_corrected(self) -> bool:
+        """Whether logits of negatives are corrected for the sampling."""
+        return self._log_q is not None
+
+    def correct(self, log_q: Tensor) -> None:
+        """Subtract the (n,) `log_q` of its instance from each negative's logit."""
+        if self.has_memory:
+            raise InvalidValueError("log_q must be None with a memory, whose log_q is not known")
+        self._log_q = self.batch.gather(log_q)
+        self._above = [None] * (sum(len(side.rows) for side in self._sides) // self.batch.n)
+
+    def _largest_logit(self) -> float:
+        """Return an upper bound of the absolute corrected logits."""
+        largest = super()._largest_logit()
+        if self._log_q is None or largest == math.inf:
+            return largest
+        return largest + float(self._log_q.detach().abs().max())
+
+    def _corrected(self, sides: list[Side]) -> list[Side]:
+        """Return sides whose products are the corrected logits."""
+        if self._log_q is None:
+            return sides
+        return [
+            Side(*with_offsets(rows, columns, -self._log_q.repeat(repeats)), repeats)
+            for rows, columns, repeats in sides
+        ]
 
     def _remember(self, memory: CrossBatchMemory | None) -> None:
         """Check the memory, and use its embeddings as further negatives."""
@@ -141,8 +171,8 @@ class ViewContrast(PairContrast):
         return F.cross_entropy(logits, partner, reduction="none").view(2, n)
 
     def _log_sum_exp(self, sides: list[Side], largest: float) -> tuple[Tensor, ...]:
-        ((rows, columns, k),), n, start = sides, self.batch.n, self.batch.offset
-        if not self.batch.ranks and not self._memory:
+        ((rows, columns, k),), n, start = self._corrected(sides), self.batch.n, self.batch.offset
+        if not self.batch.ranks and not self._memory and self._log_q is None:
             offsets = tuple(n * shift for shift in range(1 - k, k))
             excluded = self._excluded(offsets, k, k)
             return (
@@ -175,9 +205,8 @@ class ModalityContrast(PairContrast):
         self._remember(memory)
         check_flag("symmetric", symmetric)
         x, y = (batch.embeddings[k] for k in pair)
-        if (
-            batch.n**2 <= contrast.DIRECT_LOGITS
-        ):  # where the number of operations is what takes the time
+        # In small batches the number of operations is what takes the time.
+        if batch.n**2 <= contrast.DIRECT_LOGITS:
             both = torch.cat([x, y])
             x, y = scaled(both, self.inverse, normalize=batch.normalize).chunk(2)
         else:
@@ -221,9 +250,10 @@ class ModalityContrast(PairContrast):
 
     def _log_sum_exp(self, sides: list[Side], largest: float) -> tuple[Tensor, ...]:
         excluded = self._excluded((self.batch.offset,), 1, 1)
+        sides = self._corrected(sides)
         if self._memory:
             excluded = self._with_memory(self._memory, 1)
-        elif not self.batch.ranks:
+        elif not self.batch.ranks and self._log_q is None:
             side = sides[0]
             found = log_sum_exp_between(
                 side.rows, side.columns, excluded, largest, *self._above, factor=self.factor

@@ -1,5 +1,6 @@
 """Gathering of embeddings from all ranks, with gradients."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,7 +72,7 @@ class _Gather(torch.autograd.Function):
 
 
 def join_ranks(
-    gather: bool | dist.ProcessGroup, z: Tensor, *, has_ids: bool, n_bits: int = 0
+    gather: bool | dist.ProcessGroup, z: Tensor, *, agree: Mapping[str, int]
 ) -> Ranks | None:
     """Return the ranks to gather from, or None for one process.
 
@@ -79,11 +80,10 @@ def join_ranks(
         gather: True for all processes, or a process group. False does not gather. Where
             torch.distributed is not initialized, there is one process.
         z: This rank's embeddings, (n, D).
-        has_ids: Whether this rank was given ids.
-        n_bits: Number of bits of this rank's patterns, 0 without patterns.
+        agree: By name, numbers that must be the same on all ranks, such as whether there are ids.
 
     Raises:
-        InvalidValueError: If ranks differ in D, in dtype, in having ids or in bits, or if this
+        InvalidValueError: If ranks differ in D, in dtype or in a number of `agree`, or if this
             process is not in the group. Where ranks differ, all of them raise, so that none
             waits forever.
         InvalidTypeError: If `gather` is neither a boolean nor a process group.
@@ -95,11 +95,11 @@ def join_ranks(
     rank, world = dist.get_rank(group), dist.get_world_size(group)
     if world == 1:
         return None
-    mine = torch.tensor([*z.shape, z.dtype == torch.float64, has_ids, n_bits], device=z.device)
+    mine = torch.tensor([*z.shape, z.dtype == torch.float64, *agree.values()], device=z.device)
     parts = [torch.empty_like(mine) for _ in range(world)]
     dist.all_gather(parts, mine, group=group)
     sizes, *others = torch.stack(parts).T.tolist()
-    for name, values in zip(("dimensions", "float64", "ids", "bits"), others, strict=True):
+    for name, values in zip(("dimensions", "float64", *agree), others, strict=True):
         if len(set(values)) > 1:
             raise InvalidValueError(
                 f"ranks that gather must agree in {name}; by rank they have {values}"

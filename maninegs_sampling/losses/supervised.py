@@ -129,7 +129,9 @@ def multi_label_sup_con(
     check_similarity("similarity", similarity)
     check_embeddings({"z": z})
     own = check_bits(bits, len(z), z.device)
-    batch = Batch.of({"z": z}, ids=None, normalize=normalize, gather=gather, n_bits=own.shape[1])
+    batch = Batch.of(
+        {"z": z}, ids=None, normalize=normalize, gather=gather, agree={"bits": own.shape[1]}
+    )
     dtype = batch.embeddings[0].dtype
     similarities = Similarities(own, batch.gather(own), similarity, dtype)
     return _supervised(batch, SimilarPatterns(similarities, batch.offset), temperature, reduction)

@@ -55,6 +55,9 @@ EVERY = {
     ),
     "multimodal_nt_xent": lambda a, b, **options: mn.multimodal_nt_xent(a, b, a + b, **options),
     "mammo_clip_loss": lambda a, b, **options: mn.mammo_clip_loss(a, b, a + b, b, **options),
+    "nt_xent, log_q": lambda a, b, **options: mn.nt_xent(
+        a, b, log_q=torch.linspace(-1, 1, len(a), device=a.device), **options
+    ),
     "siglip_loss": mn.siglip_loss,
     "hardness_weighted_nt_xent": mn.hardness_weighted_nt_xent,
     "hardness_weighted_inter_modal_nt_xent": mn.hardness_weighted_inter_modal_nt_xent,

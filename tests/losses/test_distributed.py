@@ -20,6 +20,12 @@ pytestmark = pytest.mark.skipif(
 SIZES = {2: (5, 3), 3: (4, 1, 3)}  # instances on each rank
 IDS = torch.tensor([3, 1, 3, 2, 2, 0, 9, 1])
 
+
+def corrected(loss):
+    """The loss with a log_q that each instance has from its embedding, on whatever rank."""
+    return lambda x, y, **options: loss(x, y, log_q=x.detach()[:, 0], **options)
+
+
 CASES = {
     "nt_xent": (mn.nt_xent, 2),
     "nt_xent, ids and smoothing": (partial(mn.nt_xent, label_smoothing=0.2), 2),
@@ -27,6 +33,8 @@ CASES = {
     "nt_xent, three views": (mn.nt_xent, 3),
     "nt_xent, three views, ids": (partial(mn.nt_xent, label_smoothing=0.2), 3),
     "inter_modal, weighted": (partial(mn.inter_modal_nt_xent, image_weight=0.75), 2),
+    "nt_xent, log_q": (corrected(mn.nt_xent), 2),
+    "inter_modal, log_q, ids": (corrected(mn.inter_modal_nt_xent), 2),
     "inter_modal": (mn.inter_modal_nt_xent, 2),
     "inter_modal, ids": (partial(mn.inter_modal_nt_xent, label_smoothing=0.2), 2),
     "inter_modal, one direction": (partial(mn.inter_modal_nt_xent, symmetric=False), 2),

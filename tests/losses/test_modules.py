@@ -96,7 +96,7 @@ def test_module_arguments():
 @pytest.mark.parametrize("name", MODULES)
 def test_modules_have_the_options_of_their_functions(name):
     own = ("temperature", "learnable", "min_temperature", "temperature_per_term", "n_views")
-    own += ("n_modalities", "ids", "bias", "memory")
+    own += ("n_modalities", "ids", "bias", "memory", "log_q")
     of_module, of_function = (
         {
             option.name: option
