@@ -18,11 +18,18 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from benchmarks.timing import best_seconds, describe_machine
-from maninegs_sampling import inter_modal_nt_xent, nt_xent
+from maninegs_sampling import (
+    CachedContrast,
+    inter_modal_nt_xent,
+    multi_label_sup_con,
+    nt_xent,
+    siglip_loss,
+    sup_con,
+)
 from maninegs_sampling.reports.text_table import text_table
 
 D = 128
@@ -47,6 +54,96 @@ def plain_inter_modal(x: Tensor, y: Tensor) -> Tensor:
     logits = F.normalize(x, dim=1) @ F.normalize(y, dim=1).T / TEMPERATURE
     target = torch.arange(len(x))
     return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+
+
+def plain_siglip(x: Tensor, y: Tensor) -> Tensor:
+    """Return SigLIP's loss as most codebases implement it."""
+    logits = F.normalize(x, dim=1) @ F.normalize(y, dim=1).T / TEMPERATURE - 10.0
+    return -F.logsigmoid(logits * (2 * torch.eye(len(x)) - 1)).sum() / len(x)
+
+
+def labels_of(n: int) -> Tensor:
+    """Return the labels of two views of n instances, four of a class."""
+    return (torch.arange(n) // 4).repeat(2)
+
+
+def bits_of(n: int) -> Tensor:
+    """Return 24 bits of two views of n instances, a fifth of them set and the first always."""
+    bits = torch.rand(n, 24, generator=torch.Generator().manual_seed(1)) < 0.2
+    bits[:, 0] = True
+    return bits.repeat(2, 1)
+
+
+def jaccard(bits: Tensor) -> Tensor:
+    """Return the Jaccard similarities of all rows of bits."""
+    b = bits.float()
+    both = b @ b.T
+    return both / (b.sum(1)[:, None] + b.sum(1) - both)
+
+
+def plain_supervised(z: Tensor, weights: Tensor) -> Tensor:
+    """Return the supervised contrastive loss with weighted positives, from the whole matrix."""
+    z = F.normalize(z, dim=1)
+    own = torch.eye(len(z), dtype=torch.bool)
+    weights = weights.masked_fill(own, 0.0)
+    logits = z @ z.T / TEMPERATURE
+    log_sum = logits.masked_fill(own, -torch.inf).logsumexp(1, keepdim=True)
+    return ((log_sum - logits) * weights).sum(1).div(weights.sum(1)).mean()
+
+
+def plain_sup_con(x: Tensor, y: Tensor) -> Tensor:
+    """Return the supervised contrastive loss as most codebases implement it."""
+    labels = labels_of(len(x))
+    return plain_supervised(torch.cat((x, y)), (labels[:, None] == labels).float())
+
+
+def plain_multi_label(x: Tensor, y: Tensor) -> Tensor:
+    """Return the loss weighted by Jaccard similarities, from the whole matrix."""
+    return plain_supervised(torch.cat((x, y)), jaccard(bits_of(len(x))))
+
+
+def our_sup_con(x: Tensor, y: Tensor) -> Tensor:
+    """Return this package's loss of two views with labels."""
+    return sup_con(torch.cat((x, y)), labels_of(len(x)), temperature=TEMPERATURE)
+
+
+def our_multi_label(x: Tensor, y: Tensor) -> Tensor:
+    """Return this package's loss of two views with bits."""
+    return multi_label_sup_con(torch.cat((x, y)), bits_of(len(x)), temperature=TEMPERATURE)
+
+
+def metric_learning_sup_con() -> Loss:
+    """Return pytorch-metric-learning's supervised contrastive loss."""
+    losses = importlib.import_module("pytorch_metric_learning.losses")
+    loss = losses.SupConLoss(temperature=TEMPERATURE)
+    return lambda x, y: loss(torch.cat((x, y)), labels_of(len(x)))
+
+
+def encoder() -> nn.Module:
+    """Return an encoder whose activations need much more memory than its embeddings."""
+    torch.manual_seed(0)
+    layers = [nn.Linear(D, 1024), nn.GELU(), nn.Linear(1024, 1024), nn.GELU(), nn.Linear(1024, D)]
+    return nn.Sequential(*layers)
+
+
+def cached() -> Loss:
+    """Return NT-Xent of a batch that is encoded in 8 mini-batches."""
+    contrast = CachedContrast(
+        encoder(), partial(nt_xent, temperature=TEMPERATURE), mini_batch_size=1
+    )
+
+    def loss(x: Tensor, y: Tensor) -> Tensor:
+        contrast.mini_batch_size = -(-len(x) // 8)
+        value: Tensor = contrast(x, y)
+        return value
+
+    return loss
+
+
+def whole_batch() -> Loss:
+    """Return NT-Xent of a batch that is encoded at once."""
+    encode = encoder()
+    return lambda x, y: nt_xent(encode(x), encode(y), temperature=TEMPERATURE)
 
 
 def metric_learning() -> Loss:
@@ -93,7 +190,28 @@ LOSSES: dict[str, dict[str, Callable[[], Loss]]] = {
         "plain softmax": lambda: plain_inter_modal,
         "info-nce-pytorch": info_nce,
     },
+    "siglip_loss": {
+        OURS: lambda: partial(siglip_loss, temperature=TEMPERATURE),
+        "plain sigmoid": lambda: plain_siglip,
+    },
+    "sup_con of both views": {
+        OURS: lambda: our_sup_con,
+        "plain masked softmax": lambda: plain_sup_con,
+        "pytorch-metric-learning": metric_learning_sup_con,
+    },
+    "multi_label_sup_con of both views": {
+        OURS: lambda: our_multi_label,
+        "plain masked softmax": lambda: plain_multi_label,
+    },
+    "CachedContrast with 8 mini-batches": {
+        OURS: cached,
+        "whole batch": whole_batch,
+    },
 }
+
+
+# Products that a loss needs, in units of N^2: half of all pairs where the matrix is symmetric.
+PAIRS = {"nt_xent": 2, "inter_modal_nt_xent": 1, "siglip_loss": 1, "sup_con of both views": 2}
 
 
 def random_pair(n: int) -> list[Tensor]:
@@ -206,12 +324,11 @@ def measure(kind: str, makers: dict[str, Callable[[], Loss]], n: int) -> None:
         for name in losses
     ]
     print(text_table(("", "ms", "/ quickest peer", "MiB", "loss"), table))
-    if n < 4096:  # so small that other things count
+    if n < 4096 or kind not in PAIRS:  # so small that other things count
         return
     # Products that cannot be done without: of 2N views with the half of all pairs, or of all N x N
     # pairs; once forward, and backward once more to make them again and twice for the gradients.
-    pairs = (2 * n) ** 2 / 2 if kind == "nt_xent" else n**2
-    needed = 4 * 2 * pairs * D / max(rates)
+    needed = 4 * 2 * PAIRS[kind] * n**2 * D / max(rates)
     print(
         f"{OURS}: its matrix products need {1e3 * needed:.4g} ms at this machine's "
         f"{max(rates) / 1e9:.0f} Gflop/s, {needed / seconds[OURS]:.0%} of its time"

@@ -71,8 +71,36 @@ def hard_negatives(rows, temperature, beta, tau_plus):
     return torch.stack(losses)
 
 
+def hardness_weighted(rows, temperature, alpha):
+    losses = []
+    for positive, negatives in rows:
+        penalized = [s / temperature + alpha * s.detach() for s in negatives]
+        logits = torch.stack([positive / temperature, *penalized])
+        losses.append(logits.logsumexp(0) - logits[0])
+    return torch.stack(losses)
+
+
 def nt_xent(z_i, z_j, temperature, ids=None, label_smoothing=0.0, normalize=True):
     return cross_entropies(rows_within(z_i, z_j, ids, normalize), temperature, label_smoothing)
+
+
+def nt_xent_of_views(views, temperature, ids=None, label_smoothing=0.0, normalize=True):
+    """Each view's mean cross-entropy with the other views of its instance."""
+    n, z = len(views[0]), [row for view in views for row in unit_rows(view, normalize)]
+    ids, rows = list(range(n)) if ids is None else ids, range(len(views) * n)
+    losses = []
+    for a in rows:
+        negatives = [z[a] @ z[b] for b in rows if ids[b % n] != ids[a % n]]
+        positives = [z[a] @ z[b] for b in rows if b % n == a % n and b != a]
+        each = [(positive, negatives) for positive in positives]
+        losses.append(cross_entropies(each, temperature, label_smoothing).mean())
+    return torch.stack(losses)
+
+
+def accuracies(rows):
+    """The shares of rows whose positive has fewer than 1 and 5 negatives above it."""
+    above = [sum(bool(s >= positive) for s in negatives) for positive, negatives in rows]
+    return {f"top{k}": sum(many < k for many in above) / len(above) for k in (1, 5)}
 
 
 def inter_modal_nt_xent(
@@ -91,6 +119,44 @@ def hard_negative_inter_modal_nt_xent(
 ):
     rows = rows_between(x, y, ids, normalize, symmetric)
     return hard_negatives(rows, temperature, beta, tau_plus)
+
+
+def siglip_loss(x, y, temperature, bias=-10.0, ids=None, normalize=True):
+    losses = []
+    for positive, negatives in rows_between(x, y, ids, normalize, symmetric=False):
+        signed = [positive / temperature + bias, *(-(s / temperature + bias) for s in negatives)]
+        losses.append(-sum(torch.nn.functional.logsigmoid(logit) for logit in signed))
+    return torch.stack(losses)
+
+
+def sup_con(z, labels, temperature, normalize=True):
+    return multi_label_sup_con(
+        z, [[a == b for b in labels] for a in labels], temperature, None, normalize
+    )
+
+
+def similarity(a, b, kind):
+    if kind == "hamming":
+        return sum(x == y for x, y in zip(a, b, strict=True)) / len(a)
+    either = sum(x or y for x, y in zip(a, b, strict=True))
+    return sum(x and y for x, y in zip(a, b, strict=True)) / either if either else 1.0
+
+
+def multi_label_sup_con(z, bits, temperature, kind="jaccard", normalize=True):
+    """The losses of the rows. Without a kind, `bits` are the weights themselves."""
+    z, losses = unit_rows(z, normalize), []
+    for a in range(len(z)):
+        others = [b for b in range(len(z)) if b != a]
+        weights = [
+            float(similarity(bits[a], bits[b], kind) if kind else bits[a][b]) for b in others
+        ]
+        if not sum(weights):
+            losses.append(z[a].sum() * 0.0 / temperature)
+            continue
+        logits = torch.stack([z[a] @ z[b] for b in others]) / temperature
+        log_p = logits - logits.logsumexp(0)
+        losses.append(-sum(w * x for w, x in zip(weights, log_p, strict=True)) / sum(weights))
+    return torch.stack(losses)
 
 
 def instances(rows, n):

@@ -9,17 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from maninegs_sampling.errors import InvalidValueError
-from maninegs_sampling.losses.instance_ids import Ids
 from maninegs_sampling.losses.options import (
     CHECKS,
     Checks,
+    Result,
     check_flag,
     check_number,
     check_reduction,
 )
 from maninegs_sampling.losses.transforms import needs_plain_operations
-
-Result = Tensor | tuple[Tensor, dict[str, Tensor]]
 
 
 class ContrastiveLoss(nn.Module):
@@ -31,7 +29,7 @@ class ContrastiveLoss(nn.Module):
     outside of it are not averaged over the ranks.
 
     A subclass names its function and writes out the signature of its constructor, which passes
-    `locals()` on. Options are the keyword arguments that the function takes besides the temperature
+    `locals()` on. Options are the keyword arguments that the function takes besides what is learned
     and the ids. They are checked when the module is made.
 
     Args:
@@ -43,7 +41,9 @@ class ContrastiveLoss(nn.Module):
     """
 
     _function: ClassVar[Callable[..., Any]]
+    _accuracies: ClassVar[Callable[..., tuple[Tensor, dict[str, Tensor]]] | None] = None
     _checks: ClassVar[Checks] = CHECKS
+    _learned: ClassVar[tuple[str, ...]] = ("temperature",)
     log_temperature: Tensor
 
     def __init__(self, arguments: dict[str, Any], n_temperatures: int | None = None) -> None:
@@ -62,10 +62,11 @@ class ContrastiveLoss(nn.Module):
         else:
             self.register_buffer("log_temperature", logarithm)
         self.min_temperature = min_temperature
+        of_call = (*self._learned, "ids", "memory", "log_q")
         self._options = {
             name: self._checks[name](name, arguments[name])
             for name, parameter in inspect.signature(self._function).parameters.items()
-            if parameter.kind is parameter.KEYWORD_ONLY and name not in ("temperature", "ids")
+            if parameter.kind is parameter.KEYWORD_ONLY and name not in of_call
         }
 
     @property
@@ -82,10 +83,15 @@ class ContrastiveLoss(nn.Module):
         options = "".join(f", {name}={value!r}" for name, value in self._options.items())
         return f"temperature={values}, learnable={learnable}{options}"
 
-    def _result(self, *embeddings: Any, ids: Ids | None, return_terms: bool) -> Result:
+    def _result(self, *embeddings: Any, return_terms: bool, **arguments: Any) -> Result:
         """Return the loss; if `return_terms`, also the detached terms and temperatures by name."""
         temperature = self._bounded()
-        loss, terms = self._evaluate(*embeddings, temperature=temperature, ids=ids, **self._options)
+        arguments |= {"temperature": temperature, **self._options}
+        if self._accuracies is not None and return_terms:
+            loss, terms = self._accuracies(*embeddings, count=True, **arguments)
+            terms = {self._function.__name__: loss.detach()} | terms
+        else:
+            loss, terms = self._evaluate(*embeddings, **arguments)
         if not return_terms:
             return loss
         names = ["temperature"]

@@ -1,30 +1,33 @@
 """The normalized temperature-scaled cross-entropies of one pair of views or modalities."""
 
+import numpy as np
+import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from maninegs_sampling.losses.contrast import (
-    Batch,
-    Contrast,
+from maninegs_sampling.errors import InvalidTypeError, InvalidValueError
+from maninegs_sampling.losses.batch import Batch
+from maninegs_sampling.losses.instance_ids import Ids
+from maninegs_sampling.losses.memory import CrossBatchMemory
+from maninegs_sampling.losses.options import Reduction, check_share
+from maninegs_sampling.losses.pair_contrasts import (
     ModalityContrast,
+    PairContrast,
     ViewContrast,
 )
-from maninegs_sampling.losses.instance_ids import Ids
-from maninegs_sampling.losses.options import Reduction, check_label_smoothing
-
-# Up to this number of logits the whole matrix is faster than blocks. Measured forward and backward
-# on 2 cores: at 2^16 (128 pairs of views, 256 of two modalities) both take the same time within
-# 10%; at a quarter of that the whole matrix takes 0.8 of the blocks' time, at four times 1.3.
-DIRECT_LOGITS = 2**16
+from maninegs_sampling.losses.transforms import needs_plain_operations
+from maninegs_sampling.quoting import quoted
 
 
 def nt_xent(
     z_i: Tensor,
     z_j: Tensor,
-    *,
+    *more_views: Tensor,
     temperature: float | Tensor = 0.7,
     ids: Ids | None = None,
+    memory: CrossBatchMemory | None = None,
+    log_q: Tensor | np.ndarray | None = None,
     label_smoothing: float = 0.0,
     normalize: bool = True,
     reduction: Reduction = "mean",
@@ -42,10 +45,21 @@ def nt_xent(
     Args:
         z_i: (N, D) floating-point embeddings; row k belongs to instance k.
         z_j: (N, D), the other view of the same instances.
+        more_views: Any number of further views, each (N, D). Each row then has a cross-entropy with
+            each other view of its instance, against the views of all other instances; its loss is
+            their mean.
         temperature: Positive number, or a tensor of one number, which gets a gradient. For a model
             with CLIP's `logit_scale` pass `1 / logit_scale`. Default: 0.7 (Table III).
         ids: (N,) integers or booleans: a tensor, an array or a sequence. Pairs of instances with
             equal ids are left out of the negatives. Default: all instances differ.
+        memory: Past embeddings, as further negatives of all rows: see `CrossBatchMemory`. They are
+            embeddings of the same views. Call the loss with `ids` if it was filled with ids.
+        log_q: (N,), without gradient: for each instance the logarithm of how often the sampler
+            draws it as a negative, relative to uniform sampling. It is subtracted from the logits
+            of the instance as a negative, so that in expectation the sum over negatives is that of
+            uniform sampling: the logQ correction of sampled softmax (Bengio and Senecal, 2008). Use
+            it to train uniform sampling's objective with a sampler that draws some instances too
+            often; leave it out where hard negatives are meant to weigh more, as in ManiNeg.
         label_smoothing: In [0, 1]: the share of the target that is spread evenly over the partner
             and all negatives, as in torch.nn.functional.cross_entropy.
         normalize: If True, scale embeddings to unit length, so that logits are cosines divided by
@@ -74,9 +88,19 @@ def nt_xent(
         >>> print(f"{nt_xent(z, z, temperature=0.5):.4f}")  # log(1 + 6 exp(-1 / 0.5))
         0.5944
     """
-    batch = Batch.of({"z_i": z_i, "z_j": z_j}, ids=ids, normalize=normalize, gather=gather)
-    contrast = ViewContrast(batch, (0, 1), temperature)
-    return batch.reduce(cross_entropy(contrast, label_smoothing), reduction)
+    return view_terms(
+        z_i,
+        z_j,
+        *more_views,
+        temperature=temperature,
+        ids=ids,
+        memory=memory,
+        log_q=log_q,
+        label_smoothing=label_smoothing,
+        normalize=normalize,
+        reduction=reduction,
+        gather=gather,
+    )[0]
 
 
 def inter_modal_nt_xent(
@@ -85,7 +109,10 @@ def inter_modal_nt_xent(
     *,
     temperature: float | Tensor = 0.7,
     symmetric: bool = True,
+    image_weight: float = 0.5,
     ids: Ids | None = None,
+    memory: CrossBatchMemory | None = None,
+    log_q: Tensor | np.ndarray | None = None,
     label_smoothing: float = 0.0,
     normalize: bool = True,
     reduction: Reduction = "mean",
@@ -103,7 +130,12 @@ def inter_modal_nt_xent(
         temperature: See `nt_xent`.
         symmetric: If True (default), use both directions, as CLIP does. If False, only image to
             other, which is what the paper's authors ran.
+        image_weight: In [0, 1], of a symmetric loss: the share of the direction from image to
+            other. The other direction has the rest. Losses of rows are multiplied by twice their
+            direction's share. MMCL and Mammo-CLIP use 0.75.
         ids: See `nt_xent`.
+        memory: See `nt_xent`. Images are compared with the other modality in it, and conversely.
+        log_q: See `nt_xent`.
         label_smoothing: See `nt_xent`.
         normalize: See `nt_xent`.
         reduction: "mean" or "sum" over the 2N vectors (N unless symmetric), or "none": (2N,), those
@@ -126,24 +158,130 @@ def inter_modal_nt_xent(
         >>> logit_scale.grad  # -3 exp(-2) / (1 + 3 exp(-2))
         tensor(-0.2888)
     """
+    return modality_terms(
+        z_image,
+        z_other,
+        temperature=temperature,
+        symmetric=symmetric,
+        image_weight=image_weight,
+        ids=ids,
+        memory=memory,
+        log_q=log_q,
+        label_smoothing=label_smoothing,
+        normalize=normalize,
+        reduction=reduction,
+        gather=gather,
+    )[0]
+
+
+def view_terms(
+    z_i: Tensor,
+    z_j: Tensor,
+    *more_views: Tensor,
+    temperature: float | Tensor,
+    ids: Ids | None,
+    memory: CrossBatchMemory | None,
+    log_q: Tensor | np.ndarray | None,
+    label_smoothing: float,
+    normalize: bool,
+    reduction: Reduction,
+    gather: bool | dist.ProcessGroup,
+    count: bool = False,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return `nt_xent`, which has the same arguments, and if `count`, the accuracies by name."""
+    views = {"z_i": z_i, "z_j": z_j} | {f"view {k + 2}": z for k, z in enumerate(more_views)}
+    agree = {"log_q": log_q is not None}
+    batch = Batch.of(views, ids=ids, normalize=normalize, gather=gather, agree=agree)
+    contrast = ViewContrast(batch, tuple(range(len(views))), temperature, memory)
+    if log_q is not None:
+        contrast.correct(check_log_q(log_q, batch.embeddings[0]))
+    losses = cross_entropy(contrast, label_smoothing, count=count)
+    return batch.reduce(losses, reduction), contrast.accuracies() if count else {}
+
+
+def modality_terms(
+    z_image: Tensor,
+    z_other: Tensor,
+    *,
+    temperature: float | Tensor,
+    symmetric: bool,
+    image_weight: float,
+    ids: Ids | None,
+    memory: CrossBatchMemory | None,
+    log_q: Tensor | np.ndarray | None,
+    label_smoothing: float,
+    normalize: bool,
+    reduction: Reduction,
+    gather: bool | dist.ProcessGroup,
+    count: bool = False,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return `inter_modal_nt_xent`, which has the same arguments, and the accuracies by name."""
     batch = Batch.of(
-        {"z_image": z_image, "z_other": z_other}, ids=ids, normalize=normalize, gather=gather
+        {"z_image": z_image, "z_other": z_other},
+        ids=ids,
+        normalize=normalize,
+        gather=gather,
+        agree={"log_q": log_q is not None},
     )
-    contrast = ModalityContrast(batch, (0, 1), temperature, symmetric=symmetric)
-    return batch.reduce(cross_entropy(contrast, label_smoothing), reduction)
+    contrast = ModalityContrast(batch, (0, 1), temperature, symmetric=symmetric, memory=memory)
+    if log_q is not None:
+        contrast.correct(check_log_q(log_q, batch.embeddings[0]))
+    image_weight = check_share("image_weight", image_weight)
+    if image_weight != 0.5 and not symmetric:
+        raise InvalidValueError(
+            f"image_weight needs both directions; got {image_weight} with symmetric=False"
+        )
+    losses = cross_entropy(contrast, label_smoothing, count=count)
+    if image_weight != 0.5:
+        losses = losses * losses.new_tensor([[2.0 * image_weight], [2.0 - 2.0 * image_weight]])
+    return batch.reduce(losses, reduction), contrast.accuracies() if count else {}
 
 
-def cross_entropy(contrast: Contrast, label_smoothing: float) -> Tensor:
-    """Return (k, n), the cross-entropy of each row's positive among it and the row's negatives."""
-    label_smoothing = check_label_smoothing("label_smoothing", label_smoothing)
-    if not label_smoothing and contrast.may_be_direct(DIRECT_LOGITS):
+def cross_entropy(contrast: PairContrast, label_smoothing: float, *, count: bool = False) -> Tensor:
+    """Return (k, n), the cross-entropy of each row's positives among each and the row's negatives.
+
+    If `count`, the contrast can then return accuracies.
+    """
+    label_smoothing = check_share("label_smoothing", label_smoothing)
+    if count:
+        contrast.count_above()
+    elif not label_smoothing and contrast.may_be_direct():
         return contrast.direct_cross_entropy()
     positive = contrast.positive()
     # -log(e^p / (e^p + sum of e^negative)). The threshold keeps the precision of float64. The last
     # summand turns a positive of inf, whose loss would be 0, into NaN.
     losses = softplus(contrast.log_sum_exp() - positive, threshold=40.0) + positive * 0.0
     if label_smoothing:
+        if contrast.has_memory or contrast.is_corrected:
+            raise InvalidValueError(
+                f"label_smoothing must be 0 with a memory or log_q; got {label_smoothing}"
+            )
         candidates = 1.0 + contrast.n_negatives()
         even = (positive + contrast.sum_of_negatives()) / candidates
         losses = losses + label_smoothing * (positive - even)
-    return losses
+    return losses.mean(0) if losses.ndim == 3 else losses
+
+
+def check_log_q(log_q: object, like: Tensor) -> Tensor:
+    """Return `log_q` as (N,), on the device and of the dtype of `like`, (N, D), without gradient.
+
+    Raises:
+        InvalidTypeError: If it is no tensor or array of floating-point numbers.
+        InvalidValueError: If there is not one number for each instance, or one is not finite. Under
+            torch.func, where no value can be read, the loss is then not finite.
+    """
+    checked = torch.from_numpy(log_q) if isinstance(log_q, np.ndarray) else log_q
+    if not isinstance(checked, Tensor) or not checked.is_floating_point():
+        raise InvalidTypeError(
+            f"log_q must be a tensor or an array of floating-point numbers; got {quoted(log_q)}"
+        )
+    if checked.shape != like.shape[:1]:
+        raise InvalidValueError(
+            f"log_q must have the shape ({len(like)},), one for each instance; got "
+            f"{tuple(checked.shape)}"
+        )
+    if not needs_plain_operations(checked) and not bool(checked.isfinite().all()):
+        raise InvalidValueError(
+            f"log_q must be finite; got {checked[~checked.isfinite()][0].item()}"
+        )
+    return checked.detach().to(like.device, like.dtype)

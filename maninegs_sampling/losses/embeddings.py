@@ -1,6 +1,7 @@
 """Embeddings and temperature: checks, scaling and the reduction of losses."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -78,17 +79,38 @@ def inverse_temperature(temperature: float | Tensor, like: Tensor) -> float | Te
         InvalidTypeError: If it is neither a number nor a tensor, or if the tensor holds several
             numbers or integers.
     """
-    if not isinstance(temperature, Tensor):
-        return 1.0 / check_positive("temperature", temperature, "a number or a tensor")
-    if temperature.numel() != 1 or not temperature.is_floating_point():
+    checked = check_scalar("temperature", temperature, like, check_positive)
+    return checked.reciprocal() if isinstance(checked, Tensor) else 1.0 / checked
+
+
+def check_scalar(
+    name: str, value: float | Tensor, like: Tensor, check: Callable[..., float]
+) -> float | Tensor:
+    """Return a float for a number, and for a tensor one without dimensions, of the type of `like`.
+
+    Args:
+        name: Name of the argument, for messages.
+        value: A number, or a tensor of one floating-point number.
+        like: Tensor whose device and dtype the result has.
+        check: Check of the number: `check_positive` or `check_finite`.
+
+    Raises:
+        InvalidValueError: If `check` refuses the number. A tensor is checked on the CPU only, since
+            reading a value elsewhere would wait for the device, and outside transforms only.
+        InvalidTypeError: If it is neither a number nor a tensor, or if the tensor holds several
+            numbers or integers.
+    """
+    if not isinstance(value, Tensor):
+        return check(name, value, "a number or a tensor")
+    if value.numel() != 1 or not value.is_floating_point():
         raise InvalidTypeError(
-            "temperature must be one floating-point number; got a tensor of shape "
-            f"{tuple(temperature.shape)} and {temperature.dtype}"
+            f"{name} must be one floating-point number; got a tensor of shape "
+            f"{tuple(value.shape)} and {value.dtype}"
         )
-    may_read = not (torch.compiler.is_compiling() or needs_plain_operations(temperature))
-    if temperature.device.type == "cpu" and may_read:
-        check_positive("temperature", temperature.item())
-    return temperature.reshape(()).to(like.device, like.dtype).reciprocal()
+    may_read = not (torch.compiler.is_compiling() or needs_plain_operations(value))
+    if value.device.type == "cpu" and may_read:
+        check(name, value.item())
+    return value.reshape(()).to(like.device, like.dtype)
 
 
 def scaled(z: Tensor, inverse: float | Tensor, *, normalize: bool) -> Tensor:
@@ -111,6 +133,23 @@ def scaled(z: Tensor, inverse: float | Tensor, *, normalize: bool) -> Tensor:
         unit: Tensor = _ScaledUnit.apply(z, length)  # type: ignore[no-untyped-call]
         return unit
     return z * length
+
+
+def with_offsets(rows: Tensor, columns: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
+    """Return rows and columns whose products are those of the given ones plus the offsets.
+
+    Args:
+        rows: (R, D).
+        columns: (C, D).
+        offsets: (C,), by column.
+
+    Returns:
+        (R, D + 1) and (C, D + 1).
+    """
+    return (
+        torch.cat([rows, torch.ones_like(rows[:, :1])], 1),
+        torch.cat([columns, offsets[:, None]], 1),
+    )
 
 
 def reduced(losses: Tensor, reduction: Reduction) -> Tensor:

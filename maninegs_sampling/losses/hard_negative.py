@@ -7,14 +7,14 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from maninegs_sampling.losses.contrast import (
-    Batch,
-    Contrast,
-    ModalityContrast,
-    ViewContrast,
-)
+from maninegs_sampling.losses.batch import Batch
 from maninegs_sampling.losses.instance_ids import Ids
 from maninegs_sampling.losses.options import Reduction, check_beta, check_tau_plus
+from maninegs_sampling.losses.pair_contrasts import (
+    ModalityContrast,
+    PairContrast,
+    ViewContrast,
+)
 
 
 def hard_negative_nt_xent(
@@ -113,7 +113,7 @@ def hard_negative_inter_modal_nt_xent(
     return batch.reduce(_weighted(contrast, beta, tau_plus), reduction)
 
 
-def _weighted(contrast: Contrast, beta: float, tau_plus: float) -> Tensor:
+def _weighted(contrast: PairContrast, beta: float, tau_plus: float) -> Tensor:
     """Return (k, n) losses, computed from sum(w neg) = N' sum(neg^(1 + beta)) / sum(neg^beta)."""
     beta, tau_plus = check_beta("beta", beta), check_tau_plus("tau_plus", tau_plus)
     positive, n = contrast.positive(), contrast.n_negatives()

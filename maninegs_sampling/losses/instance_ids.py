@@ -25,7 +25,7 @@ _INTEGERS = {
 }
 
 
-def check_ids(ids: object, n: int, device: torch.device) -> Tensor | None:
+def check_ids(ids: object, n: int, device: torch.device, name: str = "ids") -> Tensor | None:
     """Return `ids` as (N,) int64 on the embeddings' device, or None for None.
 
     Only equality of ids matters, and the conversion keeps it: ids of 2^63 and more become distinct
@@ -40,23 +40,23 @@ def check_ids(ids: object, n: int, device: torch.device) -> Tensor | None:
     if isinstance(ids, Tensor):
         integers, shape, kind = ids.dtype in _INTEGERS, tuple(ids.shape), str(ids.dtype)
     else:
-        ids = _as_array(ids)
+        ids = _as_array(ids, name)
         integers, shape, kind = ids.dtype.kind in "biu", ids.shape, _described(ids)
     if not integers and 0 not in shape:  # an empty list has no integer type
         raise InvalidTypeError(
-            f"ids must be integers, one for each instance; got {kind}. Convert names with "
+            f"{name} must be integers, one for each instance; got {kind}. Convert names with "
             "np.unique(names, return_inverse=True)[1]"
         )
     if shape != (n,):
         raise InvalidValueError(
-            f"ids must have the shape ({n},), one for each instance; got {shape}"
+            f"{name} must have the shape ({n},), one for each instance; got {shape}"
         )
     if isinstance(ids, Tensor):
         return ids.to(device, torch.int64)
     return torch.as_tensor(ids.astype(np.int64), device=device)
 
 
-def _as_array(ids: object) -> np.ndarray:
+def _as_array(ids: object, name: str) -> np.ndarray:
     """Return any other object as an array of its own type."""
     try:
         if not isinstance(ids, (list, tuple)):
@@ -67,7 +67,7 @@ def _as_array(ids: object) -> np.ndarray:
         return np.asarray(items, dtype=np.uint64 if whole and max(items) >= 2**63 else None)
     except (ValueError, TypeError, RuntimeError, OverflowError):  # e.g. lists of unequal lengths
         raise InvalidTypeError(
-            f"ids must be integers, one for each instance; got {quoted(ids)}"
+            f"{name} must be integers, one for each instance; got {quoted(ids)}"
         ) from None
 
 

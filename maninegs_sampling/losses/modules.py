@@ -1,22 +1,27 @@
 """The loss functions of this package as modules, each with a temperature of its own."""
 
-import math
-from collections.abc import Sequence
-
+import numpy as np
 import torch.distributed as dist
 from torch import Tensor
 
-from maninegs_sampling.errors import InvalidValueError, check_count
-from maninegs_sampling.losses.contrastive_loss import ContrastiveLoss, Result, WeightedTermsLoss
-from maninegs_sampling.losses.cross_entropy import inter_modal_nt_xent, nt_xent
+from maninegs_sampling.losses.contrastive_loss import ContrastiveLoss
+from maninegs_sampling.losses.cross_entropy import (
+    inter_modal_nt_xent,
+    modality_terms,
+    nt_xent,
+    view_terms,
+)
 from maninegs_sampling.losses.hard_negative import (
     hard_negative_inter_modal_nt_xent,
     hard_negative_nt_xent,
 )
+from maninegs_sampling.losses.hardness_weighted import (
+    hardness_weighted_inter_modal_nt_xent,
+    hardness_weighted_nt_xent,
+)
 from maninegs_sampling.losses.instance_ids import Ids
-from maninegs_sampling.losses.multimodal import multimodal_terms
-from maninegs_sampling.losses.options import Reduction, check_flag
-from maninegs_sampling.quoting import quoted
+from maninegs_sampling.losses.memory import CrossBatchMemory
+from maninegs_sampling.losses.options import Reduction, Result
 
 
 class _ViewLoss(ContrastiveLoss):
@@ -44,7 +49,7 @@ class _ModalityLoss(ContrastiveLoss):
         return self._result(z_image, z_other, ids=ids, return_terms=return_terms)
 
 
-class NTXentLoss(_ViewLoss):
+class NTXentLoss(ContrastiveLoss):
     """`nt_xent` with its own temperature.
 
     Args:
@@ -59,10 +64,11 @@ class NTXentLoss(_ViewLoss):
         >>> z_i, z_j = torch.randn(2, 16, 8, generator=torch.manual_seed(0))
         >>> loss, terms = criterion(z_i, z_j, return_terms=True)
         >>> sorted(terms)
-        ['nt_xent', 'temperature']
+        ['nt_xent', 'temperature', 'top1', 'top5']
     """
 
     _function = staticmethod(nt_xent)
+    _accuracies = staticmethod(view_terms)
 
     def __init__(
         self,
@@ -77,15 +83,36 @@ class NTXentLoss(_ViewLoss):
     ) -> None:
         super().__init__(locals())
 
+    def forward(
+        self,
+        z_i: Tensor,
+        z_j: Tensor,
+        *more_views: Tensor,
+        ids: Ids | None = None,
+        memory: CrossBatchMemory | None = None,
+        log_q: Tensor | np.ndarray | None = None,
+        return_terms: bool = False,
+    ) -> Result:
+        """Return the loss. If `return_terms`, also return a dict of detached values to log.
 
-class InterModalNTXentLoss(_ModalityLoss):
+        Among them are "top1" and "top5": the shares of positives with fewer than 1 and 5 negatives
+        that are at least as similar, over this rank's rows. They are counted while the loss is
+        computed.
+        """
+        return self._result(
+            z_i, z_j, *more_views, ids=ids, memory=memory, log_q=log_q, return_terms=return_terms
+        )
+
+
+class InterModalNTXentLoss(ContrastiveLoss):
     """`inter_modal_nt_xent` with its own temperature.
 
     Args:
         temperature: Initial value. Default: 0.7 (Table III).
         learnable: If True (default), the temperature is a parameter, as in Table III.
         min_temperature: Lower bound of the temperature.
-        symmetric, label_smoothing, normalize, reduction, gather: See `inter_modal_nt_xent`.
+        symmetric, image_weight, label_smoothing, normalize, reduction, gather: See
+            `inter_modal_nt_xent`.
 
     Example:
         >>> import torch
@@ -95,6 +122,7 @@ class InterModalNTXentLoss(_ModalityLoss):
     """
 
     _function = staticmethod(inter_modal_nt_xent)
+    _accuracies = staticmethod(modality_terms)
 
     def __init__(
         self,
@@ -103,12 +131,31 @@ class InterModalNTXentLoss(_ModalityLoss):
         learnable: bool = True,
         min_temperature: float = 0.01,
         symmetric: bool = True,
+        image_weight: float = 0.5,
         label_smoothing: float = 0.0,
         normalize: bool = True,
         reduction: Reduction = "mean",
         gather: bool | dist.ProcessGroup = False,
     ) -> None:
         super().__init__(locals())
+
+    def forward(
+        self,
+        z_image: Tensor,
+        z_other: Tensor,
+        *,
+        ids: Ids | None = None,
+        memory: CrossBatchMemory | None = None,
+        log_q: Tensor | np.ndarray | None = None,
+        return_terms: bool = False,
+    ) -> Result:
+        """Return the loss. If `return_terms`, also return a dict of detached values to log.
+
+        Among them are "top1" and "top5": see `NTXentLoss.forward`.
+        """
+        return self._result(
+            z_image, z_other, ids=ids, memory=memory, log_q=log_q, return_terms=return_terms
+        )
 
 
 class HardNegativeNTXentLoss(_ViewLoss):
@@ -179,31 +226,23 @@ class HardNegativeInterModalNTXentLoss(_ModalityLoss):
         super().__init__(locals())
 
 
-class MultimodalNTXentLoss(WeightedTermsLoss):
-    """`multimodal_nt_xent` with one temperature, or one for each term.
+class HardnessWeightedNTXentLoss(_ViewLoss):
+    """`hardness_weighted_nt_xent` with its own temperature.
 
     Args:
         temperature: Initial value. Default: 0.7 (Table III).
         learnable: If True (default), the temperature is a parameter, as in Table III.
         min_temperature: Lower bound of the temperature.
-        temperature_per_term: If True, each term has its own temperature, as the paper's authors
-            ran; calls must then have `n_views` views and `n_modalities` modalities. Default: one
-            temperature for all terms.
-        n_views: Number of image views.
-        n_modalities: Number of further modalities.
-        weights, symmetric, label_smoothing, normalize, reduction, gather: See
-            `multimodal_nt_xent`.
+        alpha, normalize, reduction, gather: See `hardness_weighted_nt_xent`.
 
     Example:
         >>> import torch
-        >>> criterion = MultimodalNTXentLoss(temperature_per_term=True)
-        >>> cc, mlo, manifestation = torch.randn(3, 16, 8, generator=torch.manual_seed(0))
-        >>> loss, terms = criterion(cc, mlo, manifestation, return_terms=True)
-        >>> [name for name in terms if "temperature" not in name]
-        ['view0-modality0', 'view1-modality0', 'view0-view1']
+        >>> criterion = HardnessWeightedNTXentLoss(alpha=9.0)
+        >>> z_i, z_j = torch.randn(2, 16, 8, generator=torch.manual_seed(0))
+        >>> loss = criterion(z_i, z_j)
     """
 
-    _function = staticmethod(multimodal_terms)
+    _function = staticmethod(hardness_weighted_nt_xent)
 
     def __init__(
         self,
@@ -211,33 +250,43 @@ class MultimodalNTXentLoss(WeightedTermsLoss):
         *,
         learnable: bool = True,
         min_temperature: float = 0.01,
-        temperature_per_term: bool = False,
-        n_views: int = 2,
-        n_modalities: int = 1,
-        weights: Sequence[float] | None = None,
-        symmetric: bool = True,
-        label_smoothing: float = 0.0,
+        alpha: float = 9.0,
         normalize: bool = True,
         reduction: Reduction = "mean",
         gather: bool | dist.ProcessGroup = False,
     ) -> None:
-        n_views = check_count("n_views", n_views, at_least=1)
-        n_modalities = check_count("n_modalities", n_modalities, at_least=1)
-        per_term = check_flag("temperature_per_term", temperature_per_term)
-        n_terms = n_views * n_modalities + math.comb(n_views, 2)
-        super().__init__(locals(), n_terms if per_term else None)
-        weights = self._options["weights"]
-        if per_term and weights is not None and len(weights) != n_modalities:
-            raise InvalidValueError(
-                f"weights must have one number for each of the {n_modalities} modalities; got "
-                f"{quoted(weights)}"
-            )
+        super().__init__(locals())
 
-    def forward(
+
+class HardnessWeightedInterModalNTXentLoss(_ModalityLoss):
+    """`hardness_weighted_inter_modal_nt_xent` with its own temperature.
+
+    Args:
+        temperature: Initial value. Default: 0.7 (Table III).
+        learnable: If True (default), the temperature is a parameter, as in Table III.
+        min_temperature: Lower bound of the temperature.
+        alpha, symmetric, normalize, reduction, gather: See
+            `hardness_weighted_inter_modal_nt_xent`.
+
+    Example:
+        >>> import torch
+        >>> criterion = HardnessWeightedInterModalNTXentLoss(alpha=9.0)
+        >>> z_image, z_other = torch.randn(2, 16, 8, generator=torch.manual_seed(0))
+        >>> loss = criterion(z_image, z_other)
+    """
+
+    _function = staticmethod(hardness_weighted_inter_modal_nt_xent)
+
+    def __init__(
         self,
-        *embeddings: Tensor | Sequence[Tensor],
-        ids: Ids | None = None,
-        return_terms: bool = False,
-    ) -> Result:
-        """Return the loss. If `return_terms`, also return each term's mean on this rank, to log."""
-        return self._result(*embeddings, ids=ids, return_terms=return_terms)
+        temperature: float = 0.7,
+        *,
+        learnable: bool = True,
+        min_temperature: float = 0.01,
+        alpha: float = 9.0,
+        symmetric: bool = True,
+        normalize: bool = True,
+        reduction: Reduction = "mean",
+        gather: bool | dist.ProcessGroup = False,
+    ) -> None:
+        super().__init__(locals())

@@ -63,33 +63,76 @@ class EqualIds:
 Excluded = Diagonals | EqualIds
 
 
+class Above:
+    """Counts of the products that are at least as large as each of a row's thresholds.
+
+    Attributes:
+        counts: (P, R) int64, for P thresholds of each of R rows; filled while products are summed.
+    """
+
+    def __init__(self, thresholds: Tensor):
+        """Count for `thresholds`, (P, R)."""
+        self._raw = self._thresholds = thresholds.detach()
+        self.counts = torch.zeros_like(self._raw, dtype=torch.int64)
+
+    def prepare(self, totals: "type[_Sums] | type[_Logs]") -> None:
+        """Convert the thresholds as blocks are before `add`."""
+        self._thresholds = totals.prepare_(self._raw.clone())
+
+    def add(self, block: Tensor, start: int) -> None:
+        """Count in a block, (r, c), whose rows start at `start`."""
+        rows = slice(start, start + len(block))
+        for thresholds, counts in zip(self._thresholds, self.counts, strict=True):
+            # Of NaN nothing is below: such a positive is not found.
+            counts[rows] += block.shape[1] - (block < thresholds[rows, None]).sum(1)
+
+
 def products_between(x: Tensor, y: Tensor) -> Tensor:
     """Return the products of the rows of `x` and `y`, (R, C), without autocast."""
-    if not torch.amp.is_autocast_available(x.device.type):  # for example the meta device
-        return x @ y.T
-    with torch.autocast(x.device.type, enabled=False):
-        return x @ y.T
+    device = x.device.type
+    available = torch.amp.is_autocast_available(device)  # not on the meta device, for example
+    if available and torch.is_autocast_enabled(device):
+        with torch.autocast(device, enabled=False):
+            return x @ y.T
+    return x @ y.T
 
 
-def log_sum_exp_within(z: Tensor, excluded: Excluded, largest: float) -> Tensor:
+def log_sum_exp_within(
+    z: Tensor,
+    excluded: Excluded,
+    largest: float,
+    above: Above | None = None,
+    *,
+    factor: float | Tensor = 1.0,
+) -> Tensor:
     """Return, for each row of `z`, the log-sum-exp of its products with the other rows.
 
     Args:
         z: (M, D), float32 or float64.
         excluded: Pairs to leave out; must be symmetric.
-        largest: Upper bound of the absolute products.
+        largest: Upper bound of the absolute products times the factor.
+        above: Counts to fill for each row, or None.
+        factor: Multiplies the products in the forward pass only: a product s becomes
+            s + stop_gradient((factor - 1) s).
 
     Returns:
         (M,). Where all pairs of a row are excluded, -inf, with a gradient of zero.
     """
     if needs_plain_operations(z):
-        return _plain(z, z, excluded)[0]
-    rows: Tensor = _opaque(_LogSumExp.apply)(z, None, excluded, largest)
+        return _plain(z, z, excluded, factor, above)[0]
+    rows: Tensor = opaque(_LogSumExp.apply)(z, None, excluded, largest, factor, above, None)
     return rows
 
 
 def log_sum_exp_between(
-    x: Tensor, y: Tensor, excluded: Excluded, largest: float
+    x: Tensor,
+    y: Tensor,
+    excluded: Excluded,
+    largest: float,
+    above: Above | None = None,
+    above_columns: Above | None = None,
+    *,
+    factor: float | Tensor = 1.0,
 ) -> tuple[Tensor, Tensor]:
     """Return the log-sum-exp of the products of `x` and `y` by rows of `x` and by rows of `y`.
 
@@ -97,18 +140,21 @@ def log_sum_exp_between(
         x: (R, D), float32 or float64.
         y: (C, D).
         excluded: Pairs of a row of `x` and a row of `y` to leave out.
-        largest: Upper bound of the absolute products.
+        largest: Upper bound of the absolute products times the factor.
+        above: Counts to fill for each row of `x`, or None.
+        above_columns: Counts to fill for each row of `y`, or None.
+        factor: See `log_sum_exp_within`.
 
     Returns:
         (R,), over the rows of `y`, and (C,), over the rows of `x`.
     """
     if needs_plain_operations(x) or needs_plain_operations(y):
-        return _plain(x, y, excluded)
-    rows, columns = _opaque(_LogSumExp.apply)(x, y, excluded, largest)
+        return _plain(x, y, excluded, factor, above, above_columns)
+    rows, columns = opaque(_LogSumExp.apply)(x, y, excluded, largest, factor, above, above_columns)
     return rows, columns
 
 
-def _opaque(function: Any) -> Any:
+def opaque(function: Any) -> Any:
     """Keep `function` out of torch.compile, which would unroll its loop over blocks.
 
     torch.compiler.disable is called only while compiling: it imports the compiler, which takes
@@ -193,15 +239,22 @@ class _LogSumExp(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, x, y, excluded, largest):  # type: ignore[no-untyped-def]
-        ctx.excluded = excluded
+    def forward(ctx, x, y, excluded, largest, factor, above, above_columns):  # type: ignore[no-untyped-def]
+        ctx.excluded, ctx.factor = excluded, factor
         ctx.totals = _Sums if largest <= SAFE_LOGIT[x.dtype] else _Logs
+        above_columns = above if y is None else above_columns
+        for counts in {above, above_columns} - {None}:
+            counts.prepare(ctx.totals)
         totals = [z.new_full((len(z),), ctx.totals.empty) for z in (x, y) if z is not None]
         row_totals, column_totals = _split(totals[0]), _split(totals[-1])
         for i, j, block in _blocks(ctx, x, y):
             ctx.totals.add_(row_totals[i], block, 1)
+            if above:
+                above.add(block, i * BLOCK)
             if y is not None or i != j:
                 ctx.totals.add_(column_totals[j], block, 0)
+                if above_columns:
+                    above_columns.add(block.T, j * BLOCK)
         kept = block if len(row_totals) == len(column_totals) == 1 else None
         ctx.save_for_backward(x, y, kept, *totals)
         outputs = [ctx.totals.log(total) for total in totals]
@@ -211,13 +264,15 @@ class _LogSumExp(torch.autograd.Function):
     def backward(ctx, *grads):  # type: ignore[no-untyped-def]
         saved = ctx.saved_tensors  # read once: checkpointing refuses to unpack them again
         if not torch.is_grad_enabled():
-            return *_gradients(ctx, saved, grads), None, None
+            return *_gradients(ctx, saved, grads), *[None] * 5
         x, y, *_ = saved
         # For a second derivative autograd must see every operation.
         inputs = [z for z, needed in zip((x, y), ctx.needs_input_grad, strict=False) if needed]
-        outputs = _plain(x, x, ctx.excluded)[0] if y is None else _plain(x, y, ctx.excluded)
+        others = x if y is None else y
+        outputs = _plain(x, others, ctx.excluded, ctx.factor)[: 1 if y is None else 2]
         found = iter(torch.autograd.grad(outputs, inputs, grads, create_graph=True))
-        return *(next(found) if needed else None for needed in ctx.needs_input_grad[:2]), None, None
+        gradients = (next(found) if needed else None for needed in ctx.needs_input_grad[:2])
+        return *gradients, *[None] * 5
 
 
 def _blocks(ctx: Any, x: Tensor, y: Tensor | None) -> Iterator[tuple[int, int, Tensor]]:
@@ -227,6 +282,8 @@ def _blocks(ctx: Any, x: Tensor, y: Tensor | None) -> Iterator[tuple[int, int, T
     for i, row in enumerate(rows):
         for j in range(i if y is None else 0, len(columns)):
             block = products_between(row, columns[j])
+            if not (isinstance(ctx.factor, float) and ctx.factor == 1.0):
+                block.mul_(ctx.factor)
             ctx.excluded.fill_(block, i * BLOCK, j * BLOCK)
             yield i, j, ctx.totals.prepare_(block)
 
@@ -267,8 +324,19 @@ def _gradients(
     return grad_x, None if y is None else grad_y
 
 
-def _plain(x: Tensor, y: Tensor, excluded: Excluded) -> tuple[Tensor, Tensor]:
+def _plain(
+    x: Tensor,
+    y: Tensor,
+    excluded: Excluded,
+    factor: float | Tensor,
+    above: Above | None = None,
+    above_columns: Above | None = None,
+) -> tuple[Tensor, Tensor]:
     """Return the log-sum-exp by rows and by columns, from the whole matrix, with autograd."""
     products = products_between(x, y)
+    products = products + (factor - 1.0) * products.detach()
     products = products.masked_fill(excluded.mask(products), -math.inf)
+    for counts, rows in ((above, products), (above_columns, products.T)):
+        if counts:
+            counts.add(rows.detach(), 0)
     return products.logsumexp(1), products.logsumexp(0)

@@ -7,11 +7,16 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import torch.distributed as dist
+from torch import Tensor
 
 from maninegs_sampling.errors import InvalidTypeError, InvalidValueError, check_choice
 from maninegs_sampling.quoting import quoted
 
 Reduction = Literal["mean", "sum", "none"]
+Similarity = Literal["jaccard", "hamming"]
+
+# A loss, or a loss and a dict of detached values to log.
+Result = Tensor | tuple[Tensor, dict[str, Tensor]]
 
 
 def check_number(name: str, value: object, expected: str = "a number") -> float:
@@ -39,9 +44,9 @@ def check_positive(name: str, value: object, expected: str = "a number") -> floa
     return number
 
 
-def check_finite(name: str, value: object) -> float:
+def check_finite(name: str, value: object, expected: str = "a number") -> float:
     """Return `value` as a float, or raise if it is not a finite number."""
-    number = check_number(name, value)
+    number = check_number(name, value, expected)
     if not math.isfinite(number):
         raise InvalidValueError(f"{name} must be finite; got {quoted(value)}")
     return number
@@ -54,12 +59,36 @@ def check_flag(name: str, value: object) -> bool:
     return value
 
 
-def check_label_smoothing(name: str, value: object) -> float:
+def check_share(name: str, value: object) -> float:
     """Return `value` as a float, or raise if it is outside [0, 1]."""
     number = check_number(name, value)
     if not 0.0 <= number <= 1.0:
         raise InvalidValueError(f"{name} must lie in [0, 1]; got {quoted(value)}")
     return number
+
+
+def check_smoothings(name: str, value: object, n_terms: int) -> list[float]:
+    """Return one number in [0, 1] for each term, from a sequence of them or from one for all.
+
+    Raises:
+        InvalidValueError: If a number is outside [0, 1], or there is not one for each term.
+        InvalidTypeError: If it is neither a number nor a sequence of numbers.
+    """
+    checked = check_share_or_shares(name, value)
+    if not isinstance(checked, list):
+        return [checked] * n_terms
+    if len(checked) != n_terms:
+        raise InvalidValueError(
+            f"{name} must be one number or one for each of the {n_terms} terms; got {quoted(value)}"
+        )
+    return checked
+
+
+def check_share_or_shares(name: str, value: object) -> float | list[float]:
+    """Return `value` as a float in [0, 1], or as a list of them for a sequence."""
+    if isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim):
+        return [check_share(f"{name}[{m}]", share) for m, share in enumerate(value)]
+    return check_share(name, value)
 
 
 def check_beta(name: str, value: object) -> float:
@@ -104,15 +133,24 @@ def check_gather(name: str, value: object) -> object:
     return value
 
 
+def check_similarity(name: str, value: object) -> object:
+    """Return `value`, or raise unless it is one of the choices of `Similarity`."""
+    return check_choice(name, value, get_args(Similarity))
+
+
 Checks = dict[str, Callable[[str, object], Any]]
 
 # By the name of the option. Each returns the value that the loss is to use.
 CHECKS: Checks = {
+    "alpha": check_beta,
     "beta": check_beta,
     "gather": check_gather,
-    "label_smoothing": check_label_smoothing,
+    "image_weight": check_share,
+    "label_smoothing": check_share,
+    "modality_weight": check_finite,
     "normalize": check_flag,
     "reduction": check_reduction,
+    "similarity": check_similarity,
     "symmetric": check_flag,
     "tau_plus": check_tau_plus,
     "weights": check_weights,

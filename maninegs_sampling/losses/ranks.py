@@ -1,5 +1,6 @@
 """Gathering of embeddings from all ranks, with gradients."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +41,12 @@ class Ranks:
         gathered: Tensor = _Gather.apply(z, self)  # type: ignore[no-untyped-call]
         return gathered
 
+    def total(self, count: Tensor) -> Tensor:
+        """Return the sum of `count` over the ranks, without gradient."""
+        total = count.detach().clone()
+        dist.all_reduce(total, group=self.group)
+        return total
+
 
 class _Gather(torch.autograd.Function):
     @staticmethod
@@ -64,18 +71,21 @@ class _Gather(torch.autograd.Function):
         return grad[ranks.offset : ranks.offset + ranks.sizes[ranks.rank]], None
 
 
-def join_ranks(gather: bool | dist.ProcessGroup, z: Tensor, *, has_ids: bool) -> Ranks | None:
+def join_ranks(
+    gather: bool | dist.ProcessGroup, z: Tensor, *, agree: Mapping[str, int]
+) -> Ranks | None:
     """Return the ranks to gather from, or None for one process.
 
     Args:
         gather: True for all processes, or a process group. False does not gather. Where
             torch.distributed is not initialized, there is one process.
         z: This rank's embeddings, (n, D).
-        has_ids: Whether this rank was given ids.
+        agree: By name, numbers that must be the same on all ranks, such as whether there are ids.
 
     Raises:
-        InvalidValueError: If ranks differ in D, in dtype or in having ids, or if this process is
-            not in the group. Where ranks differ, all of them raise, so that none waits forever.
+        InvalidValueError: If ranks differ in D, in dtype or in a number of `agree`, or if this
+            process is not in the group. Where ranks differ, all of them raise, so that none
+            waits forever.
         InvalidTypeError: If `gather` is neither a boolean nor a process group.
     """
     check_gather("gather", gather)
@@ -85,11 +95,11 @@ def join_ranks(gather: bool | dist.ProcessGroup, z: Tensor, *, has_ids: bool) ->
     rank, world = dist.get_rank(group), dist.get_world_size(group)
     if world == 1:
         return None
-    mine = torch.tensor([*z.shape, z.dtype == torch.float64, has_ids], device=z.device)
+    mine = torch.tensor([*z.shape, z.dtype == torch.float64, *agree.values()], device=z.device)
     parts = [torch.empty_like(mine) for _ in range(world)]
     dist.all_gather(parts, mine, group=group)
     sizes, *others = torch.stack(parts).T.tolist()
-    for name, values in zip(("dimensions", "float64", "ids"), others, strict=True):
+    for name, values in zip(("dimensions", "float64", *agree), others, strict=True):
         if len(set(values)) > 1:
             raise InvalidValueError(
                 f"ranks that gather must agree in {name}; by rank they have {values}"

@@ -4,14 +4,14 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from maninegs_sampling.losses.contrast import (
-    Batch,
-    Contrast,
-    ModalityContrast,
-    ViewContrast,
-)
+from maninegs_sampling.losses.batch import Batch
 from maninegs_sampling.losses.cross_entropy import cross_entropy
 from maninegs_sampling.losses.options import Reduction
+from maninegs_sampling.losses.pair_contrasts import (
+    ModalityContrast,
+    PairContrast,
+    ViewContrast,
+)
 
 
 @dataclass
@@ -53,7 +53,9 @@ class Terms:
         contrast = ModalityContrast(self.batch, pair, temperature, symmetric=symmetric)
         self._add(name, weight, contrast, label_smoothing)
 
-    def _add(self, name: str, weight: float, contrast: Contrast, label_smoothing: float) -> None:
+    def _add(
+        self, name: str, weight: float, contrast: PairContrast, label_smoothing: float
+    ) -> None:
         losses = cross_entropy(contrast, label_smoothing)
         self.losses[name] = losses.mean(0)
         self.weights[name] = weight

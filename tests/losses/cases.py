@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import maninegs_sampling as mn
-from maninegs_sampling.losses import cross_entropy, negatives
+from maninegs_sampling.losses import contrast, negatives
 from tests import naive_losses
 
 NAIVE = {
@@ -22,13 +22,28 @@ LOSSES = {name: partial(getattr(mn, name), **OPTIONS[name]) for name in NAIVE}
 ALL = LOSSES | {
     "multimodal_nt_xent": mn.multimodal_nt_xent,
     "mammo_clip_loss": lambda a, b, **options: mn.mammo_clip_loss(a, b, a, b, **options),
+    "siglip_loss": mn.siglip_loss,
 }
+
+
+def sup_con_of_views(a, b, ids=None, **options):
+    """sup_con of two views, whose labels are the ids."""
+    labels = torch.arange(len(a)) if ids is None else torch.as_tensor(ids)
+    return mn.sup_con(torch.cat([a, b]), labels.repeat(2), **options)
+
+
+def multi_label_of_views(a, b, ids=None, **options):
+    """multi_label_sup_con of two views, with the five lowest bits of ids + 1."""
+    labels = torch.arange(len(a)) if ids is None else torch.as_tensor(ids)
+    bits = (labels[:, None] + 1) // 2 ** torch.arange(5) % 2
+    return mn.multi_label_sup_con(torch.cat([a, b]), bits.repeat(2, 1), **options)
 
 
 # Each takes two embeddings; the more general ones get one of them twice.
 EVERY = {
     "nt_xent": mn.nt_xent,
     "nt_xent, smoothed": partial(mn.nt_xent, label_smoothing=0.2),
+    "nt_xent, four views": lambda a, b, **options: mn.nt_xent(a, b, a + b, a - b, **options),
     "nt_xent, lengths kept": partial(mn.nt_xent, normalize=False),
     "inter_modal_nt_xent": mn.inter_modal_nt_xent,
     "inter_modal_nt_xent, one direction, smoothed": partial(
@@ -40,6 +55,16 @@ EVERY = {
     ),
     "multimodal_nt_xent": lambda a, b, **options: mn.multimodal_nt_xent(a, b, a + b, **options),
     "mammo_clip_loss": lambda a, b, **options: mn.mammo_clip_loss(a, b, a + b, b, **options),
+    "nt_xent, log_q": lambda a, b, **options: mn.nt_xent(
+        a, b, log_q=torch.linspace(-1, 1, len(a), device=a.device), **options
+    ),
+    "siglip_loss": mn.siglip_loss,
+    "hardness_weighted_nt_xent": mn.hardness_weighted_nt_xent,
+    "hardness_weighted_inter_modal_nt_xent": mn.hardness_weighted_inter_modal_nt_xent,
+    "siglip_loss, large bias": partial(mn.siglip_loss, bias=3.0),
+    "sup_con": sup_con_of_views,
+    "multi_label_sup_con": multi_label_of_views,
+    "multi_label_sup_con, hamming": partial(multi_label_of_views, similarity="hamming"),
 }
 
 
@@ -51,6 +76,9 @@ MODULES = {
     "HardNegativeInterModalNTXentLoss": 2,
     "MultimodalNTXentLoss": 3,
     "MammoCLIPLoss": 4,
+    "SigLIPLoss": 2,
+    "HardnessWeightedNTXentLoss": 2,
+    "HardnessWeightedInterModalNTXentLoss": 2,
 }
 FUNCTIONS = {
     "NTXentLoss": mn.nt_xent,
@@ -59,6 +87,9 @@ FUNCTIONS = {
     "HardNegativeInterModalNTXentLoss": mn.hard_negative_inter_modal_nt_xent,
     "MultimodalNTXentLoss": mn.multimodal_nt_xent,
     "MammoCLIPLoss": mn.mammo_clip_loss,
+    "SigLIPLoss": mn.siglip_loss,
+    "HardnessWeightedNTXentLoss": mn.hardness_weighted_nt_xent,
+    "HardnessWeightedInterModalNTXentLoss": mn.hardness_weighted_inter_modal_nt_xent,
 }
 
 
@@ -80,7 +111,7 @@ def forced(path):
         for name, value in PATHS[path].items():  # type: ignore[attr-defined]
             if name == "SAFE_LOGIT":
                 value = dict.fromkeys(negatives.SAFE_LOGIT, value)
-            patch.setattr(cross_entropy if name == "DIRECT_LOGITS" else negatives, name, value)
+            patch.setattr(contrast if name == "DIRECT_LOGITS" else negatives, name, value)
         yield
 
 

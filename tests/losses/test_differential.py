@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import maninegs_sampling as mn
-from maninegs_sampling.losses import cross_entropy, negatives
+from maninegs_sampling.losses import contrast, negatives
 from tests import naive_losses
 
 EXAMPLES = int(os.environ.get("MANINEGS_DIFFERENTIAL_EXAMPLES", 0))
@@ -46,6 +46,7 @@ HOW_MANY = {
     "hard_negative_inter_modal_nt_xent": 2,
     "multimodal_nt_xent": 3,
     "mammo_clip_loss": 4,
+    "siglip_loss": 2,
 }
 MODULES = {
     "nt_xent": mn.NTXentLoss,
@@ -54,6 +55,7 @@ MODULES = {
     "hard_negative_inter_modal_nt_xent": mn.HardNegativeInterModalNTXentLoss,
     "multimodal_nt_xent": mn.MultimodalNTXentLoss,
     "mammo_clip_loss": mn.MammoCLIPLoss,
+    "siglip_loss": mn.SigLIPLoss,
 }
 
 
@@ -113,6 +115,8 @@ def cases(draw):
         options["normalize"] = True  # the floor assumes unit vectors
         options["beta"] = draw(st.sampled_from([0.0, 0.5, 1.0, 3.0]))
         options["tau_plus"] = draw(st.sampled_from([0.0, 0.1, 0.6]))
+    elif loss == "siglip_loss":
+        options["bias"] = draw(st.sampled_from([-10.0, 0.0, 3.5]))
     else:
         options["label_smoothing"] = draw(st.sampled_from([0.0, 0.1, 1.0]))
     return Case(
@@ -135,7 +139,7 @@ def cases(draw):
 @contextmanager
 def forced(path):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cross_entropy, "DIRECT_LOGITS", path["DIRECT_LOGITS"])
+        patch.setattr(contrast, "DIRECT_LOGITS", path["DIRECT_LOGITS"])
         patch.setattr(negatives, "BLOCK", path["BLOCK"])
         if path["SAFE_LOGIT"] is not None:
             safe = dict.fromkeys(negatives.SAFE_LOGIT, path["SAFE_LOGIT"])

@@ -20,18 +20,51 @@ pytestmark = pytest.mark.skipif(
 SIZES = {2: (5, 3), 3: (4, 1, 3)}  # instances on each rank
 IDS = torch.tensor([3, 1, 3, 2, 2, 0, 9, 1])
 
+
+def corrected(loss):
+    """The loss with a log_q that each instance has from its embedding, on whatever rank."""
+    return lambda x, y, **options: loss(x, y, log_q=x.detach()[:, 0], **options)
+
+
 CASES = {
     "nt_xent": (mn.nt_xent, 2),
     "nt_xent, ids and smoothing": (partial(mn.nt_xent, label_smoothing=0.2), 2),
     "nt_xent, lengths kept": (partial(mn.nt_xent, normalize=False), 2),
+    "nt_xent, three views": (mn.nt_xent, 3),
+    "nt_xent, three views, ids": (partial(mn.nt_xent, label_smoothing=0.2), 3),
+    "inter_modal, weighted": (partial(mn.inter_modal_nt_xent, image_weight=0.75), 2),
+    "nt_xent, log_q": (corrected(mn.nt_xent), 2),
+    "inter_modal, log_q, ids": (corrected(mn.inter_modal_nt_xent), 2),
     "inter_modal": (mn.inter_modal_nt_xent, 2),
     "inter_modal, ids": (partial(mn.inter_modal_nt_xent, label_smoothing=0.2), 2),
     "inter_modal, one direction": (partial(mn.inter_modal_nt_xent, symmetric=False), 2),
     "hard": (mn.hard_negative_nt_xent, 2),
     "hard, ids": (partial(mn.hard_negative_nt_xent, beta=2.0), 2),
     "hard inter_modal": (mn.hard_negative_inter_modal_nt_xent, 2),
+    "hardness-weighted, ids": (mn.hardness_weighted_nt_xent, 2),
+    "hardness-weighted inter_modal": (mn.hardness_weighted_inter_modal_nt_xent, 2),
     "multimodal": (mn.multimodal_nt_xent, 3),
     "mammo_clip, ids": (mn.mammo_clip_loss, 4),
+    "siglip": (partial(mn.siglip_loss, bias=-1.0), 2),
+    "siglip, ids": (partial(mn.siglip_loss, bias=-1.0), 2),
+}
+
+
+def sup_con(z_i, z_j, ids=None, **options):
+    return mn.sup_con(
+        z_i - z_j, ids if ids is not None else torch.zeros(len(z_i)).long(), **options
+    )
+
+
+def multi_label_sup_con(z_i, z_j, ids=None, **options):
+    bits = ids[:, None] // 2 ** torch.arange(4) % 2
+    return mn.multi_label_sup_con(z_i - z_j, bits, **options)
+
+
+CASES |= {
+    "sup_con": (sup_con, 2),
+    "sup_con, ids": (sup_con, 2),
+    "multi_label_sup_con, ids": (multi_label_sup_con, 2),
 }
 
 
@@ -95,6 +128,12 @@ def run_rank(rank, world, folder):
     outsider = error_of(lambda: mn.nt_xent(z, z, gather=first_two)) if rank == 2 else ""
     results["outsider"] = outsider
 
+    for name, module in (("view accuracy", mn.NTXentLoss), ("accuracy", mn.InterModalNTXentLoss)):
+        _, terms = module(gather=True)(z, z.flip(1), return_terms=True)
+        results[name] = {k: value * len(z) for k, value in terms.items() if "top" in k}
+    memory = mn.CrossBatchMemory(6, 6).double()
+    memory.add(z + 1.0, z.flip(1), gather=True)
+    results["memory"] = mn.nt_xent(z, z.flip(1), gather=True, memory=memory).detach()
     results["alone"] = mn.nt_xent(z, z.flip(1)).detach()
     wide = torch.ones(3, 4 + rank)
     results["dimensions"] = error_of(lambda: mn.nt_xent(wide, wide, gather=True))
@@ -165,6 +204,24 @@ def test_ranks_that_disagree_all_say_so(ranks):
         assert "agree in dimensions; by rank they have [4, 5" in rank["dimensions"]
         assert "agree in ids; by rank they have [0, 1" in rank["ids"]
         assert "not in" in rank["outsider"] if k == 2 else rank["outsider"] == ""
+
+
+def test_accuracies_are_of_own_rows_among_all_candidates(ranks):
+    z = inputs()
+    for name, module in (("view accuracy", mn.NTXentLoss), ("accuracy", mn.InterModalNTXentLoss)):
+        _, terms = module()(z, z.flip(1), return_terms=True)
+        for top in ("top1", "top5"):
+            of_all = sum(rank[name][top] for rank in ranks) / len(z)
+            torch.testing.assert_close(of_all, terms[top])
+        assert 0 < terms["top1"] < terms["top5"]
+
+
+def test_a_memory_of_the_embeddings_of_all_ranks(ranks):
+    z = inputs()
+    memory = mn.CrossBatchMemory(6, 6).double()
+    memory.add(z + 1.0, z.flip(1))
+    mean = torch.stack([rank["memory"] for rank in ranks]).mean()
+    torch.testing.assert_close(mean, mn.nt_xent(z, z.flip(1), memory=memory))
 
 
 def test_torch_func_across_ranks(ranks):

@@ -28,8 +28,10 @@ def test_values_and_gradients_agree(kind, peer, n):
         pytest.skip(str(error))
     if n == 1 and peer in ("pytorch-metric-learning", "lightly"):
         pytest.skip(f"{peer} has no loss for one pair")
+    if n == 2 and (kind, peer) == ("sup_con of both views", "pytorch-metric-learning"):
+        pytest.skip(f"{peer} has no loss for one class")
     ours = benchmark.LOSSES[kind][benchmark.OURS]()
-    z = random_pair(n, 16, dtype=torch.float32)
+    z = random_pair(n, benchmark.D, dtype=torch.float32)
     torch.testing.assert_close(ours(*z), loss(*z), rtol=2e-5, atol=2e-6)
     found, expected = (torch.autograd.grad(f(*z), z) for f in (ours, loss))
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)

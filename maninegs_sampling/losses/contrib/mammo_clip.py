@@ -3,10 +3,10 @@
 import torch.distributed as dist
 from torch import Tensor
 
-from maninegs_sampling.losses.contrast import Batch
-from maninegs_sampling.losses.contrastive_loss import Result, WeightedTermsLoss
+from maninegs_sampling.losses.batch import Batch
+from maninegs_sampling.losses.contrastive_loss import WeightedTermsLoss
 from maninegs_sampling.losses.instance_ids import Ids
-from maninegs_sampling.losses.options import CHECKS, Reduction, check_finite
+from maninegs_sampling.losses.options import CHECKS, Reduction, Result, check_finite
 from maninegs_sampling.losses.terms import Terms
 
 
