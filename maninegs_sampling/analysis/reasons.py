@@ -215,7 +215,8 @@ class MuReason(Reason):
             f"starts at {self.start:g}, {start}; ends at {self.end:g}, two sigma below the "
             f"{self.nearest:.1f} bits to an anchor's nearest {self.cluster_size - 1} patterns (0 "
             "if that is negative), because a lower mu draws nearly the same batches; falls over "
-            f"the first {self.fall:,} of {self.steps:,} steps, half of them, as in the authors' code"
+            f"the first {self.fall:,} of {self.steps:,} steps, half of them, as in the authors' "
+            "code"
         )
 
 

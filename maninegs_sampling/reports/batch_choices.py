@@ -89,7 +89,7 @@ def measure_choices(
         index: An index of `store` to draw from.
         seed: Seed of everything that is drawn.
     """
-    drawing = {"batch_size": batch_size, "seed": seed}
+    drawing: dict[str, Any] = {"batch_size": batch_size, "seed": seed}
     distinct = partial(epochs_of, UniformDistinctBatchSampler, store, groups=groups, **drawing)
     ours = partial(epochs_of, ManiNegBatchSampler, store, index=index, **drawing)
     epochs = default_epochs(store, batch_size)
