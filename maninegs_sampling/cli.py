@@ -6,13 +6,14 @@ import sys
 import webbrowser
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from maninegs_sampling import __version__
 from maninegs_sampling.analysis.batch_hardness import N_NEAREST, histogram_mean
+from maninegs_sampling.analysis.settings import Settings, suggest
 from maninegs_sampling.analysis.suitability import Suitability, suitability
 from maninegs_sampling.cli_tables import Rows, add_table_options, read_rows, repeated_options
 from maninegs_sampling.data.datasets import wisconsin
@@ -27,6 +28,8 @@ from maninegs_sampling.reports.entries import Entry, LeftOut, default_epochs
 from maninegs_sampling.reports.report import save_report
 from maninegs_sampling.reports.terminal import escaped_output, shell_word
 from maninegs_sampling.reports.text_table import text_table
+from maninegs_sampling.sampling.drawer import Center
+from maninegs_sampling.sampling.sampler import Coverage
 
 # Exit statuses after an interrupt and a closed pipe: 128 + the number of the signal.
 INTERRUPTED, CLOSED_PIPE = 130, 141
@@ -88,12 +91,30 @@ def _parser() -> argparse.ArgumentParser:
     add_table_options(inspect)
     inspect.set_defaults(run=run_inspect)
 
-    suggest = commands.add_parser(
+    advise = commands.add_parser(
         "suggest",
         help="tell whether ManiNeg makes harder batches of a table, and with which settings",
     )
-    _add_training_options(suggest)
-    suggest.set_defaults(run=run_suggest)
+    _add_training_options(advise)
+    advise.add_argument(
+        "--anchors-per-batch",
+        type=int,
+        default=1,
+        help="clusters of a batch, each an anchor and its negatives",
+    )
+    advise.add_argument(
+        "--center",
+        choices=get_args(Center),
+        default="anchor",
+        help="what distances are measured from: the anchor, or all members of its cluster",
+    )
+    advise.add_argument(
+        "--coverage",
+        choices=get_args(Coverage),
+        default="free",
+        help="epoch: each instance stands in one batch of an epoch",
+    )
+    advise.set_defaults(run=run_suggest)
 
     report = commands.add_parser(
         "report", help="write an HTML file with the answers of suggest, and figures"
@@ -238,10 +259,25 @@ def run_suggest(options: argparse.Namespace) -> None:
     print(f"{store.n_instances} instances, {store.n_patterns} distinct patterns\n\n{found}\n")
     if found.mus:
         print(_hardness_table(found) + "\n")
-    if found.settings is not None:
-        for name, reason in found.settings.reasons.items():
+    settings = found.settings
+    asked_for = {
+        "anchors_per_batch": options.anchors_per_batch,
+        "center": options.center,
+        "coverage": options.coverage,
+    }
+    if asked_for != {"anchors_per_batch": 1, "center": "anchor", "coverage": "free"}:
+        print(
+            "Settings for the batches asked for; the answer above is about batches of one anchor "
+            "and distinct patterns."
+        )
+        settings = suggest(
+            store, steps=options.steps, batch_size=options.batch_size, groups=table.groups,
+            **asked_for,
+        )  # fmt: skip
+    if settings is not None:
+        for name, reason in settings.reasons.items():
             print(f"{name}: {reason}")
-        _print_how_to_use(found, table, options)
+        _print_how_to_use(settings, table, options)
 
 
 def _hardness_table(found: Suitability) -> str:
@@ -258,16 +294,15 @@ def _hardness_table(found: Suitability) -> str:
     return text_table(header, rows)
 
 
-def _print_how_to_use(found: Suitability, table: Rows, options: argparse.Namespace) -> None:
+def _print_how_to_use(settings: Settings, table: Rows, options: argparse.Namespace) -> None:
     """Print the call with the settings, and the command that compares samplers at them."""
-    assert found.settings is not None
-    call = found.settings.call(groups=table.groups_source)
+    call = settings.call(groups=table.groups_source)
     print(f"\nmn.ManiNegBatchSampler.wrap(loader, store, {call})")
     words = [*options.tables, *repeated_options(options)]
-    schedule = found.settings["mu"]
+    schedule = settings["mu"]
     print(
         f"maninegs compare {' '.join(map(shell_word, words))} --batch-size {options.batch_size} "
-        f"--mu {schedule.start:g} {schedule.end:g} --sigma {found.settings['sigma']:g}"
+        f"--mu {schedule.start:g} {schedule.end:g} --sigma {settings['sigma']:g}"
     )
 
 

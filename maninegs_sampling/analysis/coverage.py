@@ -86,8 +86,9 @@ def coverage(sampler: BatchesByNumber, *, epochs: int = 1, epoch: int = 0) -> Co
     """Return how often each instance and each pattern is drawn. The sampler does not change.
 
     Args:
-        sampler: `ManiNegBatchSampler`, or another batch sampler with `batch(k, epoch)`, a length
-            and a store.
+        sampler: `ManiNegBatchSampler`, `UniformDistinctBatchSampler`, `GraphBlockBatchSampler`,
+            `NeighborGroupBatchSampler`, `RandomWalkBatchSampler`, or another batch sampler with
+            `batch(k, epoch)`, a length and a store.
         epochs: Number of epochs.
         epoch: The first of them.
 

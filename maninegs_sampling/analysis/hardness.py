@@ -44,8 +44,9 @@ def hardness(sampler: BatchesByNumber, *, batches: int = 200, epoch: int = 0) ->
     """Return the hardness of the batches of a sampler. The sampler does not change.
 
     Args:
-        sampler: `ManiNegBatchSampler`, or another batch sampler with `batch(k, epoch)`, a length
-            and a store.
+        sampler: `ManiNegBatchSampler`, `UniformDistinctBatchSampler`, `GraphBlockBatchSampler`,
+            `NeighborGroupBatchSampler`, `RandomWalkBatchSampler`, or another batch sampler with
+            `batch(k, epoch)`, a length and a store.
         batches: Number of batches. If an epoch has fewer, the next epochs follow.
         epoch: The first epoch. If mu is annealed, the hardness depends on it.
 

@@ -3,27 +3,33 @@
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from maninegs_sampling.analysis.batch_hardness import histogram_mean
 from maninegs_sampling.analysis.hardness import uniform_distinct_hardness
-from maninegs_sampling.analysis.neighborhood import Neighborhood, neighborhood
+from maninegs_sampling.analysis.neighborhood import Neighborhood, find_shortage, neighborhood
 from maninegs_sampling.analysis.reasons import (
+    AnchorsReason,
+    CenterReason,
+    CoverageReason,
     GroupsReason,
     HighReason,
+    KeepReason,
     LowReason,
     MuReason,
     OneDistance,
     Reason,
     SigmaReason,
 )
-from maninegs_sampling.data.store import ManifestationStore
+from maninegs_sampling.data.store import ManifestationStore, check_store
 from maninegs_sampling.distances.hamming import distance_histogram
 from maninegs_sampling.distances.index import DistanceBucketIndex
-from maninegs_sampling.errors import InvalidValueError, check_count
+from maninegs_sampling.errors import InvalidValueError, check_choice, check_count
+from maninegs_sampling.sampling.drawer import Center
+from maninegs_sampling.sampling.sampler import Coverage
 from maninegs_sampling.sampling.schedules import LinearAnnealing
 
 
@@ -72,52 +78,123 @@ class Settings(Mapping[str, Any]):
                 text = f"mn.LinearAnnealing({value.start:g}, {value.end:g}, steps={value.steps})"
             elif name == "groups":
                 text = groups
+            elif isinstance(value, str):
+                text = f'"{value}"'
             else:
                 text = f"{value:g}"
             parts.append(f"{name}={text}")
         return ", ".join(parts)
 
 
+# Longer than 60 lines because of its docstring.
 def suggest(
     store: ManifestationStore,
     *,
     steps: int,
     batch_size: int = 64,
+    anchors_per_batch: int = 1,
+    center: Center = "anchor",
+    coverage: Coverage = "free",
     groups: ArrayLike | None = None,
     index: DistanceBucketIndex | None = None,
     seed: int = 0,
 ) -> Settings:
     """Return settings read off the data, for a training of `steps` steps.
 
+    What is near an anchor is read off for a cluster of batch_size / anchors_per_batch instances.
+
     Args:
         store: The manifestations.
         steps: Number of steps of the whole training.
         batch_size: Instances per batch.
+        anchors_per_batch: Clusters of a batch, as in `ManiNegBatchSampler`. It must divide
+            `batch_size`.
+        center: What distances are measured from, as in `ManiNegBatchSampler`.
+        coverage: Whether an epoch covers the data, as in `ManiNegBatchSampler`. With "epoch", the
+            settings include `duplicates="keep"` if a pattern has more instances than an epoch has
+            batches (N // batch_size); tell the loss with `ids=`, see `PatternDataset`.
         groups: N labels, such as patient ids. No two instances of a batch share one.
         index: An index of `store` to draw from. If None, one is built.
         seed: Seed of the batches and anchors that are measured.
 
     Returns:
-        `mu`, `sigma`, `low`, `high` and, if given, `groups`, with their reasons: for
+        `mu`, `sigma`, `low`, `high`, what was asked for if it differs from the sampler's defaults,
+        and, if given, `groups`, with their reasons: for
         `ManiNegBatchSampler(store, batch_size=64, **settings)` and
         `ManiNegBatchSampler.wrap(loader, store, **settings)`.
 
     Raises:
-        InvalidValueError: If there are fewer distinct patterns, or groups, than `batch_size`, or
-            all patterns have the same distance.
+        InvalidTypeError: If an argument has another type.
+        InvalidValueError: If an argument is out of range, there are fewer distinct patterns, or
+            groups, than a batch needs, or all patterns have the same distance.
 
     Example:
         >>> store = ManifestationStore.from_dense(np.random.default_rng(0).random((300, 20)) < 0.5)
         >>> print(suggest(store, steps=9000).call())
         mu=mn.LinearAnnealing(10, 2.4, steps=4500), sigma=2.3, low=1, high=18
+        >>> suggest(store, steps=9000, anchors_per_batch=8)["mu"].end
+        0.3
     """
+    check_store("store", store)
     steps = check_count("steps", steps, at_least=1)
-    around = neighborhood(store, batch_size=batch_size, groups=groups, index=index, seed=seed)
+    batch_size = check_count("batch_size", batch_size, at_least=2)
+    cluster_size = _cluster_size(batch_size, anchors_per_batch)
+    asked_for = _asked_for(store, batch_size, cluster_size, center, coverage)
+    if "duplicates" in asked_for:
+        _check_instances(store, batch_size)
+        cluster_size = min(cluster_size, max(2, store.n_patterns))
+    elif (shortage := find_shortage(store, batch_size, groups)) is not None:
+        raise InvalidValueError(str(shortage))
+    around = neighborhood(store, batch_size=cluster_size, groups=groups, index=index, seed=seed)
     only = only_distance(store)
     if only is not None:
         raise InvalidValueError(str(only))
     uniform = uniform_distinct_hardness(store, batch_size=batch_size, groups=groups, seed=seed)
-    return settings_from(store, around, uniform.pair_mean, steps, batch_size, groups)
+    settings = settings_from(store, around, uniform.pair_mean, steps, cluster_size, groups)
+    return Settings(
+        settings.arguments | {name: value for name, (value, _) in asked_for.items()},
+        settings.reasons | {name: reason for name, (_, reason) in asked_for.items()},
+    )
+
+
+def _cluster_size(batch_size: int, anchors_per_batch: int) -> int:
+    anchors = check_count("anchors_per_batch", anchors_per_batch, at_least=1)
+    if batch_size % anchors:
+        raise InvalidValueError(
+            f"anchors_per_batch={anchors} must divide the batch, of {batch_size} instances"
+        )
+    if anchors == batch_size:
+        raise InvalidValueError(
+            f"anchors_per_batch={anchors} leaves no negatives to be drawn in batches of "
+            f"{batch_size}, so there is nothing to set; it must be at most {batch_size // 2}"
+        )
+    return batch_size // anchors
+
+
+def _check_instances(store: ManifestationStore, batch_size: int) -> None:
+    if store.n_instances < batch_size:
+        raise InvalidValueError(
+            f"there are {store.n_instances} instances, too few for batches of {batch_size}; make "
+            "batch_size smaller"
+        )
+
+
+def _asked_for(
+    store: ManifestationStore, batch_size: int, cluster_size: int, center: str, coverage: str
+) -> dict[str, tuple[Any, Reason]]:
+    """Return what differs from the sampler's defaults, each with its reason."""
+    found: dict[str, tuple[Any, Reason]] = {}
+    anchors = batch_size // cluster_size
+    if anchors > 1:
+        found["anchors_per_batch"] = anchors, AnchorsReason(anchors, cluster_size)
+    if check_choice("center", center, get_args(Center)) == "cluster":
+        found["center"] = center, CenterReason()
+    if check_choice("coverage", coverage, get_args(Coverage)) == "epoch":
+        covers = CoverageReason(int(store.counts.max()), store.n_instances // batch_size)
+        found["coverage"] = coverage, covers
+        if not covers.fits:
+            found["duplicates"] = "keep", KeepReason(covers.largest, covers.n_batches)
+    return found
 
 
 def only_distance(store: ManifestationStore) -> OneDistance | None:
@@ -131,7 +208,7 @@ def settings_from(
     around: Neighborhood,
     uniform_distinct_mean: float,
     steps: int,
-    batch_size: int,
+    cluster_size: int,
     groups: ArrayLike | None,
     *,
     start: float | None = None,
@@ -144,7 +221,7 @@ def settings_from(
         around: What lies around an anchor.
         uniform_distinct_mean: Mean distance in uniform batches of distinct patterns.
         steps: Number of steps of the whole training.
-        batch_size: Instances per batch.
+        cluster_size: Instances of an anchor's cluster: the batch, if it has one anchor.
         groups: N labels, or None.
         start: The first mu. If None, `uniform_distinct_mean`, rounded.
         easier_at: The mu at which batches are easier than uniform ones, if `start` avoids one.
@@ -158,7 +235,7 @@ def settings_from(
     mu = LinearAnnealing(start, end, steps=fall)
     arguments: dict[str, Any] = {"mu": mu, "sigma": sigma, "low": 1, "high": high}
     reasons: dict[str, Reason] = {
-        "mu": MuReason(start, easier_at, end, around.nearest, batch_size, fall, steps),
+        "mu": MuReason(start, easier_at, end, around.nearest, cluster_size, fall, steps),
         "sigma": SigmaReason(sigma),
         "low": LowReason(),
         "high": HighReason(high),

@@ -23,6 +23,7 @@ from maninegs_sampling.distances.index import DistanceBucketIndex
 from maninegs_sampling.optional import require
 from maninegs_sampling.quoting import escape_controls
 from maninegs_sampling.reports import drawing, figures
+from maninegs_sampling.reports.batch_choices import measure_choices
 
 # Number of traits in the table of frequencies; the others are counted.
 MOST_TRAITS = 60
@@ -86,7 +87,8 @@ def save_report(
         index=index,
         seed=seed,
     )
-    options = {"batch_size": batch_size, "index": index, "seed": seed}
+    options: dict[str, Any] = {"batch_size": batch_size, "index": index, "seed": seed}
+    choices = measure_choices(store, steps=steps, groups=groups, **options)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -100,6 +102,8 @@ def save_report(
         found=found,
         groups_source=groups_source,
         glance=_glance(store, found),
+        choices=list(choices),
+        n_nearest=N_NEAREST,
         figures=_figures(store, found, steps, options),
         example=_example(store, schema),
         traits=_traits(store, schema, found),

@@ -240,3 +240,44 @@ def test_a_figure_has_no_more_shapes_for_more_distances():
         figure = drawing.draw_hardness(hard, figures.largest_distance(store))
         shapes.append([len(axis.get_children()) for axis in figure.axes])
     assert shapes[0] == shapes[1]
+
+
+ROW = re.compile(r"<th scope=row>([^<]*)</th>" + r"<td class=number>([\d.]+%?)</td>" * 4)
+
+
+def test_the_batches_to_choose_are_those_of_the_samplers(tmp_path):
+    table = write_table(tmp_path / "cases.csv", clustered())
+    out = tmp_path / "report.html"
+    assert main(["report", table, "--out", str(out)]) == 0
+    found = {name: numbers for name, *numbers in ROW.findall(out.read_text(encoding="utf-8"))}
+    store = mn.ManifestationStore.from_dense(clustered())
+    asked = {
+        "ManiNeg as suggested": {},
+        "near cluster": {"center": "cluster"},
+        "eight clusters": {"anchors_per_batch": 8},
+        "eight clusters that cover the data": {"anchors_per_batch": 8, "coverage": "epoch"},
+    }
+    samplers = {"uniform, distinct patterns": mn.UniformDistinctBatchSampler(store, batch_size=64)}
+    for name, options in asked.items():
+        settings = mn.suggest(store, steps=9000, **options)
+        settings = {**settings, "mu": settings["mu"].end}
+        samplers[name] = mn.ManiNegBatchSampler(store, batch_size=64, **settings)
+    assert list(found) == list(samplers)
+    for name, sampler in samplers.items():
+        hardness = mn.hardness(sampler, batches=20 * len(sampler))
+        seen = mn.coverage(sampler, epochs=20)
+        assert found[name] == [
+            f"{hardness.masked_pair_mean:.2f}", f"{hardness.masked_nearest_mean:.2f}",
+            f"{seen.seen_share:.0%}", f"{seen.gini:.2f}",
+        ]  # fmt: skip
+
+
+def test_batches_that_cannot_be_made_are_named_with_the_reason(tmp_path):
+    table = write_table(tmp_path / "cases.csv", random_store(200, 4).to_dense())
+    out = tmp_path / "report.html"
+    assert main(["report", table, "--out", str(out)]) == 0
+    text = out.read_text(encoding="utf-8")
+    # few patterns: only batches with equal ones can be full
+    assert [name for name, *_ in ROW.findall(text)] == ["eight clusters that cover the data"]
+    assert "<strong>near cluster:</strong> cannot be made of this data: batches of 64" in text
+    assert "not yet shown for any of them" in text
