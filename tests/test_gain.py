@@ -35,15 +35,11 @@ from benchmarks.reference.gain.tuning import CANDIDATES, tune
 
 ROOT = Path(__file__).parents[1]
 SHORT = Settings(steps=12, batch_size=16)
-# Arms whose options the sampler has; the others are to follow.
-WORKING = (
-    "uniform", "uniform-again", "untrained", "uniform-distinct", "uniform-masked", "manineg-paper",
-    "manineg-suggested", "manineg-masked", "graph-blocks", "vmf", "weighted",
-)  # fmt: skip
-TO_FOLLOW = [
-    pytest.param(name, marks=pytest.mark.xfail(raises=TypeError, reason="the sampler is to follow"))
-    for name in sorted(set(ARMS) - set(WORKING))
-]
+# Arms whose batches never hold a pattern twice.
+DISTINCT = {
+    "uniform-distinct", "manineg-paper", "manineg-suggested", "clusters-distinct", "cluster-hard",
+    "random-walk",
+}  # fmt: skip
 PARTS = {"train": 1000, "val": 80, "test": 120}  # 1% of the labels are 10 cells
 KINDS = ("Basophil", "Eosinophil", "Neutrophil")
 
@@ -128,7 +124,7 @@ def test_real_cells(real_data, tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["unimodal", "multimodal"])
-@pytest.mark.parametrize("name", [*WORKING, *TO_FOLLOW])
+@pytest.mark.parametrize("name", ARMS)
 def test_arms_train(cells, name, mode):
     encoder, _ = training.pretrain(cells, ARMS[name], mode, 0, SHORT)
     features = training.features_of(encoder, cells)
@@ -147,14 +143,14 @@ def test_arms_without_their_sampler_fail_before_any_training(folder, tmp_path, m
     assert not (tmp_path / "smoke").exists()
 
 
-@pytest.mark.parametrize("name", sorted(set(WORKING) - {"untrained"}))
+@pytest.mark.parametrize("name", sorted(set(ARMS) - {"untrained"}))
 def test_arms_draw_what_they_say(cells, name):
     store = cells.store.subset(cells.rows(TRAINING))
     drawn = [list(ARMS[name].draw(store, 16, seed, 30)) for seed in (0, 0, 1)]
     assert drawn[0] == drawn[1] != drawn[2]
     assert [len(batch) for batch in drawn[0]] == [16] * 30
     distinct = all(len(set(store.pattern_of[batch])) == 16 for batch in drawn[0])
-    assert distinct == (name in {"uniform-distinct", "manineg-paper", "manineg-suggested"})
+    assert distinct == (name in DISTINCT)
     again = list(ARMS["uniform"].draw(store, 16, 0, 30))
     assert (drawn[0] == again) == (name in {"uniform", "uniform-masked", "vmf", "weighted"})
 
