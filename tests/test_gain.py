@@ -29,7 +29,7 @@ from benchmarks.reference.data import TEST, TRAINING, VALIDATION
 from benchmarks.reference.gain import comparison, tasks, training, weighting
 from benchmarks.reference.gain.arms import ARMS, CONTROLS, manineg
 from benchmarks.reference.gain.commands import seed_range
-from benchmarks.reference.gain.runs import SETTINGS, Run, merge, perform
+from benchmarks.reference.gain.runs import SETTINGS, Run, merge, perform, read_runs, split
 from benchmarks.reference.gain.training import Settings
 from benchmarks.reference.gain.tuning import CANDIDATES, tune
 
@@ -387,6 +387,51 @@ def test_one_thread_computes(cells, tmp_path, monkeypatch):
     finally:
         torch.set_num_threads(before)
     assert threads == [1]
+
+
+def made_up_runs(file, n_seeds=2):
+    """A table of runs as `merge` writes it."""
+    extra = {"batches": "0123456789ab", "seconds": 30.1, "versions": "torch=2"}
+    rows = made_up_table(n_seeds).with_columns(**{n: polars.lit(v) for n, v in extra.items()})
+    columns = ["mode", "arm", "seed", *SETTINGS, *extra, "task", "score", "validation"]
+    rows.select(columns).sort("mode", "arm", "seed", maintain_order=True).write_csv(file)
+
+
+def test_a_round_goes_on_from_its_table(tmp_path, monkeypatch):
+    """Splitting is the opposite of merging, and runs of the table are not made again."""
+    table, again = tmp_path / "table.csv", tmp_path / "again.csv"
+    made_up_runs(table)
+    where = ("--out", str(tmp_path), "--round", "later")
+    main(["gain-split", *where, "--table", str(table)])
+    main(["gain-merge", *where, "--table", str(again)])
+    assert again.read_bytes() == table.read_bytes()
+    assert split(table, tmp_path / "later") == 0  # nothing is overwritten
+    monkeypatch.setattr("benchmarks.reference.gain.runs.pretrain", None)
+    settings = Settings(32, "pooled", 64, 1000, 1e-3, 0.2, 0.5)
+    rows = perform(Run("unimodal", "vmf", 1, settings), None, tmp_path / "later")
+    expected = polars.read_csv(table).filter(arm="vmf", seed=1)
+    assert rows.equals(expected)
+    with pytest.raises(TypeError):  # this one is made, and there is nothing to make it with
+        perform(Run("unimodal", "vmf", 2, settings), None, tmp_path / "later")
+
+
+def test_a_cut_table_is_refused(tmp_path):
+    made_up_runs(tmp_path / "table.csv")
+    lines = (tmp_path / "table.csv").read_text().splitlines()
+    (tmp_path / "cut.csv").write_text("\n".join(lines[:-2]))
+    with pytest.raises(
+        mn.ManiNegError, match=r"weighted 1 must have the tasks .*got cell type, 1%"
+    ):
+        split(tmp_path / "cut.csv", tmp_path / "runs")
+
+
+def test_tables_without_a_later_setting_have_its_default(tmp_path):
+    made_up_runs(tmp_path / "table.csv")
+    whole = polars.read_csv(tmp_path / "table.csv")
+    whole.drop("temperature").write_csv(tmp_path / "before.csv")
+    found = read_runs(tmp_path / "before.csv")
+    assert found["temperature"].unique().to_list() == [Settings().temperature]
+    assert sorted(found.columns) == sorted(whole.columns)
 
 
 def test_nothing_to_merge(tmp_path):

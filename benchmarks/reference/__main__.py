@@ -11,6 +11,7 @@ Data are named as `phantom`, `phantom-film`, `cbis-ddsm=FOLDER` or `mvkl=FOLDER`
 gain        trains what is missing of a comparison of batches and losses on real images
 gain-tune   chooses settings for it, on uniform batches alone
 gain-merge  writes its finished runs to one table
+gain-split  writes the runs of a table back to files, from which `gain` goes on
 gain-table  prints, from that table, differences from uniform batches
 
 Data of `gain` are `wbcatt=FOLDER`.

@@ -1,4 +1,4 @@
-"""The commands gain, gain-tune, gain-merge and gain-table."""
+"""The commands gain, gain-tune, gain-merge, gain-split and gain-table."""
 
 import argparse
 import sys
@@ -7,13 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import polars
-
 from benchmarks.reference import wbcatt
 from benchmarks.reference.data import TRAINING
 from benchmarks.reference.gain.arms import ARMS
 from benchmarks.reference.gain.comparison import report
-from benchmarks.reference.gain.runs import SETTINGS, Run, merge, perform
+from benchmarks.reference.gain.runs import SETTINGS, Run, merge, perform, read_runs, split
 from benchmarks.reference.gain.training import Settings
 from benchmarks.reference.gain.tuning import tune
 from benchmarks.reference.pretraining import MODES
@@ -61,9 +59,15 @@ def run_merge(options: argparse.Namespace) -> None:
     print(f"wrote {n} runs to {options.table}", file=sys.stderr)
 
 
+def run_split(options: argparse.Namespace) -> None:
+    """Write the runs of a table back to the files of a round, which goes on from there."""
+    n = split(options.table, options.out / options.round)
+    print(f"wrote {n} files to {options.out / options.round}", file=sys.stderr)
+
+
 def run_gain_table(options: argparse.Namespace) -> None:
     """Print paired differences from uniform batches."""
-    tables = [polars.read_csv(file) for file in (options.table, options.pilot) if file]
+    tables = [read_runs(file) for file in (options.table, options.pilot) if file]
     print(report(*tables), end="")
 
 
@@ -90,10 +94,11 @@ def add_to(commands: Any) -> None:
     gain.add_argument("--modes", nargs="+", choices=MODES, default=MODES)
     gain.add_argument("--round", required=True, metavar="NAME")
     training("gain-tune", run_tune).add_argument("--mode", choices=MODES, default="unimodal")
-    merging = command("gain-merge", run_merge)
-    merging.add_argument("--out", type=Path, required=True, metavar="DIR")
-    merging.add_argument("--round", required=True, metavar="NAME")
-    merging.add_argument("--table", type=Path, required=True, metavar="FILE")
+    for name, function in (("gain-merge", run_merge), ("gain-split", run_split)):
+        moving = command(name, function)
+        moving.add_argument("--out", type=Path, required=True, metavar="DIR")
+        moving.add_argument("--round", required=True, metavar="NAME")
+        moving.add_argument("--table", type=Path, required=True, metavar="FILE")
     comparing = command("gain-table", run_gain_table)
     comparing.add_argument("--table", type=Path, required=True, metavar="FILE")
     comparing.add_argument(
