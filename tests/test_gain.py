@@ -89,10 +89,10 @@ def cells(folder, tmp_path_factory):
 
 
 def test_cells_are_read(cells):
-    assert cells.images.shape == (1200, 32, 32)
+    assert cells.images.shape == (1200, 1, 32, 32)
     assert cells.store.n_bits == 15
     assert [len(cells.rows(part)) for part in (TRAINING, VALIDATION, TEST)] == list(PARTS.values())
-    inside = cells.images[:, 18, 18].astype(int)  # of the square, unless it is the smallest
+    inside = cells.images[:, 0, 18, 18].astype(int)  # of the square, unless it is the smallest
     assert inside[cells.cell_type == 0].max() < inside[cells.cell_type == 2].min()
     np.testing.assert_array_equal(cells.subtype >= 0, cells.cell_type == 2)
     assert set(cells.subtype) == {-1, 0, 1}
@@ -407,7 +407,7 @@ def test_a_round_goes_on_from_its_table(tmp_path, monkeypatch):
     assert again.read_bytes() == table.read_bytes()
     assert split(table, tmp_path / "later") == 0  # nothing is overwritten
     monkeypatch.setattr("benchmarks.reference.gain.runs.pretrain", None)
-    settings = Settings(32, "pooled", 64, 1000, 1e-3, 0.2, 0.5)
+    settings = Settings(32, "pooled", 64, 1000, 1e-3, 0.2, 0.5, 0.0)
     rows = perform(Run("unimodal", "vmf", 1, settings), None, tmp_path / "later")
     expected = polars.read_csv(table).filter(arm="vmf", seed=1)
     assert rows.equals(expected)
@@ -494,7 +494,7 @@ def test_tuning_takes_the_best_value_of_one_setting_after_the_other(monkeypatch)
 
 def made_up_table(n_seeds=4):
     rng = np.random.default_rng(0)
-    same = dict(zip(SETTINGS, (32, "pooled", 64, 1000, 1e-3, 0.2, 0.5), strict=True))
+    same = dict(zip(SETTINGS, (32, "pooled", 64, 1000, 1e-3, 0.2, 0.5, 0.0), strict=True))
     return polars.DataFrame(
         [
             {"mode": "unimodal", "arm": arm, "seed": seed, **same, "task": task,

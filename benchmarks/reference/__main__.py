@@ -14,6 +14,7 @@ gain-tune   chooses settings for it, on uniform batches alone
 gain-merge  writes its finished runs to one table
 gain-split  writes the runs of a table back to files, from which `gain` goes on
 gain-table  prints, from that table, differences from uniform batches
+gain-sweeps varies one setting after the other, and writes its runs to one table
 
 Data of `gain` are `wbcatt=FOLDER`.
 """

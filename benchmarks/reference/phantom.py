@@ -101,8 +101,8 @@ PHANTOM_FILM = Phantom(
     "phantom-film", 1784, 1457 / 3568, Scanner(exponent=2.6, noise=0.03, gamma=1.4), seed=1
 )
 # PHANTOM's lesions with fainter traits. The three steps, 1, 1/2 and 1/4, were chosen by looking at
-# contact sheets: all traits are plain to see; some masses and signs are hard to see; most are lost in
-# the parenchyma, and of calcifications traces are left.
+# contact sheets: all traits are plain to see; some masses and signs are hard to see; most are lost
+# in the parenchyma, and of calcifications traces are left.
 PHANTOM_DIM = replace(PHANTOM, name="phantom-dim", scanner=Scanner(visibility=0.5))
 PHANTOM_FAINT = replace(PHANTOM, name="phantom-faint", scanner=Scanner(visibility=0.25))
 PHANTOMS: Final = {p.name: p for p in (PHANTOM, PHANTOM_FILM, PHANTOM_DIM, PHANTOM_FAINT)}

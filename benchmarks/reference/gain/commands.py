@@ -1,29 +1,37 @@
-"""The commands gain, gain-tune, gain-merge, gain-split and gain-table."""
+"""The commands whose names begin with gain."""
 
 import argparse
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from benchmarks.reference import wbcatt
 from benchmarks.reference.data import TRAINING
+from benchmarks.reference.gain import sweeps
 from benchmarks.reference.gain.arms import ARMS
 from benchmarks.reference.gain.comparison import report
 from benchmarks.reference.gain.runs import SETTINGS, Run, merge, perform, read_runs, split
+from benchmarks.reference.gain.sweeps import SWEEPS
 from benchmarks.reference.gain.training import Settings
 from benchmarks.reference.gain.tuning import tune
 from benchmarks.reference.pretraining import MODES
 from maninegs_sampling.errors import InvalidValueError
 
 
+def folder_of(data: str) -> Path:
+    """Return the folder in the name of the data."""
+    name, _, folder = data.partition("=")
+    if name != "wbcatt" or not folder:
+        raise InvalidValueError(f"data of gain are wbcatt=FOLDER; got {data!r}")
+    return Path(folder)
+
+
 def load(options: argparse.Namespace) -> wbcatt.Cells:
     """Return the data that were named."""
-    name, _, folder = options.data.partition("=")
-    if name != "wbcatt" or not folder:
-        raise InvalidValueError(f"data of gain are wbcatt=FOLDER; got {options.data!r}")
-    return wbcatt.load(Path(folder), options.out / "images", options.settings.size)
+    return wbcatt.load(folder_of(options.data), options.out / "images", options.settings.size)
 
 
 def run_gain(options: argparse.Namespace) -> None:
@@ -44,6 +52,27 @@ def run_gain(options: argparse.Namespace) -> None:
         rows = perform(run, cells, folder)
         seconds = rows["seconds"][0]
         print(f"[{number}/{len(runs)}] {run.path(folder).name} {seconds} s", file=sys.stderr)
+
+
+def run_sweeps(options: argparse.Namespace) -> None:
+    """Train what is missing where one setting after the other is varied, and write a table."""
+    points = {point for name in options.sweeps for point in SWEEPS[name]}
+    folder = options.out / "sweeps"
+    cells = folder_of(options.data)
+    if options.table.exists():
+        sweeps.read_table(options.table, folder)
+    for seed in options.seeds:  # all points of a seed, so that it can be stopped after any seed
+        for point in sorted(points, key=repr):
+            data = sweeps.load(point, cells, options.out / "images")
+            for mode, arm in product(options.modes, options.arms):
+                run = Run(mode, arm, seed, point.settings)
+                done = f"{point.folder} {run.path(folder).name}"
+                try:
+                    perform(run, data, folder / point.folder)
+                except InvalidValueError as error:  # such as more distinct patterns than there are
+                    done = f"left out {done}: {error}"
+                print(done, file=sys.stderr)
+        sweeps.write_table(folder, options.table)
 
 
 def run_tune(options: argparse.Namespace) -> None:
@@ -84,16 +113,23 @@ def add_to(commands: Any) -> None:
         made.add_argument("--data", required=True, metavar="wbcatt=FOLDER")
         made.add_argument("--out", type=Path, required=True, metavar="DIR")
         made.add_argument("--seeds", type=seed_range, required=True, metavar="A-B")
+        return made
+
+    gain, tuning = training("gain", run_gain), training("gain-tune", run_tune)
+    sweeping = training("gain-sweeps", run_sweeps)
+    for made in (gain, tuning):
         made.add_argument(
             "--settings", nargs="+", default=Settings(), action=Changes, metavar="NAME=VALUE"
         )
-        return made
-
-    gain = training("gain", run_gain)
-    gain.add_argument("--arms", nargs="+", choices=ARMS, required=True)
-    gain.add_argument("--modes", nargs="+", choices=MODES, default=MODES)
+    for made in (gain, sweeping):
+        made.add_argument("--arms", nargs="+", choices=ARMS, required=True)
+        made.add_argument("--modes", nargs="+", choices=MODES, default=MODES)
     gain.add_argument("--round", required=True, metavar="NAME")
-    training("gain-tune", run_tune).add_argument("--mode", choices=MODES, default="unimodal")
+    tuning.add_argument("--mode", choices=MODES, default="unimodal")
+    sweeping.add_argument("--sweeps", nargs="+", choices=SWEEPS, default=tuple(SWEEPS))
+    sweeping.add_argument(
+        "--table", type=Path, required=True, metavar="FILE", help="read first, if it exists"
+    )
     for name, function in (("gain-merge", run_merge), ("gain-split", run_split)):
         moving = command(name, function)
         moving.add_argument("--out", type=Path, required=True, metavar="DIR")

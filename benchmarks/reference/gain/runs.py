@@ -10,8 +10,9 @@ from typing import Final
 import polars
 from threadpoolctl import threadpool_limits
 
-from benchmarks.reference.data import digest
+from benchmarks.reference.data import Cases, digest
 from benchmarks.reference.gain.arms import ARMS
+from benchmarks.reference.gain.lesions import LESION_TASKS, lesion_scores
 from benchmarks.reference.gain.tasks import TASKS, scores
 from benchmarks.reference.gain.training import Settings, features_of, pretrain
 from benchmarks.reference.wbcatt import Cells
@@ -43,7 +44,7 @@ class Run:
         return folder / f"{self.mode}-{self.arm}-{self.seed}-{digest(self.settings)}.csv"
 
 
-def perform(run: Run, cells: Cells, folder: Path) -> polars.DataFrame:
+def perform(run: Run, data: Cells | Cases, folder: Path) -> polars.DataFrame:
     """Return a row for each task, and write them to the run's file; made only if it is missing.
 
     One thread computes, so that runs beside each other do not slow each other down and the results
@@ -51,7 +52,7 @@ def perform(run: Run, cells: Cells, folder: Path) -> polars.DataFrame:
 
     Args:
         run: which run.
-        cells: the data.
+        data: what to train on.
         folder: gets the file, which appears only when it is complete.
     """
     path = run.path(folder)
@@ -59,8 +60,9 @@ def perform(run: Run, cells: Cells, folder: Path) -> polars.DataFrame:
         return read_runs(path)
     begin = time.process_time()
     with threadpool_limits(1):
-        encoder, batches = pretrain(cells, ARMS[run.arm], run.mode, run.seed, run.settings)
-        found = scores(features_of(encoder, cells), cells)
+        encoder, batches = pretrain(data, ARMS[run.arm], run.mode, run.seed, run.settings)
+        features = features_of(encoder, data)
+        found = lesion_scores(features, data) if isinstance(data, Cases) else scores(features, data)
     same = {
         "mode": run.mode,
         "arm": run.arm,
@@ -110,10 +112,10 @@ def split(table: Path, folder: Path) -> int:
         mode, arm, seed, *values = key
         run = Run(mode, arm, seed, Settings(*values))
         tasks = of_run["task"].to_list()
-        if sorted(tasks) != sorted(TASKS):
+        if sorted(tasks) not in (sorted(TASKS), sorted(LESION_TASKS)):
             raise InvalidValueError(
-                f"{table}: {mode} {arm} {seed} must have the tasks {', '.join(TASKS)}; "
-                f"got {', '.join(tasks)}"
+                f"{table}: {mode} {arm} {seed} must have the tasks {', '.join(TASKS)}, or "
+                f"{', '.join(LESION_TASKS)}; got {', '.join(tasks)}"
             )
         if not run.path(folder).exists():
             write_csv(run.path(folder), of_run)
