@@ -16,6 +16,7 @@ from benchmarks.reference.__main__ import main
 from benchmarks.reference.data import TRAINING
 from benchmarks.reference.gain import sweeps, training
 from benchmarks.reference.gain.arms import ARMS
+from benchmarks.reference.gain.figures import sweep_figure
 from benchmarks.reference.gain.lesions import LESION_TASKS, lesion_scores, with_traits
 from benchmarks.reference.gain.sweeps import SWEEPS, Point
 from benchmarks.reference.gain.training import Settings, Temperature
@@ -132,7 +133,7 @@ def test_sweeps_are_run_shown_and_resumed(tmp_path, capsys, monkeypatch):
         ),
         "traits": (Point("all", "phantom", base), Point("telling", "phantom", base, "telling")),
     }
-    for name in ("sweeps.SWEEPS", "commands.SWEEPS"):
+    for name in ("sweeps.SWEEPS", "commands.SWEEPS", "figures.SWEEPS"):
         monkeypatch.setattr(f"benchmarks.reference.gain.{name}", few)
     monkeypatch.setattr("benchmarks.reference.gain.sweeps.PHANTOMS", SMALL)
     table = tmp_path / "sweeps.csv"
@@ -159,10 +160,10 @@ def test_sweeps_are_run_shown_and_resumed(tmp_path, capsys, monkeypatch):
     lines = [line for line in text.splitlines() if line.split("|")[3].strip() in ("16", "all")]
     assert len(lines) == 2
     assert all(f"{gain:+.2f} [" in line.split("|")[-2] for line in lines)
-    figure = sweeps.sweep_figure(rows, "unimodal")
+    figure = sweep_figure(rows, "unimodal")
     assert len(figure.axes) == 4
-    places = figure.axes[0].containers[0].lines[0].get_xdata()
-    assert len(places) == 1  # of the batches of 256 there are no differences
+    (points,) = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
+    assert len(points.get_xdata()) == 1  # of the batches of 256 there are no differences
 
     monkeypatch.setattr("benchmarks.reference.gain.runs.features_of", None)
     before = table.read_bytes()

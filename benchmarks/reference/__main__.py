@@ -15,6 +15,7 @@ gain-merge  writes its finished runs to one table
 gain-split  writes the runs of a table back to files, from which `gain` goes on
 gain-table  prints, from that table, differences from uniform batches
 gain-sweeps varies one setting after the other, and writes its runs to one table
+gain-page   writes the page of results from the tables
 
 Data of `gain` are `wbcatt=FOLDER`.
 """

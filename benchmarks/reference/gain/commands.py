@@ -13,6 +13,7 @@ from benchmarks.reference.data import TRAINING
 from benchmarks.reference.gain import sweeps
 from benchmarks.reference.gain.arms import ARMS
 from benchmarks.reference.gain.comparison import report
+from benchmarks.reference.gain.page import write_page
 from benchmarks.reference.gain.runs import SETTINGS, Run, merge, perform, read_runs, split
 from benchmarks.reference.gain.sweeps import SWEEPS
 from benchmarks.reference.gain.training import Settings
@@ -100,6 +101,11 @@ def run_gain_table(options: argparse.Namespace) -> None:
     print(report(*tables), end="")
 
 
+def run_page(options: argparse.Namespace) -> None:
+    """Write the page of results and its pictures beside the tables."""
+    write_page(options.folder)
+
+
 def add_to(commands: Any) -> None:
     """Add the commands to a parser's."""
 
@@ -140,6 +146,7 @@ def add_to(commands: Any) -> None:
     comparing.add_argument(
         "--pilot", type=Path, metavar="FILE", help="runs of uniform and uniform-again"
     )
+    command("gain-page", run_page).add_argument("--folder", type=Path, required=True, metavar="DIR")
 
 
 class Changes(argparse.Action):

@@ -2,11 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import polars
 
 from benchmarks.reference import wbcatt
@@ -17,7 +15,7 @@ from benchmarks.reference.gain.runs import merge, split, write_csv
 from benchmarks.reference.gain.tasks import PRIMARY
 from benchmarks.reference.gain.training import Settings
 from benchmarks.reference.phantom import PHANTOMS
-from benchmarks.reference.tables import interval, markdown
+from benchmarks.reference.tables import markdown
 
 CELLS: Final = "wbcatt"
 LABELS: Final = ("few labels", "all labels")
@@ -123,30 +121,3 @@ def sweep_table(rows: polars.DataFrame) -> str:
                     cells = [difference(few), difference(every)]
                     lines.append([mode, name, point.value, arm, str(len(few)), *cells])
     return markdown(["mode", "varied", "value", "arm", "seeds", *LABELS], lines)
-
-
-def sweep_figure(rows: polars.DataFrame, mode: str) -> Any:
-    """Return a matplotlib Figure: gain against each setting that is varied, with intervals."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(13, 5), layout="constrained")
-    axes = figure.subplots(2, len(SWEEPS), sharey="row", squeeze=False)
-    arms = sorted(set(rows["arm"]) - {BASELINE})
-    for (row, labels), (column, name) in product(enumerate(LABELS), enumerate(SWEEPS)):
-        axis, points = axes[row, column], SWEEPS[name]
-        axis.axhline(0, color="gray", linewidth=0.8)
-        for number, arm in enumerate(arms):
-            found = [
-                differences(rows_of(rows, point, mode), arm, tasks_of(point)[row])
-                for point in points
-            ]
-            gains = np.array([interval(list(d)) for d in found if len(d) > 1]).reshape(-1, 3)
-            places = [x + 0.12 * number for x, d in enumerate(found) if len(d) > 1]
-            ends = np.abs(gains[:, 1:] - gains[:, :1]).T
-            axis.errorbar(places, gains[:, 0], ends, marker="o", capsize=3, label=arm)
-        axis.set_xticks(range(len(points)), [p.value.replace(" from", "\nfrom") for p in points])
-        axis.set_xlabel(name)
-        if not column:
-            axis.set_ylabel(f"points more than uniform,\n{labels}")
-    axes[0, 0].legend()
-    return figure
