@@ -51,7 +51,7 @@ def write_page(folder: Path) -> None:
     names = ("pilot", "round-1", "round-2")
     tables = {n: read_runs(folder / f"{n}.csv") for n in names if (folder / f"{n}.csv").exists()}
     if (folder / "sweeps.csv").exists():
-        tables["sweeps"] = polars.read_csv(folder / "sweeps.csv")
+        tables["sweeps"] = read_runs(folder / "sweeps.csv")
     write_atomically(folder / "README.md", [page(tables).encode()])
     for name, figure in figures(tables).items():
         png = io.BytesIO()

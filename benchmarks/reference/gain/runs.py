@@ -128,7 +128,8 @@ def read_runs(file: Path) -> polars.DataFrame:
 
     A setting that the file does not have was added after its runs; they had its default.
     """
-    rows = polars.read_csv(file)
+    # A digest that happens to hold decimal digits only would be read as a number.
+    rows = polars.read_csv(file, schema_overrides={"batches": polars.String})
     added = {name: value for name, value in asdict(Settings()).items() if name not in rows.columns}
     before = rows.columns.index("batches")
     columns = [*rows.columns[:before], *added, *rows.columns[before:]]

@@ -11,7 +11,7 @@ from benchmarks.reference import wbcatt
 from benchmarks.reference.data import Cases
 from benchmarks.reference.gain.comparison import BASELINE, difference, differences
 from benchmarks.reference.gain.lesions import LESION_TASKS, with_traits
-from benchmarks.reference.gain.runs import merge, split, write_csv
+from benchmarks.reference.gain.runs import merge, read_runs, split, write_csv
 from benchmarks.reference.gain.tasks import PRIMARY
 from benchmarks.reference.gain.training import Settings
 from benchmarks.reference.phantom import PHANTOMS
@@ -85,7 +85,7 @@ def write_table(folder: Path, table: Path) -> None:
     parts = []
     for name in sorted(path.name for path in folder.iterdir() if list(path.glob("*.csv"))):
         merge(folder / name, folder / f"{name}.csv")
-        rows = polars.read_csv(folder / f"{name}.csv")
+        rows = read_runs(folder / f"{name}.csv")
         parts.append(rows.select(polars.lit(name).alias("data"), polars.all()))
     write_csv(table, polars.concat(parts))
 
@@ -93,7 +93,7 @@ def write_table(folder: Path, table: Path) -> None:
 def read_table(table: Path, folder: Path) -> None:
     """Write the runs of a table back to their files, from which the sweeps go on."""
     folder.mkdir(parents=True, exist_ok=True)
-    for (name,), rows in polars.read_csv(table).group_by("data"):
+    for (name,), rows in read_runs(table).group_by("data"):
         write_csv(folder / f"{name}.csv", rows.drop("data"))
         split(folder / f"{name}.csv", folder / str(name))
 
