@@ -18,7 +18,7 @@ from benchmarks.reference.gain.runs import SETTINGS
 from benchmarks.reference.gain.tasks import PRIMARY, TASKS
 from benchmarks.reference.gain.training import Settings
 
-RESULTS = Path(__file__).parents[1] / "benchmarks" / "results" / "gain"
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "results" / "gain"
 FEW, ALL = PRIMARY
 
 
