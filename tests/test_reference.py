@@ -31,12 +31,12 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from benchmarks.examples import image_text, siamese
 from benchmarks.reference import augmentation, cbis_ddsm, mvkl, tables
-from benchmarks.reference.__main__ import MADE_UP, loader, main
+from benchmarks.reference.__main__ import loader, main
 from benchmarks.reference.data import split_by_patient
 from benchmarks.reference.evaluation import linear_probe, train_classifier, trait_auc
 from benchmarks.reference.images import around_lesion, read_image, square
 from benchmarks.reference.networks import ContrastiveModel, image_encoder
-from benchmarks.reference.phantom import LOG_ODDS, PHANTOM
+from benchmarks.reference.phantom import LOG_ODDS, PHANTOM, PHANTOMS
 from benchmarks.reference.presets import CPU, GPU_25MIN, PAPER, PRESETS, SMOKE
 from benchmarks.reference.pretraining import Views, batch_sampler, learning_rate, pretrain
 from benchmarks.reference.rendering import Scanner, power_law, render
@@ -128,6 +128,27 @@ def test_background_has_the_stated_spectrum(exponent):
     band = (frequency > 0.02) & (frequency < 0.4)
     slope = np.polyfit(np.log(frequency[band]), np.log(power[band]), 1)[0]
     assert abs(slope + exponent) < 0.1
+
+
+def test_visibility_scales_traits_and_nothing_else():
+    def drawn(visibility):
+        scanner = Scanner(noise=0.0, visibility=visibility)
+        return render(bits_of(*MASS), np.random.default_rng(3), 64, scanner).astype(float)
+
+    contrast = {v: drawn(v) - drawn(0.0) for v in (1.0, 0.5, 0.25)}
+    assert contrast[1.0].max() > 40
+    for visibility in (0.5, 0.25):  # but for rounding to whole gray levels
+        assert np.abs(contrast[visibility] - visibility * contrast[1.0]).max() <= 1.5
+
+
+def test_fainter_phantoms_show_the_same_lesions(cases, tmp_path):
+    steps = [PHANTOMS[name] for name in ("phantom", "phantom-dim", "phantom-faint")]
+    assert [p.scanner.visibility for p in steps] == [1.0, 0.5, 0.25]
+    faint = replace(PHANTOMS["phantom-faint"], n=SMALL.n).load(tmp_path, 32)
+    np.testing.assert_array_equal(faint.labels, cases.labels)
+    np.testing.assert_array_equal(faint.part, cases.part)
+    np.testing.assert_array_equal(faint.store.to_dense(), cases.store.to_dense())
+    assert (faint.images != cases.images).mean() > 0.3
 
 
 def test_phantom_is_deterministic_and_cached(cases, tmp_path):
@@ -308,7 +329,8 @@ def test_mvkl_folder(tmp_path):
 
 def test_unknown_data():
     with pytest.raises(
-        mn.errors.InvalidValueError, match="one of phantom, phantom-film, cbis-ddsm"
+        mn.errors.InvalidValueError,
+        match="one of phantom, phantom-film, phantom-dim, phantom-faint, cbis-ddsm",
     ):
         loader("cbis-ddsm")
 
@@ -640,10 +662,12 @@ def test_smoke_table_from_the_command_line(tmp_path, capsys, monkeypatch):
 
 
 def test_other_commands(tmp_path, capsys, monkeypatch):
-    small = {p.name: replace(p, n=160) for p in MADE_UP.values()}
-    monkeypatch.setattr("benchmarks.reference.__main__.MADE_UP", small)
+    small = {p.name: replace(p, n=160) for p in PHANTOMS.values()}
+    monkeypatch.setattr("benchmarks.reference.__main__.PHANTOMS", small)
     main(["sheet", "--out", str(tmp_path), "--size", "16"])
-    pictures = [tmp_path / f"{name}.png" for name in ("traits", *small)]
+    pictures = [
+        tmp_path / f"{name}.png" for name in (*small, *(f"{name}-traits" for name in small))
+    ]
     assert all(imread(picture).shape[1] >= 256 for picture in pictures)
     main(["speed", "--preset", "smoke", "--steps", "2", "--out", str(tmp_path)])
     printed = capsys.readouterr().out

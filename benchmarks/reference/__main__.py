@@ -2,16 +2,20 @@
 
 table     runs what is missing of a comparison of samplers, and prints Tables IV to VII
 pretrain  one model, on as many devices as are given
-sheet     draws a contact sheet of the phantom's traits and a random choice of its cases
+sheet     draws contact sheets of each phantom's traits and a random choice of its cases
 diagnose  measures what the models that `table` trained make of near and far negatives
 speed     times the full step against one that is given its batch
 
-Data are named as `phantom`, `phantom-film`, `cbis-ddsm=FOLDER` or `mvkl=FOLDER`.
+Data are named as `phantom`, `phantom-film`, `phantom-dim`, `phantom-faint`, `cbis-ddsm=FOLDER` or
+`mvkl=FOLDER`.
 
 gain        trains what is missing of a comparison of batches and losses on real images
 gain-tune   chooses settings for it, on uniform batches alone
 gain-merge  writes its finished runs to one table
+gain-split  writes the runs of a table back to files, from which `gain` goes on
 gain-table  prints, from that table, differences from uniform batches
+gain-sweeps varies one setting after the other, and writes its runs to one table
+gain-page   writes the page of results from the tables
 
 Data of `gain` are `wbcatt=FOLDER`.
 """
@@ -34,10 +38,10 @@ try:
     from benchmarks.reference import cbis_ddsm, diagnosis, mvkl, speed, tables
     from benchmarks.reference.data import Cases
     from benchmarks.reference.gain import commands as gain
-    from benchmarks.reference.phantom import PHANTOM, PHANTOM_FILM
+    from benchmarks.reference.phantom import PHANTOMS
     from benchmarks.reference.presets import PRESETS, Preset
     from benchmarks.reference.pretraining import MODES, SAMPLERS, pretrain
-    from benchmarks.reference.rendering import Scanner, contact_sheet
+    from benchmarks.reference.rendering import contact_sheet
     from benchmarks.reference.runs import Run, perform
 except ImportError as error:
     sys.exit(
@@ -49,18 +53,17 @@ from maninegs_sampling.data.storage import write_atomically
 from maninegs_sampling.errors import InvalidValueError, ManiNegError
 
 Loader = Callable[[Path, int], Cases]
-MADE_UP = {phantom.name: phantom for phantom in (PHANTOM, PHANTOM_FILM)}
 IN_FOLDERS = {"cbis-ddsm": cbis_ddsm.load, "mvkl": mvkl.load}
 
 
 def loader(text: str) -> Loader:
     """Return a function that loads the named data, given a cache folder and an image size."""
     name, _, folder = text.partition("=")
-    if text in MADE_UP:
-        return MADE_UP[text].load
+    if text in PHANTOMS:
+        return PHANTOMS[text].load
     if name in IN_FOLDERS and folder:
         return partial(IN_FOLDERS[name], Path(folder))
-    known = [*MADE_UP, *(f"{name}=FOLDER" for name in IN_FOLDERS)]
+    known = [*PHANTOMS, *(f"{name}=FOLDER" for name in IN_FOLDERS)]
     raise InvalidValueError(f"data are one of {', '.join(known)}; got {text!r}")
 
 
@@ -136,10 +139,11 @@ def run_diagnose(options: argparse.Namespace) -> None:
 def run_sheet(options: argparse.Namespace) -> None:
     """Draw the phantom."""
     options.out.mkdir(parents=True, exist_ok=True)
-    save_figure(options.out / "traits.png", contact_sheet(options.size, Scanner(), seed=0))
     import matplotlib.pyplot as plt
 
-    for phantom in MADE_UP.values():
+    for phantom in PHANTOMS.values():
+        traits = contact_sheet(options.size, phantom.scanner, seed=0)
+        save_figure(options.out / f"{phantom.name}-traits.png", traits)
         cases = phantom.load(options.out / "images", options.size)
         rows = np.random.default_rng(0).choice(phantom.n, (6, 8), replace=False)
         pairs = cases.images[rows]  # (6, 8, 2, size, size)

@@ -5,7 +5,7 @@ logistic model of the traits. The numbers here and in `rendering` were fixed bef
 samplers were compared on them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -100,3 +100,9 @@ PHANTOM = Phantom("phantom", 2764, 1883 / 2764, Scanner(), seed=0)
 PHANTOM_FILM = Phantom(
     "phantom-film", 1784, 1457 / 3568, Scanner(exponent=2.6, noise=0.03, gamma=1.4), seed=1
 )
+# PHANTOM's lesions with fainter traits. The three steps, 1, 1/2 and 1/4, were chosen by looking at
+# contact sheets: all traits are plain to see; some masses and signs are hard to see; most are lost
+# in the parenchyma, and of calcifications traces are left.
+PHANTOM_DIM = replace(PHANTOM, name="phantom-dim", scanner=Scanner(visibility=0.5))
+PHANTOM_FAINT = replace(PHANTOM, name="phantom-faint", scanner=Scanner(visibility=0.25))
+PHANTOMS: Final = {p.name: p for p in (PHANTOM, PHANTOM_FILM, PHANTOM_DIM, PHANTOM_FAINT)}

@@ -31,17 +31,19 @@ SHARED_BACKGROUND = 0.5  # share of the background's variance that both views se
 
 @dataclass(frozen=True)
 class Scanner:
-    """The settings of a scanner.
+    """How lesions and the tissue around them are imaged.
 
     Attributes:
         exponent: of the power spectrum of the parenchyma, 1/f^exponent.
         noise: standard deviation of each pixel's own noise, of full scale.
         gamma: of the film: the pixel value is exposure to this power.
+        visibility: factor on the contrast of all traits against the parenchyma.
     """
 
     exponent: float = 3.0
     noise: float = 0.015
     gamma: float = 1.0
+    visibility: float = 1.0
 
 
 class Canvas:
@@ -168,7 +170,7 @@ class Lesion:
             own = power_law(rng, size, scanner.exponent)
             field = np.sqrt(SHARED_BACKGROUND) * shared + np.sqrt(1 - SHARED_BACKGROUND) * own
             noise = scanner.noise * rng.standard_normal((size, size))
-            exposure = level + contrast * field + canvas.image
+            exposure = level + contrast * field + scanner.visibility * canvas.image
             views.append(np.clip(exposure, 0, 1) ** scanner.gamma + noise)
         return np.round(255 * np.clip(np.stack(views), 0, 1)).astype(np.uint8)
 

@@ -31,7 +31,7 @@ class Cells:
     """Single images with a manifestation, labels and a part of the split.
 
     Attributes:
-        images: (N, size, size) uint8, gray. May be memory-mapped.
+        images: (N, 1, size, size) uint8, gray. May be memory-mapped.
         store: the N manifestations.
         cell_type: (N,) int64, from 0.
         subtype: (N,) int64, 0 or 1 for two kinds of neutrophils, -1 for all other cells.
@@ -78,7 +78,7 @@ def load(folder: Path, cache: Path, size: int) -> Cells:
     )
     described = table.select(ATTRIBUTES)
     return Cells(
-        images[:, 0],
+        images,
         ManifestationStore.from_table(described, Schema.infer(described)),
         numbered(table["cell_type"]),
         numbered(table["neutrophil_subtype"]),

@@ -12,6 +12,8 @@ from maninegs_sampling import (
     LinearAnnealing,
     ManifestationStore,
     ManiNegBatchSampler,
+    NeighborGroupBatchSampler,
+    RandomWalkBatchSampler,
     hard_negative_inter_modal_nt_xent,
     hard_negative_nt_xent,
     inter_modal_nt_xent,
@@ -58,17 +60,22 @@ def epochs(make: Callable[[ManifestationStore, int, int], Epochs]) -> Draw:
     return draw
 
 
-def manineg(options: Options) -> Draw:
-    """Return a `Draw` of ManiNeg, with options from the store, the batch size and the steps."""
+def sampled(make: Callable[..., Iterable[list[int]]], options: Options) -> Draw:
+    """Return a `Draw` of a sampler, with options from the store, the batch size and the steps."""
 
     def draw(
         store: ManifestationStore, batch_size: int, seed: int, steps: int
     ) -> Iterable[list[int]]:
         chosen = options(store, batch_size, steps)
-        sampler = ManiNegBatchSampler(store, batch_size=batch_size, seed=seed, **chosen)
+        sampler = make(store, batch_size=batch_size, seed=seed, **chosen)
         return islice(chain.from_iterable(repeat(sampler)), steps)
 
     return draw
+
+
+def manineg(options: Options) -> Draw:
+    """Return a `Draw` of ManiNeg."""
+    return sampled(ManiNegBatchSampler, options)
 
 
 def with_other_seed(store: ManifestationStore, batch_size: int, seed: int) -> Epochs:
@@ -92,11 +99,12 @@ def masked(store: ManifestationStore, batch_size: int, steps: int) -> dict[str, 
 
 
 def constant(**options: Any) -> Options:
-    """Return the same options for any data; mu stays at 0 and sigma at 1."""
-    return lambda store, batch_size, steps: {"mu": 0, "sigma": 1, **options}
+    """Return the same options for any data."""
+    return lambda store, batch_size, steps: options
 
 
-CLUSTERS: Final = {"anchors_per_batch": 8}  # of batch_size / 8 instances each
+HARD: Final = {"mu": 0, "sigma": 1}
+CLUSTERS: Final = {**HARD, "anchors_per_batch": 8}  # of batch_size / 8 instances each
 ARMS: Final[dict[str, Arm]] = {
     # What the others are compared with, and what bounds the comparison from both sides.
     "uniform": Arm(epochs(uniform)),
@@ -114,7 +122,9 @@ ARMS: Final[dict[str, Arm]] = {
     ),
     "clusters-epoch": Arm(manineg(constant(**CLUSTERS, duplicates="keep", coverage="epoch"))),
     "clusters-distinct": Arm(manineg(constant(**CLUSTERS, duplicates="refill", coverage="free"))),
-    "cluster-hard": Arm(manineg(constant(anchors_per_batch=1, center="cluster"))),
+    "cluster-hard": Arm(manineg(constant(**HARD, anchors_per_batch=1, center="cluster"))),
+    "neighbor-groups": Arm(sampled(NeighborGroupBatchSampler, constant(group_size=8))),
+    "random-walk": Arm(sampled(RandomWalkBatchSampler, constant())),
     # Losses
     "vmf": Arm(
         epochs(uniform), views=hard_negative_nt_xent, modal=hard_negative_inter_modal_nt_xent

@@ -1,31 +1,38 @@
-"""The commands gain, gain-tune, gain-merge and gain-table."""
+"""The commands whose names begin with gain."""
 
 import argparse
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
-import polars
-
 from benchmarks.reference import wbcatt
 from benchmarks.reference.data import TRAINING
+from benchmarks.reference.gain import sweeps
 from benchmarks.reference.gain.arms import ARMS
 from benchmarks.reference.gain.comparison import report
-from benchmarks.reference.gain.runs import SETTINGS, Run, merge, perform
+from benchmarks.reference.gain.page import write_page
+from benchmarks.reference.gain.runs import SETTINGS, Run, merge, perform, read_runs, split
+from benchmarks.reference.gain.sweeps import SWEEPS
 from benchmarks.reference.gain.training import Settings
 from benchmarks.reference.gain.tuning import tune
 from benchmarks.reference.pretraining import MODES
 from maninegs_sampling.errors import InvalidValueError
 
 
+def folder_of(data: str) -> Path:
+    """Return the folder in the name of the data."""
+    name, _, folder = data.partition("=")
+    if name != "wbcatt" or not folder:
+        raise InvalidValueError(f"data of gain are wbcatt=FOLDER; got {data!r}")
+    return Path(folder)
+
+
 def load(options: argparse.Namespace) -> wbcatt.Cells:
     """Return the data that were named."""
-    name, _, folder = options.data.partition("=")
-    if name != "wbcatt" or not folder:
-        raise InvalidValueError(f"data of gain are wbcatt=FOLDER; got {options.data!r}")
-    return wbcatt.load(Path(folder), options.out / "images", options.settings.size)
+    return wbcatt.load(folder_of(options.data), options.out / "images", options.settings.size)
 
 
 def run_gain(options: argparse.Namespace) -> None:
@@ -48,6 +55,27 @@ def run_gain(options: argparse.Namespace) -> None:
         print(f"[{number}/{len(runs)}] {run.path(folder).name} {seconds} s", file=sys.stderr)
 
 
+def run_sweeps(options: argparse.Namespace) -> None:
+    """Train what is missing where one setting after the other is varied, and write a table."""
+    points = {point for name in options.sweeps for point in SWEEPS[name]}
+    folder = options.out / "sweeps"
+    cells = folder_of(options.data)
+    if options.table.exists():
+        sweeps.read_table(options.table, folder)
+    for seed in options.seeds:  # all points of a seed, so that it can be stopped after any seed
+        for point in sorted(points, key=repr):
+            data = sweeps.load(point, cells, options.out / "images")
+            for mode, arm in product(options.modes, options.arms):
+                run = Run(mode, arm, seed, point.settings)
+                done = f"{point.folder} {run.path(folder).name}"
+                try:
+                    perform(run, data, folder / point.folder)
+                except InvalidValueError as error:  # such as more distinct patterns than there are
+                    done = f"left out {done}: {error}"
+                print(done, file=sys.stderr)
+        sweeps.write_table(folder, options.table)
+
+
 def run_tune(options: argparse.Namespace) -> None:
     """Choose settings on uniform batches."""
     arguments = (load(options), options.mode, options.seeds, options.settings)
@@ -61,10 +89,21 @@ def run_merge(options: argparse.Namespace) -> None:
     print(f"wrote {n} runs to {options.table}", file=sys.stderr)
 
 
+def run_split(options: argparse.Namespace) -> None:
+    """Write the runs of a table back to the files of a round, which goes on from there."""
+    n = split(options.table, options.out / options.round)
+    print(f"wrote {n} files to {options.out / options.round}", file=sys.stderr)
+
+
 def run_gain_table(options: argparse.Namespace) -> None:
     """Print paired differences from uniform batches."""
-    tables = [polars.read_csv(file) for file in (options.table, options.pilot) if file]
+    tables = [read_runs(file) for file in (options.table, options.pilot) if file]
     print(report(*tables), end="")
+
+
+def run_page(options: argparse.Namespace) -> None:
+    """Write the page of results and its pictures beside the tables."""
+    write_page(options.folder)
 
 
 def add_to(commands: Any) -> None:
@@ -80,25 +119,34 @@ def add_to(commands: Any) -> None:
         made.add_argument("--data", required=True, metavar="wbcatt=FOLDER")
         made.add_argument("--out", type=Path, required=True, metavar="DIR")
         made.add_argument("--seeds", type=seed_range, required=True, metavar="A-B")
+        return made
+
+    gain, tuning = training("gain", run_gain), training("gain-tune", run_tune)
+    sweeping = training("gain-sweeps", run_sweeps)
+    for made in (gain, tuning):
         made.add_argument(
             "--settings", nargs="+", default=Settings(), action=Changes, metavar="NAME=VALUE"
         )
-        return made
-
-    gain = training("gain", run_gain)
-    gain.add_argument("--arms", nargs="+", choices=ARMS, required=True)
-    gain.add_argument("--modes", nargs="+", choices=MODES, default=MODES)
+    for made in (gain, sweeping):
+        made.add_argument("--arms", nargs="+", choices=ARMS, required=True)
+        made.add_argument("--modes", nargs="+", choices=MODES, default=MODES)
     gain.add_argument("--round", required=True, metavar="NAME")
-    training("gain-tune", run_tune).add_argument("--mode", choices=MODES, default="unimodal")
-    merging = command("gain-merge", run_merge)
-    merging.add_argument("--out", type=Path, required=True, metavar="DIR")
-    merging.add_argument("--round", required=True, metavar="NAME")
-    merging.add_argument("--table", type=Path, required=True, metavar="FILE")
+    tuning.add_argument("--mode", choices=MODES, default="unimodal")
+    sweeping.add_argument("--sweeps", nargs="+", choices=SWEEPS, default=tuple(SWEEPS))
+    sweeping.add_argument(
+        "--table", type=Path, required=True, metavar="FILE", help="read first, if it exists"
+    )
+    for name, function in (("gain-merge", run_merge), ("gain-split", run_split)):
+        moving = command(name, function)
+        moving.add_argument("--out", type=Path, required=True, metavar="DIR")
+        moving.add_argument("--round", required=True, metavar="NAME")
+        moving.add_argument("--table", type=Path, required=True, metavar="FILE")
     comparing = command("gain-table", run_gain_table)
     comparing.add_argument("--table", type=Path, required=True, metavar="FILE")
     comparing.add_argument(
         "--pilot", type=Path, metavar="FILE", help="runs of uniform and uniform-again"
     )
+    command("gain-page", run_page).add_argument("--folder", type=Path, required=True, metavar="DIR")
 
 
 class Changes(argparse.Action):

@@ -1,6 +1,7 @@
 """Contrastive pretraining of a small network on one arm's batches."""
 
 import hashlib
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,13 +11,14 @@ from torch import Tensor, nn
 
 from benchmarks.reference.augmentation import augmented, scaled
 from benchmarks.reference.checkpoints import seed_step
-from benchmarks.reference.data import TRAINING
+from benchmarks.reference.data import TRAINING, Cases
 from benchmarks.reference.gain.arms import Arm
 from benchmarks.reference.networks import image_encoder, manifestation_encoder, projector
 from benchmarks.reference.wbcatt import Cells
 
 WARM_UP = 0.05  # of the steps
 WEIGHT_DECAY = 1e-4  # as in Table III
+MIN_TEMPERATURE = 0.01  # of a learned one, as in the package's losses
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,9 @@ class Settings:
         size: pixels a side.
         network: "small" or "pooled"; see `networks.image_encoder`.
         rate: the largest learning rate of Adam.
-        temperature: of all terms, fixed.
+        temperature: of all terms; the first one, if it is learned.
         smallest_area: of a random crop, as a share of the image.
+        temperature_rate: the largest learning rate of the temperature; 0 for a fixed one.
     """
 
     size: int = 32
@@ -40,6 +43,7 @@ class Settings:
     rate: float = 3e-3
     temperature: float = 0.2
     smallest_area: float = 0.25
+    temperature_rate: float = 0.0
 
 
 class Model(nn.Module):
@@ -57,7 +61,7 @@ class Model(nn.Module):
         self.manifestation_encoder = manifestation_encoder(n_bits) if multimodal else None
 
     def loss(
-        self, views: Tensor, bits: Tensor, ids: Tensor, arm: Arm, temperature: float
+        self, views: Tensor, bits: Tensor, ids: Tensor, arm: Arm, temperature: float | Tensor
     ) -> Tensor:
         """Return an arm's loss of 2n views, the first views first, and n manifestations."""
         z_i, z_j = self.projector(self.encoder(views)).chunk(2)
@@ -70,6 +74,21 @@ class Model(nn.Module):
         return loss + (modal[0] + modal[1]) / 2
 
 
+class Temperature(nn.Module):
+    """A temperature, fixed or learned by its logarithm."""
+
+    def __init__(self, start: float, *, learned: bool) -> None:
+        super().__init__()
+        self.start = start
+        self.logarithm = nn.Parameter(torch.tensor(math.log(start))) if learned else None
+
+    def forward(self) -> float | Tensor:
+        """Return the temperature."""
+        if self.logarithm is None:
+            return self.start
+        return self.logarithm.exp().clamp_min(MIN_TEMPERATURE)
+
+
 def initial_model(n_bits: int, mode: str, seed: int, settings: Settings) -> Model:
     """Return the model before the first step, which no arm changes."""
     seed_step(seed, settings.steps)  # a step that training never comes to
@@ -78,36 +97,41 @@ def initial_model(n_bits: int, mode: str, seed: int, settings: Settings) -> Mode
 
 
 def pretrain(
-    cells: Cells, arm: Arm, mode: str, seed: int, settings: Settings
+    data: Cells | Cases, arm: Arm, mode: str, seed: int, settings: Settings
 ) -> tuple[nn.Module, str]:
     """Return the trained image encoder, and a digest of the batches.
 
     The seed fixes the initial weights and, for each step, the random numbers of the augmentation,
     which are the same for all arms.
     """
-    rows = cells.rows(TRAINING)
-    store = cells.store.subset(rows)
-    images = torch.from_numpy(cells.images[rows])
+    rows = data.rows(TRAINING)
+    store = data.store.subset(rows)
+    images = torch.from_numpy(data.images[rows])
     bits = torch.from_numpy(store.to_dense()).float()
     patterns = torch.from_numpy(store.pattern_of.astype(np.int64))
     model = initial_model(store.n_bits, mode, seed, settings).train()
-    optimizer = torch.optim.Adam(
-        model.parameters(), lr=settings.rate, weight_decay=WEIGHT_DECAY, fused=True
-    )
+    temperature = Temperature(settings.temperature, learned=settings.temperature_rate > 0)
+    groups = [{"params": list(model.parameters()), "weight_decay": WEIGHT_DECAY}]
+    peaks = [settings.rate]
+    if temperature.logarithm is not None:
+        groups.append({"params": [temperature.logarithm], "weight_decay": 0.0})
+        peaks.append(settings.temperature_rate)
+    optimizer = torch.optim.Adam(groups, lr=settings.rate, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, settings.rate, settings.steps, pct_start=WARM_UP, cycle_momentum=False
+        optimizer, peaks, settings.steps, pct_start=WARM_UP, cycle_momentum=False
     )
     drawn = hashlib.sha256()
     for step, batch in enumerate(arm.draw(store, settings.batch_size, seed, settings.steps)):
         drawn.update(np.asarray([len(batch), *batch], np.int64).tobytes())
         seed_step(seed, step)
-        views = augmented(images[batch].repeat(2, 1, 1), smallest_area=settings.smallest_area)
+        pairs = images[batch][:, [0, -1]].transpose(0, 1).flatten(0, 1)  # the first views first
+        views = augmented(pairs, smallest_area=settings.smallest_area)
         loss = model.loss(
             views.contiguous(memory_format=torch.channels_last),
             bits[batch],
             patterns[batch],
             arm,
-            settings.temperature,
+            temperature(),
         )
         optimizer.zero_grad()
         loss.backward()
@@ -117,11 +141,14 @@ def pretrain(
 
 
 @torch.no_grad()
-def features_of(encoder: nn.Module, cells: Cells) -> NDArray[np.float32]:
-    """Return the features of all images, (N, 128) float32, without augmentation."""
+def features_of(encoder: nn.Module, data: Cells | Cases) -> NDArray[np.float32]:
+    """Return the features of all instances, (N, 128) float32, without augmentation.
+
+    They are the means over an instance's images.
+    """
     encoder.eval()
-    found = [
-        encoder(scaled(images).contiguous(memory_format=torch.channels_last))
-        for images in torch.from_numpy(np.array(cells.images)).split(512)
-    ]
+    found = []
+    for images in torch.from_numpy(np.array(data.images)).split(512):
+        each = encoder(scaled(images.flatten(0, 1)).contiguous(memory_format=torch.channels_last))
+        found.append(each.unflatten(0, images.shape[:2]).mean(1))
     return torch.cat(found).numpy()

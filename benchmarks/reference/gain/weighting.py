@@ -14,7 +14,9 @@ from torch.nn.functional import cross_entropy, normalize
 STRENGTH: Final = 9.0  # LLaVE's alpha
 
 
-def weighted_nt_xent(z_i: Tensor, z_j: Tensor, *, temperature: float, ids: Tensor | None) -> Tensor:
+def weighted_nt_xent(
+    z_i: Tensor, z_j: Tensor, *, temperature: float | Tensor, ids: Tensor | None
+) -> Tensor:
     """Return NT-Xent of two views (N, D), with weighted negatives."""
     z = torch.cat([z_i, z_j])
     n = len(z_i)
@@ -24,7 +26,7 @@ def weighted_nt_xent(z_i: Tensor, z_j: Tensor, *, temperature: float, ids: Tenso
 
 
 def weighted_inter_modal_nt_xent(
-    z_image: Tensor, z_other: Tensor, *, temperature: float, ids: Tensor | None
+    z_image: Tensor, z_other: Tensor, *, temperature: float | Tensor, ids: Tensor | None
 ) -> Tensor:
     """Return the loss between two modalities (N, D), with weighted negatives."""
     positive = torch.arange(len(z_image))
@@ -40,7 +42,7 @@ def _weighted(
     rows: Tensor,
     columns: Tensor,
     positive: Tensor,
-    temperature: float,
+    temperature: float | Tensor,
     ids: Tensor | None,
     excluded: Tensor,
 ) -> Tensor:

@@ -1,0 +1,306 @@
+"""The page of results, written from the committed tables alone."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import polars
+
+from benchmarks.reference.gain.arms import ARMS, CONTROLS
+from benchmarks.reference.gain.comparison import (
+    BASELINE,
+    PLACEBO,
+    differences,
+    report,
+    smallest_effect,
+)
+from benchmarks.reference.gain.figures import differences_figure, sweep_figure
+from benchmarks.reference.gain.rules import (
+    ALWAYS,
+    FIRST_SEED,
+    MOST_SEEDS,
+    PILOT_SEEDS,
+    ROUND_1_SEEDS,
+    going_on,
+    missing,
+    n_seeds,
+    noise,
+    seeds_to_find,
+    verdicts,
+)
+from benchmarks.reference.gain.runs import read_runs
+from benchmarks.reference.gain.sweeps import sweep_table
+from benchmarks.reference.gain.tasks import PRIMARY, TASKS
+from benchmarks.reference.pretraining import MODES
+from benchmarks.reference.tables import interval, markdown
+from maninegs_sampling.data.storage import write_atomically
+
+MOST_ARMS: Final = len(ALWAYS) + 4  # of a family of round 2
+# The table, arms and seeds of what is finished before round 2.
+BEFORE: Final = (
+    ("pilot", [BASELINE, PLACEBO], PILOT_SEEDS),
+    ("round-1", list(ARMS), ROUND_1_SEEDS),
+)
+Tables = dict[str, polars.DataFrame]
+Plan = dict[str, tuple[list[str], range]]  # for each mode, the arms and the seeds of round 2
+
+
+def write_page(folder: Path) -> None:
+    """Write README.md and its pictures into the folder of the tables."""
+    names = ("pilot", "round-1", "round-2")
+    tables = {n: read_runs(folder / f"{n}.csv") for n in names if (folder / f"{n}.csv").exists()}
+    if (folder / "sweeps.csv").exists():
+        tables["sweeps"] = read_runs(folder / "sweeps.csv")
+    write_atomically(folder / "README.md", [page(tables).encode()])
+    for name, figure in figures(tables).items():
+        png = io.BytesIO()
+        figure.savefig(png, format="png", dpi=110)
+        write_atomically(folder / f"{name}.png", [png.getvalue()])
+
+
+def page(tables: Tables) -> str:
+    """Return the whole page."""
+    plan = plan_of(tables)
+    parts = [INTRODUCTION, in_short(tables, plan), advice(tables, plan), QUESTION]
+    parts += [pilot_section(tables), round_1_section(tables, plan), round_2_section(tables, plan)]
+    parts += [sweeps_section(tables), REPEATING]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def complete(tables: Tables, name: str, arms: Sequence[str], seeds: range) -> bool:
+    """Whether a table is there and has all runs of both modes."""
+    return name in tables and not any(missing(tables[name], m, arms, seeds) for m in MODES)
+
+
+def plan_of(tables: Tables) -> Plan | None:
+    """Return the arms and seeds of round 2, or None where pilot or round 1 are not finished."""
+    if not all(complete(tables, *part) for part in BEFORE):
+        return None
+    arms = {mode: going_on(tables["round-1"].filter(mode=mode)) for mode in MODES}
+    n = max(
+        n_seeds(noise(tables["pilot"].filter(mode=m), PRIMARY[0]), family_size(arms[m]))
+        for m in MODES
+    )
+    return {mode: (arms[mode], range(FIRST_SEED, FIRST_SEED + n)) for mode in MODES}
+
+
+def family_size(arms: Sequence[str]) -> int:
+    """Return the number of arms that are hypotheses."""
+    return len(set(arms) - set(CONTROLS))
+
+
+def decided(tables: Tables, plan: Plan | None, mode: str) -> bool:
+    """Whether all runs of a mode of round 2 are there."""
+    if plan is None or "round-2" not in tables:
+        return False
+    return not missing(tables["round-2"], mode, *plan[mode])
+
+
+def in_short(tables: Tables, plan: Plan | None) -> str:
+    """Return what was found, a line for each mode and primary task."""
+    lines = []
+    for mode in MODES:
+        if not decided(tables, plan, mode):
+            lines.append(f"- **{mode}: not decided.** {progress(tables, plan, mode)}")
+            continue
+        rows = tables["round-2"].filter(mode=mode)
+        for task in PRIMARY:
+            found = verdicts(rows, task)
+            for verdict in ("helps", "harms", "not decided"):
+                arms = [arm for arm, v in found.items() if v == verdict]
+                named = [f"`{arm}` {gain_text(rows, arm, task)}" for arm in arms]
+                if named:
+                    lines.append(f"- {mode}, {task}: **{verdict}**: {', '.join(named)}.")
+    return "## In short\n\n" + "\n".join(lines)
+
+
+def gain_text(rows: polars.DataFrame, arm: str, task: str) -> str:
+    """Return a difference with its interval, as text."""
+    mean, low, high = interval(list(differences(rows, arm, task)))
+    return f"({mean:+.2f} points, 95% interval {low:+.2f} to {high:+.2f})"
+
+
+def progress(tables: Tables, plan: Plan | None, mode: str) -> str:
+    """Return which runs are missing before a mode is decided."""
+    if plan is None:
+        parts = []
+        for name, arms, seeds in BEFORE:
+            whole = len(arms) * len(seeds)
+            left = len(missing(tables[name], mode, arms, seeds)) if name in tables else whole
+            parts.append(f"{whole - left} of {whole} runs of {name.replace('-', ' ')}")
+        return f"Finished are {' and '.join(parts)}; round 2, which decides, comes after them."
+    chosen, planned = plan[mode]
+    whole = len(chosen) * len(planned)
+    left = whole
+    if "round-2" in tables:
+        left = len(missing(tables["round-2"], mode, chosen, planned))
+    return f"Finished are {whole - left} of the {whole} runs of round 2, which decides."
+
+
+def advice(tables: Tables, plan: Plan | None) -> str:
+    """Return what a user should do."""
+    helpful = [
+        f"- {mode} training, judged by {task}: `{arm}`"
+        for mode in MODES
+        if decided(tables, plan, mode)
+        for task in PRIMARY
+        for arm, verdict in verdicts(tables["round-2"].filter(mode=mode), task).items()
+        if verdict == "helps"
+    ]
+    if helpful:
+        text = (
+            "On data like these, and with a training like this one, these arms were better than "
+            "uniform batches:\n\n"
+            + "\n".join(helpful)
+            + "\n\nElsewhere they are candidates: compare"
+            " them with uniform batches on your own data, on several seeds."
+        )
+    else:
+        text = NO_GAIN
+    return f"## What a user should do\n\n{text}"
+
+
+def pilot_section(tables: Tables) -> str:
+    """Return how noisy differences are, and what it takes to find one."""
+    if not complete(tables, *BEFORE[0]):
+        return ""
+    pilot = tables["pilot"]
+    lines = []
+    for mode in MODES:
+        rows = pilot.filter(mode=mode)
+        hours = rows.unique(["arm", "seed"])["seconds"].to_numpy().mean() / 3600
+        for task in TASKS:
+            deviation = noise(rows, task)
+            effects = [
+                f"{smallest_effect(deviation, n, MOST_ARMS):.2f}" for n in (10, 15, MOST_SEEDS)
+            ]
+            for effect in (1.0, 0.5):
+                n = seeds_to_find(effect, deviation, MOST_ARMS)
+                effects.append(f"{n} ({n * (MOST_ARMS + 2) * hours:.1f} h)")
+            lines.append([mode, task, f"{deviation:.2f}", *effects])
+    header = [
+        "", "", "deviation", "10 seeds", "15 seeds", f"{MOST_SEEDS} seeds", "seeds for 1 point",
+        "seeds for 0.5 points",
+    ]  # fmt: skip
+    return f"""## What the comparison can resolve
+
+Ten pairs of uniform runs that differ only in which batches are drawn give the standard deviation
+of a paired difference, in points. From it follow the smallest mean difference that is found with
+a power of 80%, after Holm's correction over {MOST_ARMS} arms, the most that round 2 can have; and
+the number of seeds that find a difference of 1 and of 0.5 points, with the hours of one core that
+{MOST_ARMS + 2} arms take for them. An arm whose gain varies with the seed needs more.
+
+{markdown(header, lines)}"""
+
+
+def round_1_section(tables: Tables, plan: Plan | None) -> str:
+    """Return round 1 and what goes on; nothing before it is complete."""
+    if plan is None:
+        return HIDDEN
+    lines = [f"- {mode}: {', '.join(f'`{a}`' for a in arms)}" for mode, (arms, _) in plan.items()]
+    seeds = next(iter(plan.values()))[1]
+    return f"""## Round 1
+
+Three seeds, all arms. It drops the hopeless, and nothing is concluded from it: among so many
+arms, some look good by chance. Differences from uniform batches are in points, with 95%
+intervals.
+
+{without_p(report(tables["round-1"]))}
+
+![Round 1: differences from uniform batches](round-1.png)
+
+By the rule, these go on to round 2, with seeds {seeds[0]} to {seeds[-1]}:
+
+{chr(10).join(lines)}"""
+
+
+def without_p(text: str) -> str:
+    """Return tables of `report` without their columns of p-values."""
+    n = len(PRIMARY)
+    lines = [
+        "|".join([*line.split("|")[: -n - 1], ""]) if line.startswith("|") else line
+        for line in text.splitlines()
+    ]
+    return "\n".join(lines)
+
+
+def round_2_section(tables: Tables, plan: Plan | None) -> str:
+    """Return round 2; p-values only where a mode is finished."""
+    if plan is None or "round-2" not in tables:
+        return ""
+    parts = ["## Round 2"]
+    for mode in MODES:
+        rows = tables["round-2"].filter(mode=mode)
+        if not len(rows):
+            continue
+        text = report(rows, tables["pilot"]).rstrip()
+        if not decided(tables, plan, mode):
+            parts.append(f"{progress(tables, plan, mode)} Until then there are no p-values.")
+            text = without_p(text)
+        parts.append(text)
+    return "\n\n".join([*parts, "![Round 2: differences from uniform batches](round-2.png)"])
+
+
+def sweeps_section(tables: Tables) -> str:
+    """Return when an arm helps."""
+    if "sweeps" not in tables:
+        return ""
+    return f"""## When does it help?
+
+Differences from uniform batches are in points, with uncorrected 95% intervals: they describe, and
+decide nothing.
+
+{sweep_table(tables["sweeps"])}
+
+![Gain against each setting](sweeps.png)"""
+
+
+def figures(tables: Tables) -> dict[str, Any]:
+    """Return the page's matplotlib Figures by file name."""
+    finished = plan_of(tables) is not None
+    made: dict[str, Any] = {}
+    for name in ("round-1", "round-2"):
+        if finished and name in tables:
+            made[name] = differences_figure(tables[name])
+    if "sweeps" in tables:
+        made["sweeps"] = sweep_figure(tables["sweeps"], tables["sweeps"]["mode"][0])
+    return made
+
+
+INTRODUCTION: Final = """# Does it help? Results
+
+<!-- Written by `python -m benchmarks.reference gain-page`; edit the command, not this file. -->
+
+Does a batch, or a loss, make better image features than uniform batches do? The design, with its
+arms, tasks and rules, was committed before any two arms were compared: [DESIGN.md](DESIGN.md).
+Every number here is computed from the tables of runs beside this page."""
+
+NO_GAIN: Final = """Use uniform batches unless you can test: no gain of harder batches or of another
+loss has been shown here. If you try one, compare it with uniform batches on the same seeds and on
+held-out data, and judge it by the task that you care about, with few labels or with all."""
+
+HIDDEN: Final = """## Round 1
+
+Its differences are not shown, and were not looked at, before all of its runs are finished."""
+
+QUESTION: Final = """## Question and design
+
+White blood cells (WBCAtt), 10,284 gray images of 32 pixels, a manifestation of 15 bits that people
+marked; a small ResNet, 1,000 steps of 64 cells, without and with the manifestation in the loss
+(*unimodal*, *multimodal*). A seed gives all arms the same initial weights and the same
+augmentation, so that arms are compared in pairs. Scores are of frozen features on the official
+test part: the accuracy of the cell type from 2% of the labels and from all are primary. What
+harder batches may cost is reported beside what they may gain.
+
+A **pilot** measures the noise. **Round 1** drops the hopeless on three seeds. **Round 2** decides,
+on at least ten other seeds, with p-values that are corrected for the number of arms. Nothing is
+called equal: where no difference is found, the interval says which gain or loss it still allows."""
+
+REPEATING: Final = """## To repeat it
+
+    python -m benchmarks.reference gain-page --folder benchmarks/results/gain
+
+writes this page from `pilot.csv`, `round-1.csv`, `round-2.csv` and `sweeps.csv`, of which those
+that are not there yet are left out. [DESIGN.md](DESIGN.md) has the commands that make the tables;
+a round that was stopped goes on from its table."""
