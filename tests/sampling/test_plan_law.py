@@ -124,11 +124,14 @@ def test_plans_follow_the_exact_law(options):
     check_plans(shape, {"empty": empty, "draw": draw, "duplicates": "keep", **condition})
 
 
+def test_plans_follow_the_exact_law_where_patterns_differ_and_are_skipped():
+    check_plans((8, 4, 2), {"duplicates": "refill", "skip_nearest": 1})
+
+
 @pytest.mark.parametrize(
     ("shape", "options"),
     [
         ((6, 3, 1), {"duplicates": "refill", "groups": GROUPS}),
-        ((8, 4, 2), {"duplicates": "refill", "skip_nearest": 1}),
         (
             (6, 3, 1),
             {"duplicates": "keep", "groups": GROUPS, "skip_nearest": 1, "empty": "nearest"},
