@@ -7,6 +7,9 @@ and Hastings. The plan's distribution is then that of free, independent draws fo
 conditioned on every instance standing in one place: its probability is proportional to the product
 of q(i | a) over all places, where q(i | a) is the probability to draw instance i for anchor a.
 
+Where patterns and groups are to be kept apart at once, two exchanges may be needed where one is not
+allowed, so that in very small data some plans are not reached.
+
 An exchange of x, drawn for a place of anchor a, and v, which stands there, for which x leaves a
 place of anchor b, is accepted with probability min(1, q(v | b) / q(x | b)).
 """

@@ -18,6 +18,8 @@ _MANY = 2**15
 _VISITS, _VISITS_OF_MANY = 12, 4
 # Instances offered to each place on every visit where the whole cluster is weighed.
 _OFFERS_IN_CLUSTERS = 4
+# Orders tried until one keeps equal patterns and groups apart.
+_DEALS = 20
 
 
 class EpochPlanner:
@@ -79,22 +81,14 @@ class EpochPlanner:
         Raises:
             InvalidValueError: If no plan was found that keeps patterns and groups apart.
         """
-        drawer = self._drawer
-        population, rules = drawer.population, drawer.rules
         values, law_of_batch = np.unique(mus, return_inverse=True)
-        plan = self._lay_out(edges, law_of_batch, self._deal(edges, seed, epoch))
-        where = np.uint64(seed), np.uint64(randomness.EPOCH_PLANS)
-        if rules.distinct_patterns or drawer.n_groups:
-            unplaced = resolve_conflicts(
-                plan, population, rules, np.empty(STREAM_WORDS, np.uint64), *where,
-                np.array((1, epoch, 0), np.uint64),
-            )  # fmt: skip
-            if unplaced:
-                raise InvalidValueError(
-                    f"no plan was found for {unplaced} of {len(plan.order)} instances, whose "
-                    "patterns or groups are in all batches already; use fewer groups, or "
-                    'duplicates="keep"'
-                )
+        plan, unplaced = self._dealt(edges, law_of_batch, seed, epoch)
+        if unplaced:
+            raise InvalidValueError(
+                f"no plan was found for {unplaced} of {len(plan.order)} instances in "
+                f"{_DEALS} attempts, whose patterns or groups are in all batches already; use "
+                'fewer groups, or duplicates="keep"'
+            )
         self._improve(plan, values, seed, epoch)
         return plan.order.astype(np.int64)
 
@@ -135,10 +129,31 @@ class EpochPlanner:
                 _OFFERS_IN_CLUSTERS, *where, np.array((3, epoch, 0), np.uint64),
             )  # fmt: skip
 
-    def _deal(self, edges: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.int64]:
+    def _dealt(
+        self, edges: NDArray[np.int64], law_of_batch: NDArray[np.intp], seed: int, epoch: int
+    ) -> tuple[Plan, int]:
+        """Return a random plan, and the number of instances that its batches may not hold."""
+        drawer = self._drawer
+        where = np.uint64(seed), np.uint64(randomness.EPOCH_PLANS)
+        stream = np.empty(STREAM_WORDS, np.uint64)
+        unplaced = 0
+        for attempt in range(_DEALS):
+            plan = self._lay_out(edges, law_of_batch, self._deal(edges, seed, epoch, attempt))
+            if drawer.rules.distinct_patterns or drawer.n_groups:
+                unplaced = resolve_conflicts(
+                    plan, drawer.population, drawer.rules, stream, *where,
+                    np.array((1, epoch, attempt), np.uint64),
+                )  # fmt: skip
+            if not unplaced:
+                break
+        return plan, unplaced
+
+    def _deal(
+        self, edges: NDArray[np.int64], seed: int, epoch: int, attempt: int
+    ) -> NDArray[np.int64]:
         """Return a random order of the instances that keeps equal patterns or groups apart."""
         drawer = self._drawer
-        rng = randomness.generator_at(seed, randomness.EPOCH_PLANS, (0, epoch, 0))
+        rng = randomness.generator_at(seed, randomness.EPOCH_PLANS, (0, epoch, attempt))
         n = int(edges[-1])
         order: NDArray[np.int64] = rng.permutation(drawer.store.n_instances)[:n]
         keys: list[NDArray[np.int32]] = []

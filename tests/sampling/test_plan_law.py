@@ -147,10 +147,6 @@ def test_plans_follow_the_exact_law_where_two_conditions_meet(shape, options):
     check_plans(shape, options)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="a plan exists, and exchanging two places at a time does not find it in every epoch",
-)
 def test_every_epoch_is_planned_where_a_plan_exists():
     plans_of((8, 4, 2), 1.0, 1.5, {"duplicates": "refill", "groups": GROUPS})
 
