@@ -1,5 +1,6 @@
 """The slow, obvious twin of every fast path, written from the paper. Imports nothing of the package."""
 
+import itertools
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from functools import cache
@@ -271,6 +272,33 @@ def plan_law(
         return {}, None
     fewest = min(impossible for impossible, _ in now.values())
     kept = {order: product for order, (count, product) in now.items() if count == fewest}
+    total = sum(kept.values())
+    return {order: product / total for order, product in kept.items()}, fewest
+
+
+def plan_law_of_clusters(rows, anchors, others, cluster_size, law, *, may_meet):
+    """The same with center="cluster", for batches of one cluster; `may_meet` takes a batch.
+
+    Every member of a cluster has the weight of its mean distance to the members of other patterns.
+    """
+    found = {}
+    for order in itertools.permutations(others):
+        left, plan = list(order), []
+        for anchor in anchors:
+            plan.append((anchor, *left[: cluster_size - 1]))
+            left = left[cluster_size - 1 :]
+        impossible, product = 0, 1.0
+        for cluster in plan:
+            for i in cluster:
+                weight = None
+                if any(rows[j] != rows[i] for j in cluster):
+                    weight = law.get(cluster_distance(rows, cluster, i, center="cluster"))
+                impossible += weight is None
+                product *= 1.0 if weight is None else weight
+        if all(map(may_meet, plan)):
+            found[sum(plan, ())] = impossible, product
+    fewest = min(impossible for impossible, _ in found.values())
+    kept = {order: product for order, (count, product) in found.items() if count == fewest}
     total = sum(kept.values())
     return {order: product / total for order, product in kept.items()}, fewest
 

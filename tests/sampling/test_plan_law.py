@@ -151,6 +151,68 @@ def test_every_epoch_is_planned_where_a_plan_exists():
     plans_of((8, 4, 2), 1.0, 1.5, {"duplicates": "refill", "groups": GROUPS})
 
 
+def all_may_meet(batch):
+    return True
+
+
+def patterns_differ(batch):
+    return len({ROWS[i] for i in batch}) == len(batch)
+
+
+def groups_differ(batch):
+    return len({GROUPS[i] for i in batch}) == len(batch)
+
+
+@pytest.mark.parametrize(
+    ("shape", "options", "may_meet"),
+    [
+        ((6, 3, 1), {"duplicates": "keep"}, all_may_meet),
+        ((8, 4, 1), {"duplicates": "keep"}, all_may_meet),
+        ((6, 3, 1), {"duplicates": "keep", "draw": "pattern", "empty": "nearest"}, all_may_meet),
+        ((8, 4, 1), {"duplicates": "refill"}, patterns_differ),
+        ((6, 3, 1), {"duplicates": "keep", "groups": GROUPS}, groups_differ),
+    ],
+)
+@pytest.mark.parametrize("sigma", [0.7, 1.5])
+def test_plans_of_near_clusters_follow_the_exact_law(shape, options, may_meet, sigma, monkeypatch):
+    monkeypatch.setattr(planner, "_OFFERS_IN_CLUSTERS", 20)
+    monkeypatch.setattr(planner, "_VISITS", 60)
+    n, cluster_size, _ = shape
+    rows = ROWS[:n]
+    plans = plans_of(shape, 2.0, sigma, {**options, "center": "cluster"})
+    high = max_distance(ManifestationStore.from_dense(rows))
+    weights = naive.distance_law(2.0, sigma, 1, high, center="cluster")
+    by_anchors = Counter(plan[::cluster_size] for plan in plans)
+    law, kept = Counter(), 0
+    possible = {}
+    for anchors, count in by_anchors.items():
+        others = sorted(set(range(n)) - set(anchors))
+        chances, fewest = naive.plan_law_of_clusters(
+            rows, anchors, others, cluster_size, weights, may_meet=may_meet
+        )
+        possible[anchors] = fewest == 0
+        if fewest == 0:
+            kept += count
+            law.update({plan: chance * count for plan, chance in chances.items()})
+    drawn = [plan for plan in plans if possible[plan[::cluster_size]]]
+    assert len(drawn) == kept > EPOCHS / 2
+    law = {plan: chance / kept for plan, chance in law.items()}
+    assert_follows_law(drawn, law)
+
+    def spread(plan):
+        return sum(
+            naive.hamming(rows[i], rows[j])
+            for begin in range(0, n, cluster_size)
+            for i in plan[begin : begin + cluster_size]
+            for j in plan[begin : begin + cluster_size]
+        )
+
+    by_spread = Counter()
+    for plan, chance in law.items():
+        by_spread[spread(plan)] += chance
+    assert_follows_law(map(spread, drawn), by_spread)
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_anchors_are_uniform_without_replacement(shape):
     n, batch_size, anchors_per_batch = shape
