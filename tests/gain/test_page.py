@@ -164,6 +164,20 @@ def test_round_2_decides_when_a_mode_is_complete():
     assert "**helps**" not in text
 
 
+def test_runs_beyond_the_plan_do_not_count():
+    round_2 = made_up(ON, range(200, 210))
+    tables = {"pilot": PILOT, "round-1": ROUND_1, "round-2": round_2}
+    more = made_up(["vmf", "uniform", "clusters-epoch"], range(210, 214), {("vmf", FEW): 9})
+    other = ROUND_1.with_columns(temperature=polars.lit(0.7), score=polars.col("score") * 0.5)
+    seeds = made_up(ARMS, range(400, 402), {("cluster-hard", FEW): 30})
+    again = {
+        "pilot": polars.concat([PILOT, seeds]),
+        "round-1": polars.concat([ROUND_1, other, seeds]),
+        "round-2": polars.concat([round_2, more]),
+    }
+    assert page.page(again) == page.page(tables)
+
+
 def test_committed_page_is_what_the_command_writes(tmp_path):
     for table in RESULTS.glob("*.csv"):
         (tmp_path / table.name).write_bytes(table.read_bytes())

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,6 +33,7 @@ from benchmarks.reference.gain.rules import (
 from benchmarks.reference.gain.runs import read_runs
 from benchmarks.reference.gain.sweeps import sweep_table
 from benchmarks.reference.gain.tasks import PRIMARY, TASKS
+from benchmarks.reference.gain.training import Settings
 from benchmarks.reference.pretraining import MODES
 from benchmarks.reference.tables import interval, markdown
 from maninegs_sampling.data.storage import write_atomically
@@ -61,7 +63,7 @@ def write_page(folder: Path) -> None:
 
 def page(tables: Tables) -> str:
     """Return the whole page."""
-    plan = plan_of(tables)
+    tables, plan = by_design(tables)
     parts = [INTRODUCTION, in_short(tables, plan), advice(tables, plan), QUESTION]
     parts += [pilot_section(tables), round_1_section(tables, plan), round_2_section(tables, plan)]
     parts += [sweeps_section(tables), REPEATING]
@@ -71,6 +73,29 @@ def page(tables: Tables) -> str:
 def complete(tables: Tables, name: str, arms: Sequence[str], seeds: range) -> bool:
     """Whether a table is there and has all runs of both modes."""
     return name in tables and not any(missing(tables[name], m, arms, seeds) for m in MODES)
+
+
+def by_design(tables: Tables) -> tuple[Tables, Plan | None]:
+    """Return the planned runs of each table, and the plan; runs beyond it must not count."""
+    planned = dict(tables)
+    for name, arms, seeds in BEFORE:
+        if name in tables:
+            planned[name] = tables[name].filter(
+                polars.col("arm").is_in(arms), polars.col("seed").is_in(seeds), **asdict(Settings())
+            )
+    plan = plan_of(planned)
+    if plan is not None and "round-2" in tables:
+        parts = [
+            tables["round-2"].filter(
+                polars.col("arm").is_in(arms),
+                polars.col("seed").is_in(seeds),
+                mode=mode,
+                **asdict(Settings()),
+            )
+            for mode, (arms, seeds) in plan.items()
+        ]
+        planned["round-2"] = polars.concat(parts)
+    return planned, plan
 
 
 def plan_of(tables: Tables) -> Plan | None:
@@ -258,10 +283,10 @@ decide nothing.
 
 def figures(tables: Tables) -> dict[str, Any]:
     """Return the page's matplotlib Figures by file name."""
-    finished = plan_of(tables) is not None
+    tables, plan = by_design(tables)
     made: dict[str, Any] = {}
     for name in ("round-1", "round-2"):
-        if finished and name in tables:
+        if plan is not None and name in tables:
             made[name] = differences_figure(tables[name])
     if "sweeps" in tables:
         made["sweeps"] = sweep_figure(tables["sweeps"], tables["sweeps"]["mode"][0])
