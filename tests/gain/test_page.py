@@ -71,6 +71,17 @@ def test_seeds_of_round_2():
     assert smallest_effect(1.0, n, 7) <= 0.5 < smallest_effect(1.0, n - 1, 7)
 
 
+def test_noise_with_and_without_pairs():
+    shared = np.random.default_rng(1).normal(0, 0.05, 10)  # what a seed gives to both arms
+    score = polars.col("score") + polars.col("seed").replace_strict(range(950, 960), shared)
+    rows = PILOT.filter(mode="unimodal").with_columns(score=score)
+    a, b = (rows.filter(arm=arm, task=FEW)["score"].to_numpy() for arm in CONTROLS[:2])
+    assert rules.noise(rows, FEW) == pytest.approx(100 * (a - b).std(ddof=1))
+    unpaired = np.sqrt(a.var(ddof=1) + b.var(ddof=1))
+    assert rules.unpaired_noise(rows, FEW) == pytest.approx(100 * unpaired)
+    assert rules.noise(rows, FEW) < rules.unpaired_noise(rows, FEW) / 3
+
+
 def test_missing_runs_are_named():
     cut = PILOT.filter(~((polars.col("arm") == "uniform") & (polars.col("seed") == 953)))
     arms = CONTROLS[:2]
