@@ -117,7 +117,7 @@ def test_verdicts_are_holms():
 
 def test_page_without_tables():
     text = page.page({})
-    assert "unimodal: not decided.** Finished are 0 of 20 runs of pilot" in text
+    assert "unimodal: not decided.** Finished are 0 of 20 runs of the pilot" in text
     assert "0 of 51 runs of round 1" in text
     assert "no gain of harder batches" in text
     assert "What the comparison can resolve" not in text
@@ -127,7 +127,9 @@ def test_round_1_is_hidden_until_it_is_complete():
     part = ROUND_1.filter(~((polars.col("arm") == "vmf") & (polars.col("seed") == 102)))
     tables = {"pilot": PILOT, "round-1": part}
     text = page.page(tables)
-    assert "50 of 51 runs of round 1" in text
+    assert (
+        "50 of 51 runs of round 1. Round 2, which decides, has at most 90 runs (0.9 hours" in text
+    )
     assert "| vmf" not in text
     assert "+3.0" not in text
     assert not page.figures(tables)
