@@ -71,6 +71,17 @@ def test_seeds_of_round_2():
     assert smallest_effect(1.0, n, 7) <= 0.5 < smallest_effect(1.0, n - 1, 7)
 
 
+def test_noise_with_and_without_pairs():
+    shared = np.random.default_rng(1).normal(0, 0.05, 10)  # what a seed gives to both arms
+    score = polars.col("score") + polars.col("seed").replace_strict(range(950, 960), shared)
+    rows = PILOT.filter(mode="unimodal").with_columns(score=score)
+    a, b = (rows.filter(arm=arm, task=FEW)["score"].to_numpy() for arm in CONTROLS[:2])
+    assert rules.noise(rows, FEW) == pytest.approx(100 * (a - b).std(ddof=1))
+    unpaired = np.sqrt(a.var(ddof=1) + b.var(ddof=1))
+    assert rules.unpaired_noise(rows, FEW) == pytest.approx(100 * unpaired)
+    assert rules.noise(rows, FEW) < rules.unpaired_noise(rows, FEW) / 3
+
+
 def test_missing_runs_are_named():
     cut = PILOT.filter(~((polars.col("arm") == "uniform") & (polars.col("seed") == 953)))
     arms = CONTROLS[:2]
@@ -106,7 +117,7 @@ def test_verdicts_are_holms():
 
 def test_page_without_tables():
     text = page.page({})
-    assert "unimodal: not decided.** Finished are 0 of 20 runs of pilot" in text
+    assert "unimodal: not decided.** Finished are 0 of 20 runs of the pilot" in text
     assert "0 of 51 runs of round 1" in text
     assert "no gain of harder batches" in text
     assert "What the comparison can resolve" not in text
@@ -116,7 +127,9 @@ def test_round_1_is_hidden_until_it_is_complete():
     part = ROUND_1.filter(~((polars.col("arm") == "vmf") & (polars.col("seed") == 102)))
     tables = {"pilot": PILOT, "round-1": part}
     text = page.page(tables)
-    assert "50 of 51 runs of round 1" in text
+    assert (
+        "50 of 51 runs of round 1. Round 2, which decides, has at most 90 runs (0.9 hours" in text
+    )
     assert "| vmf" not in text
     assert "+3.0" not in text
     assert not page.figures(tables)
@@ -162,6 +175,20 @@ def test_round_2_decides_when_a_mode_is_complete():
     assert "Until then there are no p-values." in text
     assert "p, cell type" not in text
     assert "**helps**" not in text
+
+
+def test_runs_beyond_the_plan_do_not_count():
+    round_2 = made_up(ON, range(200, 210))
+    tables = {"pilot": PILOT, "round-1": ROUND_1, "round-2": round_2}
+    more = made_up(["vmf", "uniform", "clusters-epoch"], range(210, 214), {("vmf", FEW): 9})
+    other = ROUND_1.with_columns(temperature=polars.lit(0.7), score=polars.col("score") * 0.5)
+    seeds = made_up(ARMS, range(400, 402), {("cluster-hard", FEW): 30})
+    again = {
+        "pilot": polars.concat([PILOT, seeds]),
+        "round-1": polars.concat([ROUND_1, other, seeds]),
+        "round-2": polars.concat([round_2, more]),
+    }
+    assert page.page(again) == page.page(tables)
 
 
 def test_committed_page_is_what_the_command_writes(tmp_path):

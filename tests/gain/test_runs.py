@@ -171,6 +171,16 @@ def test_tables_without_a_later_setting_have_its_default(tmp_path):
     assert sorted(found.columns) == sorted(whole.columns)
 
 
+def test_a_run_that_is_there_twice_is_not_merged(tmp_path):
+    """As it would be if its file had been named when there were fewer settings."""
+    made_up_runs(tmp_path / "table.csv")
+    split(tmp_path / "table.csv", tmp_path / "runs")
+    file = next((tmp_path / "runs").glob("*vmf-1-*"))
+    (tmp_path / "runs" / "older-name.csv").write_bytes(file.read_bytes())
+    with pytest.raises(mn.ManiNegError, match="must hold each run once; got unimodal vmf 1 twice"):
+        merge(tmp_path / "runs", tmp_path / "again.csv")
+
+
 def test_nothing_to_merge(tmp_path):
     with pytest.raises(mn.ManiNegError, match="holds no finished run"):
         merge(tmp_path, tmp_path / "table.csv")

@@ -1,32 +1,34 @@
 """The page of results, written from the committed tables alone."""
 
 import io
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import polars
 
-from benchmarks.reference.gain.arms import ARMS, CONTROLS
 from benchmarks.reference.gain.comparison import (
-    BASELINE,
-    PLACEBO,
     differences,
     report,
     smallest_effect,
 )
 from benchmarks.reference.gain.figures import differences_figure, sweep_figure
+from benchmarks.reference.gain.plan import (
+    BEFORE,
+    MOST_ARMS,
+    Plan,
+    Tables,
+    by_design,
+    complete,
+    decided,
+    hours_of_a_run,
+    seeds_of_round_2,
+)
 from benchmarks.reference.gain.rules import (
-    ALWAYS,
-    FIRST_SEED,
     MOST_SEEDS,
-    PILOT_SEEDS,
-    ROUND_1_SEEDS,
-    going_on,
     missing,
-    n_seeds,
     noise,
     seeds_to_find,
+    unpaired_noise,
     verdicts,
 )
 from benchmarks.reference.gain.runs import read_runs
@@ -35,15 +37,6 @@ from benchmarks.reference.gain.tasks import PRIMARY, TASKS
 from benchmarks.reference.pretraining import MODES
 from benchmarks.reference.tables import interval, markdown
 from maninegs_sampling.data.storage import write_atomically
-
-MOST_ARMS: Final = len(ALWAYS) + 4  # of a family of round 2
-# The table, arms and seeds of what is finished before round 2.
-BEFORE: Final = (
-    ("pilot", [BASELINE, PLACEBO], PILOT_SEEDS),
-    ("round-1", list(ARMS), ROUND_1_SEEDS),
-)
-Tables = dict[str, polars.DataFrame]
-Plan = dict[str, tuple[list[str], range]]  # for each mode, the arms and the seeds of round 2
 
 
 def write_page(folder: Path) -> None:
@@ -61,40 +54,11 @@ def write_page(folder: Path) -> None:
 
 def page(tables: Tables) -> str:
     """Return the whole page."""
-    plan = plan_of(tables)
+    tables, plan = by_design(tables)
     parts = [INTRODUCTION, in_short(tables, plan), advice(tables, plan), QUESTION]
     parts += [pilot_section(tables), round_1_section(tables, plan), round_2_section(tables, plan)]
     parts += [sweeps_section(tables), REPEATING]
     return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def complete(tables: Tables, name: str, arms: Sequence[str], seeds: range) -> bool:
-    """Whether a table is there and has all runs of both modes."""
-    return name in tables and not any(missing(tables[name], m, arms, seeds) for m in MODES)
-
-
-def plan_of(tables: Tables) -> Plan | None:
-    """Return the arms and seeds of round 2, or None where pilot or round 1 are not finished."""
-    if not all(complete(tables, *part) for part in BEFORE):
-        return None
-    arms = {mode: going_on(tables["round-1"].filter(mode=mode)) for mode in MODES}
-    n = max(
-        n_seeds(noise(tables["pilot"].filter(mode=m), PRIMARY[0]), family_size(arms[m]))
-        for m in MODES
-    )
-    return {mode: (arms[mode], range(FIRST_SEED, FIRST_SEED + n)) for mode in MODES}
-
-
-def family_size(arms: Sequence[str]) -> int:
-    """Return the number of arms that are hypotheses."""
-    return len(set(arms) - set(CONTROLS))
-
-
-def decided(tables: Tables, plan: Plan | None, mode: str) -> bool:
-    """Whether all runs of a mode of round 2 are there."""
-    if plan is None or "round-2" not in tables:
-        return False
-    return not missing(tables["round-2"], mode, *plan[mode])
 
 
 def in_short(tables: Tables, plan: Plan | None) -> str:
@@ -128,14 +92,26 @@ def progress(tables: Tables, plan: Plan | None, mode: str) -> str:
         for name, arms, seeds in BEFORE:
             whole = len(arms) * len(seeds)
             left = len(missing(tables[name], mode, arms, seeds)) if name in tables else whole
-            parts.append(f"{whole - left} of {whole} runs of {name.replace('-', ' ')}")
-        return f"Finished are {' and '.join(parts)}; round 2, which decides, comes after them."
+            parts.append(f"{whole - left} of {whole} runs of {TITLES[name]}")
+        finished = f"Finished are {' and '.join(parts)}."
+        if not complete(tables, *BEFORE[0]):
+            return f"{finished} Round 2 decides."
+        n = (MOST_ARMS + 2) * seeds_of_round_2(tables, dict.fromkeys(MODES, MOST_ARMS))
+        hours = n * hours_of_a_run(tables, mode)
+        return (
+            f"{finished} Round 2, which decides, has at most {n} runs ({hours:.1f} hours of one "
+            "core)."
+        )
     chosen, planned = plan[mode]
     whole = len(chosen) * len(planned)
     left = whole
     if "round-2" in tables:
         left = len(missing(tables["round-2"], mode, chosen, planned))
-    return f"Finished are {whole - left} of the {whole} runs of round 2, which decides."
+    hours = left * hours_of_a_run(tables, mode)
+    return (
+        f"Finished are {whole - left} of the {whole} runs of round 2, which decides; the rest "
+        f"take {hours:.1f} hours of one core."
+    )
 
 
 def advice(tables: Tables, plan: Plan | None) -> str:
@@ -169,7 +145,7 @@ def pilot_section(tables: Tables) -> str:
     lines = []
     for mode in MODES:
         rows = pilot.filter(mode=mode)
-        hours = rows.unique(["arm", "seed"])["seconds"].to_numpy().mean() / 3600
+        hours = hours_of_a_run(tables, mode)
         for task in TASKS:
             deviation = noise(rows, task)
             effects = [
@@ -178,18 +154,21 @@ def pilot_section(tables: Tables) -> str:
             for effect in (1.0, 0.5):
                 n = seeds_to_find(effect, deviation, MOST_ARMS)
                 effects.append(f"{n} ({n * (MOST_ARMS + 2) * hours:.1f} h)")
-            lines.append([mode, task, f"{deviation:.2f}", *effects])
+            unpaired = f"{unpaired_noise(rows, task):.2f}"
+            lines.append([mode, task, f"{deviation:.2f}", unpaired, *effects])
     header = [
-        "", "", "deviation", "10 seeds", "15 seeds", f"{MOST_SEEDS} seeds", "seeds for 1 point",
-        "seeds for 0.5 points",
+        "", "", "deviation", "without pairs", "10 seeds", "15 seeds", f"{MOST_SEEDS} seeds",
+        "seeds for 1 point", "seeds for 0.5 points",
     ]  # fmt: skip
     return f"""## What the comparison can resolve
 
 Ten pairs of uniform runs that differ only in which batches are drawn give the standard deviation
-of a paired difference, in points. From it follow the smallest mean difference that is found with
-a power of 80%, after Holm's correction over {MOST_ARMS} arms, the most that round 2 can have; and
-the number of seeds that find a difference of 1 and of 0.5 points, with the hours of one core that
-{MOST_ARMS + 2} arms take for them. An arm whose gain varies with the seed needs more.
+of a paired difference, in points. Beside it stands what it would be without pairs: where it is no
+smaller, equal initial weights and augmentation do not make two runs alike. From the deviation
+follow the smallest mean difference that is found with a power of 80%, after Holm's correction over
+{MOST_ARMS} arms, the most that round 2 can have; and the number of seeds that find a difference of
+1 and of 0.5 points, with the hours of one core that {MOST_ARMS + 2} arms take for them. An arm
+whose gain varies with the seed needs more.
 
 {markdown(header, lines)}"""
 
@@ -258,15 +237,17 @@ decide nothing.
 
 def figures(tables: Tables) -> dict[str, Any]:
     """Return the page's matplotlib Figures by file name."""
-    finished = plan_of(tables) is not None
+    tables, plan = by_design(tables)
     made: dict[str, Any] = {}
     for name in ("round-1", "round-2"):
-        if finished and name in tables:
+        if plan is not None and name in tables:
             made[name] = differences_figure(tables[name])
     if "sweeps" in tables:
         made["sweeps"] = sweep_figure(tables["sweeps"], tables["sweeps"]["mode"][0])
     return made
 
+
+TITLES: Final = {"pilot": "the pilot", "round-1": "round 1"}
 
 INTRODUCTION: Final = """# Does it help? Results
 

@@ -11,6 +11,7 @@ from benchmarks.reference.gain.comparison import (
     BASELINE,
     LEVEL,
     PLACEBO,
+    by_seed,
     differences,
     holm,
     p_value,
@@ -31,6 +32,14 @@ Verdict = Literal["helps", "harms", "not decided"]
 def noise(pilot: polars.DataFrame, task: str) -> float:
     """Return the standard deviation of the pilot's paired differences of one mode, in points."""
     return float(np.std(differences(pilot, PLACEBO, task), ddof=1))
+
+
+def unpaired_noise(pilot: polars.DataFrame, task: str) -> float:
+    """Return the standard deviation if the pilot's runs were not paired by seed, in points."""
+    variances = [
+        np.var(list(by_seed(pilot, arm, task).values()), ddof=1) for arm in (BASELINE, PLACEBO)
+    ]
+    return float(np.sqrt(sum(variances)))
 
 
 def going_on(rows: polars.DataFrame) -> list[str]:

@@ -87,12 +87,16 @@ def merge(folder: Path, table: Path) -> int:
     """Write the rows of all finished runs of a folder to one table, and return the number of runs.
 
     Raises:
-        InvalidValueError: If the folder holds no finished run.
+        InvalidValueError: If the folder holds no finished run, or one twice.
     """
     files = sorted(folder.glob("*.csv"))
     if not files:
         raise InvalidValueError(f"{folder} holds no finished run")
     rows = polars.concat([read_runs(file) for file in files])
+    twice = rows.filter(rows.select("mode", "arm", "seed", *SETTINGS, "task").is_duplicated())
+    if len(twice):
+        mode, arm, seed = twice.select("mode", "arm", "seed").row(0)
+        raise InvalidValueError(f"{folder} must hold each run once; got {mode} {arm} {seed} twice")
     write_csv(table, rows.sort("mode", *SETTINGS, "arm", "seed", maintain_order=True))
     return len(files)
 
