@@ -149,20 +149,20 @@ def touch_row(order, u):
 
 
 @kernel
-def skip_in_row(buckets, counts, pattern_of, unweighted, u, skip_nearest, skipped):
+def skip_in_row(buckets, population, rules, unweighted, u, skipped):
     """Find what is skipped of the precomputed row u."""
-    of_instances = buckets.order.shape[1] > counts.shape[0]
+    counts = population.counts
     place, end = np.int64(buckets.offsets[u, 1]), buckets.order.shape[1]
-    left = skip_nearest
+    left = rules.skip_nearest
     d = 1
     while left > 0 and place < end:
         while place >= buckets.offsets[u, d + 1]:
             d += 1
             skipped.weight[0] = 0
         p = np.int64(buckets.order[u, place])
-        if of_instances:
-            p = np.int64(pattern_of[p])
-        place += counts[p] if of_instances else 1
+        if rules.per_instance:  # rows of instances
+            p = np.int64(population.pattern_of[p])
+        place += counts[p] if rules.per_instance else 1
         skipped.distance[0] = d
         skipped.pattern[0] = p
         skipped.weight[0] += 1 if unweighted else counts[p]
@@ -201,10 +201,7 @@ def skip_nearest_patterns(buckets, population, rules, unweighted, u, scan, skipp
         return
     skipped.weight[0] = 0
     if buckets.order.shape[0] > 0:
-        skip_in_row(
-            buckets, population.counts, population.pattern_of, unweighted, u, rules.skip_nearest,
-            skipped,
-        )  # fmt: skip
+        skip_in_row(buckets, population, rules, unweighted, u, skipped)
     else:
         skip_scanned(scan, population.counts, unweighted, rules.skip_nearest, skipped)
     for d in range(rules.low, min(skipped.distance[0], weight_at.shape[0])):

@@ -228,7 +228,8 @@ def assert_near(case):
         accepted = (plain.double() - right).abs()
         if right.ndim == 2:
             accepted = accepted.amax(1, keepdim=True)
-        limit = allowed + 2 * accepted.nan_to_num(0.0)
+        # What is computed in float32 is rounded to denormal numbers down there.
+        limit = allowed + 2 * accepted.nan_to_num(0.0) + torch.finfo(torch.float32).tiny
         assert ((own - right).abs() <= limit).all(), f"{name}: {own} is not {right}"
 
 

@@ -122,6 +122,10 @@ def test_every_real_number_is_a_number(option, name, value):
     "bad", ["0.5", None, True, np.True_, [0.5], np.array([0.5]), 0.5j, NotANumber(), Decimal("0.5")]
 )
 def test_what_is_no_number_is_refused(option, name, value, bad):
+    if (option, name) == ("label_smoothing", "multimodal_nt_xent") and isinstance(
+        bad, list | np.ndarray
+    ):
+        pytest.skip("one number for each term, of which there is one here")
     z = torch.ones(4, 3)
     with pytest.raises(InvalidTypeError, match=f"{option} must be a number.*; got ") as caught:
         (ALL | SOFT)[name](z, z, **{option: bad})

@@ -14,6 +14,7 @@ from maninegs_sampling import (
     ManifestationStore,
     ManiNegBatchSampler,
     ManiNegError,
+    pairwise_hamming,
 )
 from tests.conftest import bit_matrices, random_store
 from tests.laws import assert_resumes
@@ -353,3 +354,25 @@ def test_a_stateful_dataloader_goes_on_with_what_is_left(workers, stop):
     while len(rest) < len(expected) - stop:
         rest += [batch.tolist() for batch in resumed]
     assert rest == expected[stop:]
+
+
+def test_skipped_patterns_stay_skipped_where_every_instance_has_its_own_pattern():
+    """Instances are not numbered as their patterns are."""
+    store = random_store(60, 30)
+    order = np.random.default_rng(0).permutation(60)
+    store = ManifestationStore.from_dense(store.to_dense()[order])
+    assert store.n_patterns == 60
+    options = {"batch_size": 6, "mu": 0.0, "sigma": 2.0, "skip_nearest": 8, "coverage": "epoch",
+               "duplicates": "keep"}  # fmt: skip
+    sampler, scanned = (
+        ManiNegBatchSampler(store, memory_limit=limit, **options) for limit in ("1GiB", 0)
+    )
+    epochs = [list(sampler) for _ in range(10)]
+    assert [list(scanned) for _ in range(10)] == epochs
+    distances, skipped = pairwise_hamming(store), 0
+    for anchor, *others in sum(epochs, []):
+        by_rank = sorted(
+            set(range(60)) - {anchor}, key=lambda i: (distances[anchor, i], store.pattern_of[i])
+        )
+        skipped += len(set(others) & set(by_rank[:8]))
+    assert skipped <= 10  # of 500; without `skip_nearest` about 200
