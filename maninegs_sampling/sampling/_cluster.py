@@ -18,6 +18,7 @@ from maninegs_sampling.sampling._population import (
     count_eligible,
     draw_anchor,
     is_eligible,
+    is_unweighted,
     nth_eligible,
     remaining_weight,
     take,
@@ -415,26 +416,26 @@ def draw_near_cluster(
 
 @kernel
 def draw_cluster_batches(
-    words, population, rules, scratch, anchors, log_weights, law_of, seed, purpose, position,
+    words, population, rules, scratch, anchors, log_weights, mu_of, seed, purpose, position,
     batches, lengths, starts,
 ):  # fmt: skip
     """Draw one batch for each anchor; as `_draw.draw_batches`, but of clusters near to themselves.
 
     log_weights: (L, E), of the steps from low * STEPS_PER_BIT on.
     """
-    unweighted = not rules.per_instance or population.members.shape[0] == population.counts.shape[0]
+    unweighted = is_unweighted(population, rules)
     cluster_size = batches.shape[1] // rules.n_clusters
     for b in range(anchors.shape[0]):
         stamp = b + 1
         start_stream(
             scratch.stream, seed, purpose, position[0] + np.uint64(b), position[1], position[2]
         )
-        log_law = log_weights[law_of[b]]
+        own_weights = log_weights[mu_of[b]]
         largest = -np.inf
-        for k in range(log_law.shape[0]):
-            largest = max(largest, log_law[k])
-        for k in range(log_law.shape[0]):
-            scratch.weights[k] = np.exp(log_law[k] - largest)
+        for k in range(own_weights.shape[0]):
+            largest = max(largest, own_weights[k])
+        for k in range(own_weights.shape[0]):
+            scratch.weights[k] = np.exp(own_weights[k] - largest)
         size = 0
         anchor = np.int64(anchors[b])
         for number in range(rules.n_clusters):
@@ -443,7 +444,7 @@ def draw_cluster_batches(
             starts[b, number] = size
             if anchor >= 0:
                 size = draw_near_cluster(
-                    words, population, rules, scratch, unweighted, stamp, anchor, log_law,
+                    words, population, rules, scratch, unweighted, stamp, anchor, own_weights,
                     batches[b], size, size + cluster_size,
                 )  # fmt: skip
         lengths[b] = size

@@ -28,7 +28,9 @@ from maninegs_sampling.sampling._population import (
     Taken,
     count_eligible,
     draw_anchor,
+    instance_of,
     is_eligible,
+    is_unweighted,
     nth_eligible,
     take,
 )
@@ -108,9 +110,7 @@ def guess_instance(buckets, population, rules, scratch, unweighted, u, d):
         target = np.int64(0)
     else:
         p, target = select_scanned(scratch.scan, population.counts, unweighted, d, target)
-    if not rules.per_instance and population.counts[p] > 1:
-        target = random_below(scratch.stream, population.counts[p])
-    return np.int64(population.members[population.starts[p] + target])
+    return instance_of(population, rules, scratch.stream, p, target)
 
 
 # While at least this share of a bucket is left, an instance is guessed, which is mostly right.
@@ -255,17 +255,16 @@ def draw_cluster(
 
 @kernel
 def draw_batches(
-    buckets, population, rules, scratch, anchors, log_weights, law_of, seed, purpose, position,
+    buckets, population, rules, scratch, anchors, log_weights, mu_of, seed, purpose, position,
     batches, lengths, starts,
 ):  # fmt: skip
     """Draw one batch for each anchor, batch b from the stream at position + (b, 0, 0).
 
-    log_weights: (L, E), of the distances from `low` on. law_of: (M,), a batch's row of them.
+    log_weights: (L, E), of the distances from `low` on, at each mu. mu_of: (M,), a batch's mu.
     batches: (M, batch size), filled from the left; lengths: (M,). starts: (M, n_clusters), the
     place of each cluster's anchor, or the batch's length where nobody was left to be one.
     """
-    # Whether every pattern weighs 1, and not as much as it has instances.
-    unweighted = not rules.per_instance or population.members.shape[0] == population.counts.shape[0]
+    unweighted = is_unweighted(population, rules)
     cluster_size = batches.shape[1] // rules.n_clusters
     for b in range(anchors.shape[0]):
         stamp = b + 1
@@ -281,6 +280,6 @@ def draw_batches(
             if anchor >= 0:
                 size += draw_cluster(
                     buckets, population, rules, scratch, unweighted, stamp, anchor,
-                    log_weights[law_of[b]], batches[b, size : size + cluster_size],
+                    log_weights[mu_of[b]], batches[b, size : size + cluster_size],
                 )  # fmt: skip
         lengths[b] = size

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maninegs_sampling.distances._kernels import TILE, distance_tile, kernel
-from maninegs_sampling.distances.hamming import distance_dtype
-from maninegs_sampling.sampling._rows import SEARCH_STEP, weight_in_step
+from maninegs_sampling.sampling._population import instance_of
+from maninegs_sampling.sampling._rows import SEARCH_STEP, Scan, weight_in_step
 from maninegs_sampling.sampling._stream import random_below
 
 
@@ -17,25 +17,31 @@ class AnchorSums(NamedTuple):
     Empty where rows are precomputed. Sums run over steps of SEARCH_STEP patterns.
     """
 
-    distances: NDArray[Any]  # (U,) of the anchor to all patterns
+    distances: NDArray[Any]  # (U,) of the anchor to all patterns; the memory of a scan
     known: NDArray[np.bool_]  # (D,) whether a distance's sums are there
     running: NDArray[np.int64]  # (D, steps)
 
 
-def new_anchor_sums(n_patterns: int, n_bits: int, *, scanned: bool) -> AnchorSums:
-    """Return working memory for one anchor."""
-    n = n_patterns if scanned else 0
+def new_anchor_sums(scan: Scan) -> AnchorSums:
+    """Return working memory for one anchor, whose distances are those of `scan`."""
+    n_distances = scan.bins.shape[1]
     return AnchorSums(
-        distances=np.empty(n, distance_dtype(n_bits)),
-        known=np.empty(n_bits + 1, np.bool_),
-        running=np.empty((n_bits + 1, -(-n // SEARCH_STEP)), np.int64),
+        distances=scan.distances,
+        known=np.empty(n_distances, np.bool_),
+        running=np.empty((n_distances, -(-len(scan.distances) // SEARCH_STEP)), np.int64),
     )
+
+
+@kernel
+def forget_sums(sums):
+    """Forget the sums of the anchor before."""
+    sums.known[:] = False
 
 
 @kernel
 def start_anchor(sums, words, u):
     """Compute the distances of pattern u if rows are not precomputed, and forget all sums."""
-    sums.known[:] = False
+    forget_sums(sums)
     n = sums.distances.shape[0]
     for begin in range(0, n, TILE):
         end = min(begin + TILE, n)
@@ -98,6 +104,4 @@ def draw_at(buckets, population, rules, sums, stream, unweighted, u, d, weight, 
         if not sums.known[d]:
             sum_weights(sums, population.counts, unweighted, d)
         p, target = select_summed(sums, population.counts, unweighted, d, target)
-    if not rules.per_instance and population.counts[p] > 1:
-        target = random_below(stream, population.counts[p])
-    return np.int64(population.members[population.starts[p] + target])
+    return instance_of(population, rules, stream, p, target)

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from maninegs_sampling.distances._kernels import kernel, popcount
 from maninegs_sampling.sampling._distances import condition, draw_distance, nearest_open
 from maninegs_sampling.sampling._offers import draw_at, start_anchor
+from maninegs_sampling.sampling._population import is_unweighted
 from maninegs_sampling.sampling._rows import find_row, skip_nearest_patterns
 from maninegs_sampling.sampling._stream import random_below, random_unit, start_stream
 
@@ -44,7 +45,7 @@ class Plan(NamedTuple):
     cluster_end: NDArray[np.int32]  # (n,) the place after its cluster
     batch_begin: NDArray[np.int32]  # (n,) the first place of its batch
     batch_end: NDArray[np.int32]  # (n,) the place after its batch
-    law_of: NDArray[np.int32]  # (n,) the row of the log-weights that its batch draws by
+    mu_of: NDArray[np.int32]  # (n,) the number of its batch's mu, a row of the log-weights
     number_of: NDArray[np.int32]  # (n,) the number of its cluster
 
 
@@ -84,6 +85,15 @@ def may_exchange(plan, population, rules, i, j):
         count_conflicts(plan, population, rules, i, plan.order[j]) == 0
         and count_conflicts(plan, population, rules, j, plan.order[i]) == 0
     )
+
+
+@kernel
+def is_exchangeable(plan, anchor_place, j):
+    """Return whether the instance at place j may come to the cluster of an anchor.
+
+    It may not if it is left out of this epoch (j is -1), is an anchor, or is there already.
+    """
+    return j >= 0 and plan.anchor_at[j] != j and plan.anchor_at[j] != anchor_place
 
 
 @kernel
@@ -151,7 +161,7 @@ def find_chances(buckets, population, rules, scratch, unweighted, plan, log_weig
             chances.items[row, k] = scratch.weight_at[rules.low + k]
         if open_row(rules, scratch, chances.items[row]) == 0:
             continue
-        weights = log_weights[plan.law_of[place]]
+        weights = log_weights[plan.mu_of[place]]
         if rules.nearest:  # what is drawn at an empty distance moves to the nearest one
             scratch.weights[:] = 0.0
             likeliest = -np.inf
@@ -210,7 +220,7 @@ def improve_plan(
 
     Each cluster is visited `visits` times.
     """
-    unweighted = not rules.per_instance or population.members.shape[0] == population.counts.shape[0]
+    unweighted = is_unweighted(population, rules)
     words, stream = buckets.words, scratch.stream
     last = rules.low + log_weights.shape[1] - 1
     find_chances(buckets, population, rules, scratch, unweighted, plan, log_weights, chances)
@@ -223,7 +233,7 @@ def improve_plan(
             u = np.int64(population.pattern_of[plan.order[place]])
             start_anchor(sums, words, u)
             total = condition(
-                log_weights[plan.law_of[place]], rules, scratch.remaining, scratch.weights,
+                log_weights[plan.mu_of[place]], rules, scratch.remaining, scratch.weights,
                 scratch.cumulative,
             )  # fmt: skip
             for _ in range(OFFERS):
@@ -236,8 +246,7 @@ def improve_plan(
                         scratch.remaining[d], chances.skip[row],
                     )  # fmt: skip
                     j = np.int64(plan.place_of[x])
-                    # An instance left out of this epoch, an anchor, or one of this cluster.
-                    if j < 0 or plan.anchor_at[j] == j or plan.anchor_at[j] == place:
+                    if not is_exchangeable(plan, place, j):
                         continue
                     other, anchor = plan.number_of[j], plan.order[plan.anchor_at[j]]
                     gain = log_chance(

@@ -16,16 +16,18 @@ from numpy.typing import NDArray
 from maninegs_sampling.distances._kernels import kernel
 from maninegs_sampling.sampling._cluster import STEPS_PER_BIT
 from maninegs_sampling.sampling._distances import condition, draw_distance
-from maninegs_sampling.sampling._offers import draw_at, start_anchor
+from maninegs_sampling.sampling._offers import draw_at, forget_sums
 from maninegs_sampling.sampling._plan import (
     IMPOSSIBLE,
     distance_of,
     exchange,
     find_items,
+    is_exchangeable,
     is_skipped,
     may_exchange,
     open_row,
 )
+from maninegs_sampling.sampling._population import is_unweighted
 from maninegs_sampling.sampling._stream import random_below, random_unit, start_stream
 
 
@@ -86,9 +88,10 @@ def replacement_gain(words, population, rules, plan, members, log_weights, i, x)
 
 
 @kernel
-def update_members(words, population, plan, members, i, new):
-    """Set the totals of a cluster as they will be with pattern `new` at place i."""
+def update_members(words, population, plan, members, i, x):
+    """Set the totals of a cluster as they will be with instance x at place i."""
     old = np.int64(population.pattern_of[plan.order[i]])
+    new = np.int64(population.pattern_of[x])
     members.totals[i] = members.others[i] = 0
     for k in range(plan.anchor_at[i], plan.cluster_end[i]):
         if k == i:
@@ -124,6 +127,19 @@ def skip_gain(words, population, plan, skip, place, old, new):
 
 
 @kernel
+def exchange_gain(words, population, rules, plan, members, log_weights, skip, i, j):
+    """Return the change of the log-weight of a plan if two places exchange their instances."""
+    v, x = plan.order[i], plan.order[j]
+    here, there = log_weights[plan.mu_of[i]], log_weights[plan.mu_of[j]]
+    gain = replacement_gain(words, population, rules, plan, members, here, i, x)
+    gain += replacement_gain(words, population, rules, plan, members, there, j, v)
+    if rules.skip_nearest > 0:
+        gain += skip_gain(words, population, plan, skip, i, v, x)
+        gain += skip_gain(words, population, plan, skip, j, x, v)
+    return gain
+
+
+@kernel
 def improve_clusters(
     buckets, population, rules, around, scratch, sums, plan, members, offer_weights, log_weights,
     skip, nothing_skipped, visits, offers, seed, purpose, position,
@@ -134,7 +150,7 @@ def improve_clusters(
     which skip nothing. offer_weights: (L, E), of the distances from `low` on. log_weights: (L, S),
     of the steps. skip: (K, 3), what is skipped for each anchor; nothing_skipped: (3,) of -1.
     """
-    unweighted = not rules.per_instance or population.members.shape[0] == population.counts.shape[0]
+    unweighted = is_unweighted(population, rules)
     words, stream = buckets.words, scratch.stream
     add_up_members(words, population, plan, members)
     start_stream(stream, seed, purpose, position[0], position[1], position[2])
@@ -149,8 +165,8 @@ def improve_clusters(
             find_items(buckets, population, around, scratch, unweighted, u)
             if open_row(around, scratch, items) == 0:
                 continue
-            weights = offer_weights[plan.law_of[place]]
-            start_anchor(sums, words, u)
+            weights = offer_weights[plan.mu_of[place]]
+            forget_sums(sums)  # the distances are there
             total = condition(
                 weights, around, scratch.remaining, scratch.weights, scratch.cumulative
             )
@@ -164,25 +180,18 @@ def improve_clusters(
                         scratch.remaining[d], nothing_skipped,
                     )  # fmt: skip
                     j = np.int64(plan.place_of[x])
-                    if j < 0 or plan.anchor_at[j] == j or plan.anchor_at[j] == place:
+                    if not is_exchangeable(plan, place, j):
                         continue
                     v = plan.order[i]
-                    here, there = log_weights[plan.law_of[i]], log_weights[plan.law_of[j]]
                     gain = (
-                        replacement_gain(words, population, rules, plan, members, here, i, x)
-                        + replacement_gain(words, population, rules, plan, members, there, j, v)
+                        exchange_gain(
+                            words, population, rules, plan, members, log_weights, skip, i, j
+                        )
                         + offer_chance(words, population, around, scratch, weights, u, v)
                         - offer_chance(words, population, around, scratch, weights, u, x)
                     )
-                    if rules.skip_nearest > 0:
-                        gain += skip_gain(words, population, plan, skip, i, v, x)
-                        gain += skip_gain(words, population, plan, skip, j, x, v)
                     accepted = gain >= 0 or random_unit(stream) < np.exp(gain)
                     if accepted and may_exchange(plan, population, rules, i, j):
-                        update_members(
-                            words, population, plan, members, i, population.pattern_of[x]
-                        )
-                        update_members(
-                            words, population, plan, members, j, population.pattern_of[v]
-                        )
+                        update_members(words, population, plan, members, i, x)
+                        update_members(words, population, plan, members, j, v)
                         exchange(plan, i, j)

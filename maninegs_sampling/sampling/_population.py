@@ -40,6 +40,12 @@ class Taken(NamedTuple):
 
 
 @kernel
+def is_unweighted(population, rules):
+    """Return whether every pattern weighs 1, and not as much as it has instances."""
+    return not rules.per_instance or population.members.shape[0] == population.counts.shape[0]
+
+
+@kernel
 def take(population, rules, taken, stamp, instance):
     """Mark the instance, or its pattern, and its group as taken."""
     key = population.pattern_of[instance] if rules.distinct_patterns else instance
@@ -96,6 +102,14 @@ def remaining_weight(population, rules, taken, stamp, p):
     """Return the weight that pattern p has left."""
     eligible = count_eligible(population, rules, taken, stamp, p)
     return eligible if rules.per_instance else min(eligible, 1)
+
+
+@kernel
+def instance_of(population, rules, stream, p, n):
+    """Return instance number n of pattern p, or a random one where patterns are drawn."""
+    if not rules.per_instance and population.counts[p] > 1:
+        n = random_below(stream, population.counts[p])
+    return np.int64(population.members[population.starts[p] + n])
 
 
 # Guesses at an eligible anchor before all instances are looked through. Both ways are exact.

@@ -7,6 +7,7 @@ trainers expect of a batch sampler are here.
 import warnings
 from abc import abstractmethod
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
@@ -32,6 +33,10 @@ from maninegs_sampling.sampling.groups import distinct_indices
 from maninegs_sampling.sampling.progress import PassIterator, Progress
 from maninegs_sampling.sampling.replicas import Replicas, Shard
 from maninegs_sampling.sampling.wrapping import Loader
+
+# Instances drawn in one call of a kernel while iterating: calls are amortized, and even the slowest
+# precomputed batches come within milliseconds.
+INSTANCES_PER_CALL = 16384
 
 
 class FirstInstances(Sampler[int]):
@@ -135,6 +140,7 @@ class ReproducibleBatchSampler(BatchSampler):
         self._batches_option = batches_per_epoch
         self._batches_per_epoch = self._count_batches()
         self._progress = Progress()
+        self._warned = False
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in self._fixed and (name in self.__dict__ or hasattr(type(self), name)):
@@ -168,7 +174,7 @@ class ReproducibleBatchSampler(BatchSampler):
 
     def _batches_per_call(self) -> int:
         """Return how many batches to draw in one call while iterating."""
-        return 1
+        return max(1, INSTANCES_PER_CALL // self._global_batch_size)
 
     def _count_batches(self) -> int:
         """Return the number of batches an epoch."""
@@ -301,11 +307,40 @@ class ReproducibleBatchSampler(BatchSampler):
         Raises:
             InvalidValueError: If `k` is outside [0, len(self)) or `epoch` is negative.
         """
-        epoch = self._check_epoch(epoch)
-        k = check_count("k", k, at_least=0)
-        if k >= len(self):
-            raise InvalidValueError(f"an epoch has {len(self)} batches; got k={k}")
+        epoch, k = self._check_epoch(epoch), self._check_number(k)
         return self._draw(epoch, k, 1)[0]
+
+    # What subclasses draw from.
+
+    @property
+    def _n_parts(self) -> int:
+        """The batches of a step: one for each rank, or one that the ranks share."""
+        return self.num_replicas if self.shard == "batches" else 1
+
+    @property
+    def _part(self) -> int:
+        """Which batch of a step this rank draws."""
+        return self.rank if self.shard == "batches" else 0
+
+    def _stream_position(self, epoch: int, first: int) -> NDArray[np.uint64]:
+        """Return the position of a batch in the random stream; the next one's is 1 later."""
+        return np.array([first, epoch, self._part], np.uint64)
+
+    @cached_property
+    def _anchor_order(self) -> NDArray[np.int64]:
+        """(n,) the instances in the order in which they are anchors, over all batches and ranks."""
+        stream = randomness.generator_at(self.seed, randomness.ANCHOR_ORDER)
+        return stream.permutation(self._drawn.n_instances)
+
+    def _anchors(self, epoch: int, first: int, count: int) -> NDArray[np.int64]:
+        """Return (count,) the anchors of batches `first`, `first` + 1, ... of `epoch`."""
+        steps = epoch * self._batches_per_epoch + first + np.arange(count, dtype=np.int64)
+        return self._anchor_order[(steps * self._n_parts + self._part) % len(self._anchor_order)]
+
+    def _warn_once(self, message: str) -> None:
+        if not self._warned:
+            self._warned = True
+            warnings.warn(f"{message} Shown once.", stacklevel=3)
 
     def _draw(self, epoch: int, first: int, count: int) -> list[list[int]]:
         """Return `count` consecutive batches, or this rank's shares of them."""
@@ -316,22 +351,28 @@ class ReproducibleBatchSampler(BatchSampler):
         if lengths.min() < batches.shape[1]:
             rows = [row[:length] for row, length in zip(rows, lengths.tolist(), strict=True)]
         if self.shard == "within":
-            return [self._share(row) for row in rows]
+            return [row[self._share(len(row))] for row in rows]
         return rows
 
     def _draw_in_pass(self, epoch: int, first: int, count: int) -> list[list[int]]:
         """Return what `_draw` returns, for a pass over the sampler."""
         return self._draw(epoch, first, count)
 
-    def _share(self, batch: list[int]) -> list[int]:
-        """Return this rank's part of a batch of all ranks. All parts are equally long."""
-        size = len(batch) // self.num_replicas
+    def _share(self, length: int) -> slice:
+        """Return the places of this rank in a batch of all ranks. All shares are equally long."""
+        size = length // self.num_replicas
         if size == 0:
             raise InvalidValueError(
-                f'shard="within" cannot split a batch of {len(batch)} over '
-                f"{self.num_replicas} ranks"
+                f'shard="within" cannot split a batch of {length} over {self.num_replicas} ranks'
             )
-        return batch[self.rank * size : (self.rank + 1) * size]
+        return slice(self.rank * size, (self.rank + 1) * size)
+
+    def _check_number(self, k: object) -> int:
+        """Return `k` as an int, or raise unless an epoch has a batch of that number."""
+        number = check_count("k", k, at_least=0)
+        if number >= len(self):
+            raise InvalidValueError(f"an epoch has {len(self)} batches; got k={number}")
+        return number
 
     @property
     def _global_batch_size(self) -> int:

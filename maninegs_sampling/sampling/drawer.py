@@ -18,6 +18,7 @@ from maninegs_sampling.sampling._cluster import (
 from maninegs_sampling.sampling._draw import draw_batches, new_scratch
 from maninegs_sampling.sampling._population import Population, Rules
 from maninegs_sampling.sampling.distribution import check_sigma, log_masses
+from maninegs_sampling.sampling.groups import check_number_of_groups
 
 Empty = Literal["renormalize", "nearest"]
 Draw = Literal["instance", "pattern"]
@@ -138,11 +139,8 @@ class BatchDrawer:
                 f"skip_nearest={self.skip_nearest} leaves {max(0, left)} of {n_patterns} patterns "
                 f"to draw for an anchor, which needs {needed}; make it smaller"
             )
-        if self.fills_batches and 0 < self.n_groups < batch_size:
-            raise InvalidValueError(
-                f"groups has {self.n_groups} distinct labels, too few for batches of {batch_size} "
-                "with one instance of each"
-            )
+        if self.fills_batches:
+            check_number_of_groups(self.n_groups, batch_size)
 
     def distribution(self, mu: float) -> NDArray[np.float64]:
         """Return (D + 1,) float64, the probability of each distance from 0 on.
@@ -167,7 +165,7 @@ class BatchDrawer:
         *,
         batch_size: int,
         seed: int,
-        position: tuple[int, int, int],
+        position: NDArray[np.uint64],
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         """Draw one batch for each anchor.
 
@@ -176,19 +174,19 @@ class BatchDrawer:
             mus: (M,) the mean of the distance distribution for each.
             batch_size: instances in a full batch, the anchor among them.
             seed: of the random stream.
-            position: of the first batch in the stream; the next one's is (position[0] + 1, ...).
+            position: (3,) of the first batch in the stream; the next one's is 1 larger in entry 0.
 
         Returns:
             (M, batch_size) int64, cluster after cluster, the anchor first, filled from the left;
             (M,) int64, the instances that each batch holds; and (M, anchors_per_batch) int64, the
             place of each cluster's anchor, or the batch's length where nobody was left to be one.
         """
-        distinct, law_of = distinct_numbers(mus)
+        distinct, mu_of = distinct_numbers(mus)
         log_weights = self.log_weights(distinct)
         batches = np.zeros((len(anchors), batch_size), np.int64)
         lengths = np.empty(len(anchors), np.int64)
         starts = np.empty((len(anchors), self.anchors_per_batch), np.int64)
-        where = (np.uint64(seed), np.uint64(randomness.BATCHES), np.array(position, np.uint64))
+        where = (np.uint64(seed), np.uint64(randomness.BATCHES), position)
         results = (batches, lengths, starts)
         index, population, rules = self.index, self.population, self.rules
         if self.center == "anchor":
@@ -206,7 +204,7 @@ class BatchDrawer:
                 scratch,
                 anchors,
                 log_weights,
-                law_of,
+                mu_of,
                 *where,
                 *results,
             )
@@ -225,7 +223,7 @@ class BatchDrawer:
                 near,
                 anchors,
                 log_weights,
-                law_of,
+                mu_of,
                 *where,
                 *results,
             )

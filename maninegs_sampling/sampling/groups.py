@@ -102,3 +102,12 @@ def numbers_of_drawn(
     if indices is not None:
         numbers = np.unique(numbers[indices], return_inverse=True)[1].astype(np.int32)
     return numbers
+
+
+def check_number_of_groups(n_groups: int, batch_size: int) -> None:
+    """Raise `InvalidValueError` if there are groups, and too few for a batch."""
+    if 0 < n_groups < batch_size:
+        raise InvalidValueError(
+            f"groups has {n_groups} distinct labels, too few for batches of {batch_size} "
+            "with one instance of each"
+        )

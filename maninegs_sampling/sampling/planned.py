@@ -1,6 +1,8 @@
 """PlannedBatchSampler: batch samplers that plan an epoch as a whole, each instance in one batch."""
 
 from abc import abstractmethod
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +25,11 @@ class PlannedBatchSampler(ReproducibleBatchSampler):
     instances are left out.
     """
 
+    # The latest plans and their edges, by epoch and number of ranks.
+    _plans: Mapping[tuple[int, int], tuple[NDArray[np.int64], NDArray[np.int64]]] = (
+        MappingProxyType({})
+    )
+
     @abstractmethod
     def _plan(self, epoch: int) -> NDArray[np.int64]:
         """Return (n,) the instances in the order of an epoch's batches, numbered as in `_drawn`.
@@ -43,12 +50,12 @@ class PlannedBatchSampler(ReproducibleBatchSampler):
     def _check_supply(self) -> None:
         needed = self.num_replicas * (1 if self._batches_option == "ceil" else self.batch_size)
         if self.covers and self._drawn.n_instances < needed:
+            wanted = f"batches of {self.batch_size}"
+            if self.num_replicas > 1:
+                wanted = f"a batch of {self.batch_size} on each of {self.num_replicas} ranks"
             raise InvalidValueError(
-                f"there are {self._drawn.n_instances} instances, too few for a batch of "
-                f"{self.batch_size} on each of {self.num_replicas} ranks; make batch_size smaller"
-                if self.num_replicas > 1
-                else f"there are {self._drawn.n_instances} instances, too few for batches of "
-                f"{self.batch_size}; make batch_size smaller"
+                f"there are {self._drawn.n_instances} instances, too few for {wanted}; make "
+                "batch_size smaller"
             )
 
     def _count_batches(self) -> int:
@@ -64,21 +71,12 @@ class PlannedBatchSampler(ReproducibleBatchSampler):
     def _draw_batches(
         self, epoch: int, first: int, count: int
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        order = self._kept_plan(epoch)
-        parts = self._parts
-        mine = np.arange(first, first + count) * len(parts) + parts.index(True)
-        edges = self._edges()
+        order, edges = self._kept_plan(epoch)
+        mine = np.arange(first, first + count) * self._n_parts + self._part
         begins, lengths = edges[mine], np.diff(edges)[mine]
         places = begins[:, None] + np.arange(self._global_batch_size)
         # What lies beyond a batch's length is cut off by the caller.
         return order[np.minimum(places, len(order) - 1)], lengths
-
-    @property
-    def _parts(self) -> list[bool]:
-        """The batches of a step, and which of them is this rank's."""
-        if self.shard == "within":
-            return [True]
-        return [rank == self.rank for rank in range(self.num_replicas)]
 
     def _edges(self) -> NDArray[np.int64]:
         """Return the first place of each batch of an epoch, all ranks', and the end of the last."""
@@ -86,20 +84,17 @@ class PlannedBatchSampler(ReproducibleBatchSampler):
         n = min(self._drawn.n_instances, self._batches_per_epoch * per_step)
         begins = np.arange(self._batches_per_epoch)[:, None] * per_step
         sizes = np.minimum(n - begins, per_step)
-        parts = np.arange(len(self._parts))
-        return np.append(begins + parts * sizes // len(parts), n)
+        return np.append(begins + np.arange(self._n_parts) * sizes // self._n_parts, n)
 
     def _batches_per_call(self) -> int:
         return self._batches_per_epoch  # slices of a plan that is there already
 
-    def _kept_plan(self, epoch: int) -> NDArray[np.int64]:
-        """Return the plan of an epoch, made if it is not among those kept."""
+    def _kept_plan(self, epoch: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the plan of an epoch and its edges, made if they are not among those kept."""
         key = (epoch, self.num_replicas)
-        kept: dict[tuple[int, int], NDArray[np.int64]] = self.__dict__.get("_plans", {})
-        order = kept.get(key)
-        if order is None:
-            order = self._plan(epoch)
-            # A new dict, so that another thread never sees one that changes.
-            latest = list(kept.items())[-(_KEPT - 1) :]
-            self._plans = dict([*latest, (key, order)])
-        return order
+        kept = self._plans
+        if key not in kept:
+            made = self._plan(epoch), self._edges()
+            # A new mapping, so that another thread never sees one that changes.
+            kept = self._plans = dict([*list(kept.items())[-(_KEPT - 1) :], (key, made)])
+        return kept[key]

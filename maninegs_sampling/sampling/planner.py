@@ -10,7 +10,7 @@ from maninegs_sampling.sampling._offers import new_anchor_sums
 from maninegs_sampling.sampling._plan import Chances, Plan, improve_plan, resolve_conflicts
 from maninegs_sampling.sampling._plan_clusters import Members, improve_clusters
 from maninegs_sampling.sampling._stream import STREAM_WORDS
-from maninegs_sampling.sampling.drawer import BatchDrawer
+from maninegs_sampling.sampling.drawer import BatchDrawer, distinct_numbers
 
 # How often each cluster is visited. With 12 visits the mean distance lies within 2% of what it is
 # with 100; with 4, within 5%, in a third of the time.
@@ -81,8 +81,8 @@ class EpochPlanner:
         Raises:
             InvalidValueError: If no plan was found that keeps patterns and groups apart.
         """
-        values, law_of_batch = np.unique(mus, return_inverse=True)
-        plan, unplaced = self._dealt(edges, law_of_batch, seed, epoch)
+        values, mu_of_batch = distinct_numbers(mus)
+        plan, unplaced = self._dealt(edges, mu_of_batch, seed, epoch)
         if unplaced:
             raise InvalidValueError(
                 f"no plan was found for {unplaced} of {len(plan.order)} instances in "
@@ -109,7 +109,7 @@ class EpochPlanner:
             n_patterns=store.n_patterns, n_bits=store.n_bits, n_distances=n_distances,
             n_keys=0, n_groups=0, scanned=not index.precomputed,
         )  # fmt: skip
-        sums = new_anchor_sums(store.n_patterns, store.n_bits, scanned=not index.precomputed)
+        sums = new_anchor_sums(scratch.scan)
         visits = _VISITS_OF_MANY if len(plan.order) > _MANY else _VISITS
         # With center="cluster", clusters that are near to their anchors are where it starts.
         improve_plan(
@@ -130,7 +130,7 @@ class EpochPlanner:
             )  # fmt: skip
 
     def _dealt(
-        self, edges: NDArray[np.int64], law_of_batch: NDArray[np.intp], seed: int, epoch: int
+        self, edges: NDArray[np.int64], mu_of_batch: NDArray[np.intp], seed: int, epoch: int
     ) -> tuple[Plan, int]:
         """Return a random plan, and the number of instances that its batches may not hold."""
         drawer = self._drawer
@@ -138,7 +138,7 @@ class EpochPlanner:
         stream = np.empty(STREAM_WORDS, np.uint64)
         unplaced = 0
         for attempt in range(_DEALS):
-            plan = self._lay_out(edges, law_of_batch, self._deal(edges, seed, epoch, attempt))
+            plan = self._lay_out(edges, mu_of_batch, self._deal(edges, seed, epoch, attempt))
             if drawer.rules.distinct_patterns or drawer.n_groups:
                 unplaced = resolve_conflicts(
                     plan, drawer.population, drawer.rules, stream, *where,
@@ -175,7 +175,7 @@ class EpochPlanner:
         return order
 
     def _lay_out(
-        self, edges: NDArray[np.int64], law_of_batch: NDArray[np.int64], order: NDArray[np.int64]
+        self, edges: NDArray[np.int64], mu_of_batch: NDArray[np.int64], order: NDArray[np.int64]
     ) -> Plan:
         """Return the plan with its places, batches and clusters."""
         sizes = np.diff(edges)
@@ -191,7 +191,7 @@ class EpochPlanner:
             np.minimum(anchor_at + self._cluster_size, end),
             begin,
             end,
-            np.repeat(law_of_batch, sizes),
+            np.repeat(mu_of_batch, sizes),
             np.cumsum(anchor_at == places) - 1,
         )
         return Plan(*(array.astype(np.int32) for array in arrays))

@@ -1,6 +1,5 @@
 """ManiNegBatchSampler: hard-negative minibatches drawn by Hamming distance (Algorithm 1)."""
 
-import warnings
 from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
@@ -8,11 +7,11 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch.utils.data import Sampler
 
-from maninegs_sampling import randomness
 from maninegs_sampling.data.store import ManifestationStore
 from maninegs_sampling.distances.index import DistanceBucketIndex
 from maninegs_sampling.errors import InvalidValueError, check_choice, check_count
 from maninegs_sampling.sampling import state
+from maninegs_sampling.sampling.base import INSTANCES_PER_CALL
 from maninegs_sampling.sampling.description import BatchDescription, distances_from
 from maninegs_sampling.sampling.distribution import LARGEST_MU, check_mean
 from maninegs_sampling.sampling.drawer import BatchDrawer, Center, Draw, Duplicates, Empty
@@ -27,9 +26,6 @@ from maninegs_sampling.sampling.schedules import Schedule, as_schedule
 # "free": each batch is drawn for itself. "epoch": an epoch is a partition of the instances.
 Coverage = Literal["free", "epoch"]
 
-# Indices drawn in one call of the kernel while iterating: calls are amortized, and even the
-# slowest precomputed batches come within milliseconds.
-_INDICES_PER_CALL = 16384
 # Probabilities evaluated for one call: with thousands of bits it draws fewer batches.
 _PROBABILITIES_PER_CALL = 2**18
 # Sums of distances brought up to date in one call, if center="cluster".
@@ -37,7 +33,7 @@ _SUMS_PER_CALL = 2**24
 
 
 class ManiNegBatchSampler(PlannedBatchSampler):
-    """Draw batches of one anchor and negatives at chosen Hamming distances (ManiNeg, Algorithm 1).
+    """Draw batches of anchors and negatives at chosen Hamming distances (ManiNeg, Algorithm 1).
 
     The distances follow a truncated Gaussian. A batch is a list of instance numbers, the anchor
     first. Batch k of epoch e is a pure function of (store, options, seed, e, k): it can be drawn
@@ -83,10 +79,10 @@ class ManiNegBatchSampler(PlannedBatchSampler):
         skip_nearest: the number of patterns nearest to an anchor that are not drawn for it, the
             likeliest false negatives: a floor by rank, beside `low`, the floor by distance. Of
             equally near patterns the first in `store.words` are skipped.
-        coverage: "free": each batch is drawn for itself. "epoch": each instance stands in exactly
-            one batch of an epoch. The epoch is planned as a whole when its first batch is drawn: it
-            is a draw from the distribution of "free", conditioned on each instance standing in one
-            place; with center="cluster" all members of a cluster count alike. `duplicates` must be
+        coverage: "free": each batch is drawn for itself. "epoch": each instance is in exactly one
+            batch of an epoch. The epoch is planned as a whole when its first batch is drawn: it is
+            a draw from the distribution of "free", conditioned on each instance being used once;
+            with center="cluster" all members of a cluster count alike. `duplicates` must be
             "refill" or "keep", and `batches_per_epoch` None or "ceil". `mu` is called for all steps
             of the epoch.
         groups: (N,) labels, such as patient ids. No two instances of a batch share one. No label
@@ -184,10 +180,7 @@ class ManiNegBatchSampler(PlannedBatchSampler):
         self.anchors_per_batch, self.center = self._drawer.anchors_per_batch, self._drawer.center
         self.skip_nearest = self._drawer.skip_nearest
         self._check_supply()
-        anchor_stream = randomness.generator_at(self.seed, randomness.ANCHOR_ORDER)
-        self._anchor_order = anchor_stream.permutation(self._drawn.n_instances)
         self._drawn_steps = state.DrawnSteps()
-        self._warned = False
         self._settle_replicas()
 
     @property
@@ -203,7 +196,7 @@ class ManiNegBatchSampler(PlannedBatchSampler):
             )
         if self.covers:
             super()._check_supply()
-            self._planner.check_supply(self._count_batches() * len(self._parts))
+            self._planner.check_supply(self._count_batches() * self._n_parts)
         else:
             self._drawer.check_supply(self._global_batch_size)
 
@@ -216,7 +209,7 @@ class ManiNegBatchSampler(PlannedBatchSampler):
         steps = range(first, first + self._batches_per_epoch)
         mus = np.array([self._mu_at(step) for step in steps])
         return self._planner.plan(
-            self._edges(), np.repeat(mus, len(self._parts)), seed=self.seed, epoch=epoch
+            self._edges(), np.repeat(mus, self._n_parts), seed=self.seed, epoch=epoch
         )
 
     def describe(self, epoch: int, k: int) -> BatchDescription:
@@ -236,10 +229,10 @@ class ManiNegBatchSampler(PlannedBatchSampler):
             >>> seen.step, seen.mu, seen.distances.tolist(), seen.mean_distance
             (2, 2.0, [2, 2, 2], 2.0)
         """
-        rank_share = self.batch(k, epoch)
+        epoch, k = self._check_epoch(epoch), self._check_number(k)
         instances, anchors = self._with_anchors(epoch, k)
         if self.shard == "within":
-            mine = slice(self.rank * len(rank_share), (self.rank + 1) * len(rank_share))
+            mine = self._share(len(instances))
             instances, anchors = instances[mine], anchors[mine]
         negatives = instances != anchors
         distances = distances_from(self._drawn, anchors[negatives], instances[negatives])
@@ -267,11 +260,7 @@ class ManiNegBatchSampler(PlannedBatchSampler):
     def _anchors(self, epoch: int, first: int, count: int) -> NDArray[np.int64]:
         if self.covers:
             return self._draw_batches(epoch, first, count)[0][:, 0]
-        before = epoch * self._batches_per_epoch + first
-        batch_number = before + np.arange(count, dtype=np.int64)
-        if self.shard == "batches":
-            batch_number = batch_number * self.num_replicas + self.rank
-        return self._anchor_order[batch_number % len(self._anchor_order)]
+        return super()._anchors(epoch, first, count)
 
     def _mu_at(self, step: int) -> float:
         """Return mu at a step, or raise if the schedule returns no number that can be used."""
@@ -286,7 +275,7 @@ class ManiNegBatchSampler(PlannedBatchSampler):
         if not self.index.precomputed or not state.is_built_in(self.mu):
             return 1
         most = min(
-            _INDICES_PER_CALL // self._global_batch_size,
+            INSTANCES_PER_CALL // self._global_batch_size,
             _PROBABILITIES_PER_CALL // self._drawer.n_distances,
         )
         if self.center == "cluster":  # each draw looks at all patterns
@@ -312,7 +301,7 @@ class ManiNegBatchSampler(PlannedBatchSampler):
             np.array([self._mu_at(step) for step in range(before, before + count)]),
             batch_size=self._global_batch_size,
             seed=self.seed,
-            position=(first, epoch, self.rank if self.shard == "batches" else 0),
+            position=self._stream_position(epoch, first),
         )
 
     def _draw_in_pass(self, epoch: int, first: int, count: int) -> list[list[int]]:
@@ -321,18 +310,16 @@ class ManiNegBatchSampler(PlannedBatchSampler):
         return batches
 
     def _warn_if_short(self, batches: NDArray[np.int64], lengths: NDArray[np.int64]) -> None:
-        if not self._drawer.fills_batches or self._warned:
+        if not self._drawer.fills_batches:
             return
-        self._warned = True
         shortest = int(lengths.argmin())
         anchor = batches[shortest, 0]
         anchor = anchor if self.indices is None else self.indices[anchor]
-        warnings.warn(
+        self._warn_once(
             f"a batch holds {lengths[shortest]} instead of {self._global_batch_size} instances: "
             f"anchor {anchor} reaches no more at distances {self.low} to {self.high}"
             + (", one of each group" if len(self._groups) else "")
-            + ". Shown once.",
-            stacklevel=2,
+            + "."
         )
 
     def _check_schedule(self, theirs: dict[str, Any]) -> None:

@@ -33,8 +33,8 @@ _DATASET_OF = {
 }
 
 _BUILD_IT_YOURSELF = (
-    "Build the loader yourself, with batch_sampler= a sampler of this package in place of "
-    "batch_size, shuffle, sampler and drop_last."
+    "Build the loader yourself, with batch_sampler= in place of batch_size, shuffle, sampler and "
+    "drop_last."
 )
 
 

@@ -19,8 +19,6 @@ from maninegs_sampling.sampling.peers._kernels import Graph, walk
 from maninegs_sampling.sampling.peers.neighbors import find_neighbors
 from maninegs_sampling.sampling.replicas import Shard
 
-# Instances drawn in one call of the kernel while iterating.
-_INSTANCES_PER_CALL = 16384
 # Steps without a new instance after which a walk begins elsewhere: it is then all but certain that
 # nothing new lies within its reach.
 PATIENCE = 100
@@ -115,8 +113,6 @@ class RandomWalkBatchSampler(ReproducibleBatchSampler):
             starts=lists.starts,
         )
         self._check_supply()
-        anchor_stream = randomness.generator_at(self.seed, randomness.ANCHOR_ORDER)
-        self._anchor_order = anchor_stream.permutation(self._drawn.n_instances)
         self._settle_replicas()
 
     def _check_supply(self) -> None:
@@ -126,15 +122,6 @@ class RandomWalkBatchSampler(ReproducibleBatchSampler):
             raise InvalidValueError(
                 f"there are {nodes} {kind}, too few for batches of {size}; make batch_size smaller"
             )
-
-    def _batches_per_call(self) -> int:
-        return max(1, _INSTANCES_PER_CALL // self._global_batch_size)
-
-    def _anchors(self, epoch: int, first: int, count: int) -> NDArray[np.int64]:
-        batch_number = epoch * self._batches_per_epoch + first + np.arange(count, dtype=np.int64)
-        if self.shard == "batches":
-            batch_number = batch_number * self.num_replicas + self.rank
-        return self._anchor_order[batch_number % len(self._anchor_order)]
 
     def _draw_batches(
         self, epoch: int, first: int, count: int
@@ -150,7 +137,7 @@ class RandomWalkBatchSampler(ReproducibleBatchSampler):
             np.zeros(len(self._graph.neighbors), np.int32),
             np.uint64(self.seed),
             np.uint64(randomness.RANDOM_WALKS),
-            np.array([first, epoch, self.rank if self.shard == "batches" else 0], np.uint64),
+            self._stream_position(epoch, first),
             batches,
         )
         return batches, np.full(count, batches.shape[1])

@@ -1,6 +1,5 @@
 """UniformDistinctBatchSampler: uniform batches of distinct patterns, the yardstick for hardness."""
 
-import warnings
 from typing import Any, Literal
 
 import numpy as np
@@ -15,12 +14,10 @@ from maninegs_sampling.sampling import state
 from maninegs_sampling.sampling._stream import STREAM_WORDS
 from maninegs_sampling.sampling.base import ReproducibleBatchSampler
 from maninegs_sampling.sampling.epoch_length import BatchesPerEpoch
-from maninegs_sampling.sampling.groups import numbers_of_drawn
+from maninegs_sampling.sampling.groups import check_number_of_groups, numbers_of_drawn
 from maninegs_sampling.sampling.peers._kernels import UniformScratch, draw_uniform
 from maninegs_sampling.sampling.replicas import Shard
 
-# Instances drawn in one call of the kernel while iterating.
-_INSTANCES_PER_CALL = 16384
 # Refused draws after which what can be taken is listed, as a share of the instances: listing an
 # instance costs less than a refused draw, by about this factor.
 _PATIENCE = 1 / 16
@@ -79,7 +76,6 @@ class UniformDistinctBatchSampler(ReproducibleBatchSampler):
         )  # fmt: skip
         self._groups = numbers_of_drawn(groups, store.n_instances, self.indices)
         self._n_groups = int(self._groups.max()) + 1 if len(self._groups) else 0
-        self._warned = False
         self._check_supply()
         self._settle_replicas()
 
@@ -90,14 +86,7 @@ class UniformDistinctBatchSampler(ReproducibleBatchSampler):
                 f"the instances have {n_patterns} distinct patterns, too few for batches of "
                 f"{size} without duplicates; make batch_size smaller"
             )
-        if 0 < self._n_groups < size:
-            raise InvalidValueError(
-                f"groups has {self._n_groups} distinct labels, too few for batches of {size} with "
-                "one instance of each"
-            )
-
-    def _batches_per_call(self) -> int:
-        return max(1, _INSTANCES_PER_CALL // self._global_batch_size)
+        check_number_of_groups(self._n_groups, size)
 
     def _draw_batches(
         self, epoch: int, first: int, count: int
@@ -118,16 +107,14 @@ class UniformDistinctBatchSampler(ReproducibleBatchSampler):
             scratch,
             np.uint64(self.seed),
             np.uint64(randomness.UNIFORM_DISTINCT),
-            np.array([first, epoch, self.rank if self.shard == "batches" else 0], np.uint64),
+            self._stream_position(epoch, first),
             batches,
             lengths,
         )
-        if lengths.min() < self._global_batch_size and not self._warned:
-            self._warned = True
-            warnings.warn(
+        if lengths.min() < self._global_batch_size:
+            self._warn_once(
                 f"a batch holds {lengths.min()} instead of {self._global_batch_size} instances: no "
-                "other pattern has an instance of another group. Shown once.",
-                stacklevel=2,
+                "other pattern has an instance of another group."
             )
         return batches, lengths
 
