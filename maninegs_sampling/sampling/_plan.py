@@ -4,7 +4,7 @@ The plan starts as any order of the instances that the batches allow, and two pl
 instances again and again. Anchors stay where they are. Each place in turn is offered an instance
 that the free sampler draws for its anchor, and the exchange is accepted by the rule of Metropolis
 and Hastings. The plan's distribution is then that of free, independent draws for all anchors,
-conditioned on every instance standing in one place: its probability is proportional to the product
+conditioned on every instance being in one place: its probability is proportional to the product
 of q(i | a) over all places, where q(i | a) is the probability to draw instance i for anchor a.
 
 Where patterns and groups are to be kept apart at once, two exchanges may be needed where one is not

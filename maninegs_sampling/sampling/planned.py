@@ -39,7 +39,7 @@ class PlannedBatchSampler(ReproducibleBatchSampler):
 
     @property
     def covers(self) -> bool:
-        """Whether each instance stands in exactly one batch of an epoch."""
+        """Whether each instance is in exactly one batch of an epoch."""
         return True
 
     @property

@@ -1,4 +1,4 @@
-"""EpochPlanner: plans an epoch in which each instance stands in exactly one batch."""
+"""EpochPlanner: plans an epoch in which each instance is in exactly one batch."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,13 +54,13 @@ class EpochPlanner:
         if drawer.rules.distinct_patterns and drawer.store.counts.max() > n_batches:
             raise InvalidValueError(
                 f"one pattern has {drawer.store.counts.max()} instances, and an epoch has "
-                f"{n_batches} batches: without duplicates in a batch, not every instance can stand "
+                f"{n_batches} batches: without duplicates in a batch, not every instance can be "
                 'in one; use duplicates="keep" and give the patterns to the loss as ids='
             )
         if drawer.n_groups and np.bincount(drawer.population.group_of).max() > n_batches:
             raise InvalidValueError(
                 f"one group has {np.bincount(drawer.population.group_of).max()} instances, and an "
-                f"epoch has {n_batches} batches: not every instance can stand in a batch without "
+                f"epoch has {n_batches} batches: not every instance can be in a batch without "
                 "another of its group"
             )
 

@@ -185,7 +185,7 @@ class ManiNegBatchSampler(PlannedBatchSampler):
 
     @property
     def covers(self) -> bool:
-        """Whether each instance stands in exactly one batch of an epoch."""
+        """Whether each instance is in exactly one batch of an epoch."""
         return self.coverage == "epoch"
 
     def _check_supply(self) -> None:

@@ -29,8 +29,8 @@ class GraphBlockBatchSampler(PlannedBatchSampler):
 
     Source: Sachidananda, Yang and Zhu, "Global Contrastive Batch Sampling via Optimization on
     Sample Permutations", ICML 2023. Pairs that are nearer than a global threshold are joined, and
-    reverse Cuthill-McKee orders the instances such that joined ones stand near each other.
-    Consecutive blocks are the batches. Each instance stands in one batch of an epoch; see
+    reverse Cuthill-McKee orders the instances such that joined ones are near each other.
+    Consecutive blocks are the batches. Each instance is in one batch of an epoch; see
     `batches_per_epoch` for what is left over. Where patterns repeat, a batch holds few of them:
     mask equal ones in the loss with `ids=`.
 

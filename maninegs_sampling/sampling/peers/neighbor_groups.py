@@ -26,7 +26,7 @@ class NeighborGroupBatchSampler(PlannedBatchSampler):
     Smart Batch Mining", NeurIPS 2025. The nearest ranks of each instance, the likeliest false
     negatives, are skipped. Two instances are joined if each is among the next ranks of the other.
     METIS partitions this graph into groups of equal size, and a batch consists of groups drawn at
-    random. Each instance stands in one batch of an epoch; see `batches_per_epoch` for what is left
+    random. Each instance is in one batch of an epoch; see `batches_per_epoch` for what is left
     over. Which groups meet in a batch differs from epoch to epoch; the groups do not, but for one
     that takes in those that are left over.
 
@@ -125,7 +125,7 @@ class NeighborGroupBatchSampler(PlannedBatchSampler):
         order = self._by_group.copy()
         whole, rest = divmod(len(order), self.group_size)
         if rest and whole:
-            # What does not make a group stands at the end, where it is left out or makes a small
+            # What does not make a group is at the end, where it is left out or makes a small
             # batch. So that it is not always the same, it changes places with members of a random
             # group.
             group = order[: whole * self.group_size].reshape(whole, -1)[rng.integers(whole)]
