@@ -80,7 +80,8 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument(
         "--epochs",
         type=int,
-        help="number of epochs to measure; by default as many as have 2,000 batches, from 1 to 20",
+        help="number of epochs to measure; by default as many as make up 2,000 batches, but at "
+        "least 1 and at most 20",
     )
     compare.add_argument("--seed", type=int, default=0)
     compare.add_argument(
