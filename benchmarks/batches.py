@@ -8,6 +8,7 @@ packed bits. Distances between equal patterns are left out, as a loss with `ids=
 
 import sys
 import time
+from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,16 +17,16 @@ import numpy as np
 import polars
 from tqdm import tqdm
 
-from benchmarks.timing import describe_machine
+from benchmarks.reference import wbcatt
+from benchmarks.timing import best_seconds, describe_machine
 from maninegs_sampling import (
     CBIS_DDSM,
     ManifestationStore,
     ManiNegBatchSampler,
-    Schema,
     UniformDistinctBatchSampler,
 )
 from maninegs_sampling.analysis import baselines
-from maninegs_sampling.analysis.batch_hardness import measure_hardness
+from maninegs_sampling.analysis.batch_hardness import N_NEAREST, measure_hardness
 from maninegs_sampling.analysis.coverage import measure_coverage
 from maninegs_sampling.reports.text_table import text_table
 
@@ -34,16 +35,10 @@ CLUSTERS = 8
 # Free batches to measure; with coverage="epoch" it is always a whole epoch.
 MOST_BATCHES = 400
 
-# Without granularity, granule type and granule color, which name the cell type.
-CELL_ATTRIBUTES = (
-    "cell_size", "cell_shape", "nucleus_shape", "nuclear_cytoplasmic_ratio", "chromatin_density",
-    "cytoplasm_vacuole", "cytoplasm_texture", "cytoplasm_colour",
-)  # fmt: skip
-
 COVERING: dict[str, Any] = {
     "duplicates": "keep", "coverage": "epoch", "batches_per_epoch": "ceil",
 }  # fmt: skip
-# mu is 0 in all of them, and sigma small, but for the covering ones.
+# mu is 0 in all of them; sigma is small except in the covering ones.
 SAMPLERS: dict[str, dict[str, Any]] = {
     "one anchor": {"sigma": 0.1},
     "near cluster": {"sigma": 0.1, "center": "cluster"},
@@ -64,8 +59,7 @@ def load(text: str) -> ManifestationStore:
     if name == "cbis-ddsm":
         return ManifestationStore.from_table(sorted(Path(path).glob("*.csv")), CBIS_DDSM)
     if name == "wbcatt":
-        table = polars.read_csv(Path(path) / "cells.csv").select(CELL_ATTRIBUTES)
-        return ManifestationStore.from_table(table, Schema.infer(table))
+        return wbcatt.manifestations(polars.read_csv(Path(path) / "cells.csv"))
     if name == "coco":
         with np.load(path) as labels:
             bits = np.unpackbits(labels["bits_packed"], axis=1)[:, : int(labels["n_bits"])]
@@ -111,31 +105,30 @@ def measure(store: ManifestationStore) -> None:
     rows = []
     length = store.n_instances // BATCH
     uniform = baselines.uniform(store, BATCH, 0)
-    rows.append(row_of(store, "uniform", list(uniform(0)), BATCH, seconds_per_batch(uniform(1))))
+    rows.append(row_of(store, "uniform", list(uniform(0)), BATCH, microseconds(uniform(1))))
     distinct = UniformDistinctBatchSampler(store, batch_size=BATCH)
-    cost = seconds_per_batch(distinct)
+    cost = microseconds(distinct)
     batches = [distinct.batch(k) for k in range(length)]
     rows.append(row_of(store, "uniform-distinct", batches, BATCH, cost))
     for name, options in tqdm(SAMPLERS.items(), disable=None, leave=False):
         sampler = ManiNegBatchSampler(store, batch_size=BATCH, mu=0.0, **options)
         size = BATCH // options.get("anchors_per_batch", 1)
-        cost = seconds_per_batch(sampler)
+        cost = microseconds(sampler)
         n = len(sampler) if sampler.covers else min(len(sampler), MOST_BATCHES)
         rows.append(row_of(store, name, [sampler.batch(k) for k in range(n)], size, cost))
     print(text_table(
-        ("", "all pairs", "7 nearest", "to anchor", "farthest 1/4", "seen", "us/batch"), rows
+        ("", "all pairs", f"{N_NEAREST} nearest", "to anchor", "farthest 1/4", "seen", "us/batch"),
+        rows,
     ))  # fmt: skip
 
 
-def seconds_per_batch(batches: Any, repeats: int = 5) -> float:
-    """Return the microseconds per batch of the fastest of some passes over the batches."""
-    best = np.inf
-    sum(1 for _ in islice(batches, 2))  # compiles
-    for _ in range(repeats):
-        begin = time.perf_counter()
-        n = sum(1 for _ in islice(batches, MOST_BATCHES))
-        best = min(best, (time.perf_counter() - begin) / n)
-    return 1e6 * float(best)
+def microseconds(batches: Iterable[list[int]]) -> float:
+    """Return the time per batch in the fastest of five passes, each cut after `MOST_BATCHES`."""
+
+    def batches_of_a_pass() -> int:
+        return sum(1 for _ in islice(batches, MOST_BATCHES))
+
+    return 1e6 * best_seconds(batches_of_a_pass) / batches_of_a_pass()
 
 
 def measure_planning(store: ManifestationStore) -> None:

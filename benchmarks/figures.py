@@ -6,7 +6,6 @@ README's picture, batches.png. The numbers come from maninegs_sampling.reports.f
 """
 
 import argparse
-import io
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +26,7 @@ MUS = 7
 
 def save(figure: Any, path: Path) -> None:
     """Write a figure as PNG."""
-    png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=160)
-    write_atomically(path, [png.getvalue()])
+    write_atomically(path, [drawing.as_png(figure, dpi=160)])
     print(f"wrote {path}")
 
 

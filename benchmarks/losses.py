@@ -324,7 +324,7 @@ def measure(kind: str, makers: dict[str, Callable[[], Loss]], n: int) -> None:
         for name in losses
     ]
     print(text_table(("", "ms", "/ quickest peer", "MiB", "loss"), table))
-    if n < 4096 or kind not in PAIRS:  # so small that other things count
+    if kind not in PAIRS or n < 4096:  # in smaller batches, other things count
         return
     # Products that cannot be done without: of 2N views with the half of all pairs, or of all N x N
     # pairs; once forward, and backward once more to make them again and twice for the gradients.

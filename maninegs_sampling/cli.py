@@ -19,6 +19,7 @@ from maninegs_sampling.cli_tables import Rows, add_table_options, read_rows, rep
 from maninegs_sampling.data.datasets import wisconsin
 from maninegs_sampling.data.store import ManifestationStore
 from maninegs_sampling.distances.hamming import distance_histogram, max_distance
+from maninegs_sampling.distances.index import DistanceBucketIndex
 from maninegs_sampling.errors import ManiNegError, MissingExtraError
 from maninegs_sampling.quoting import escape_controls
 from maninegs_sampling.reports import comparison
@@ -30,6 +31,9 @@ from maninegs_sampling.reports.terminal import escaped_output, shell_word
 from maninegs_sampling.reports.text_table import text_table
 from maninegs_sampling.sampling.drawer import Center
 from maninegs_sampling.sampling.sampler import Coverage
+
+# What `suggest` makes settings for unless it is told otherwise.
+_PAPERS_BATCH = {"anchors_per_batch": 1, "center": "anchor", "coverage": "free"}
 
 # Exit statuses after an interrupt and a closed pipe: 128 + the number of the signal.
 INTERRUPTED, CLOSED_PIPE = 130, 141
@@ -76,7 +80,8 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument(
         "--epochs",
         type=int,
-        help="number of epochs to measure; by default as many as have 2,000 batches, from 1 to 20",
+        help="number of epochs to measure; by default as many as make up 2,000 batches, but at "
+        "least 1 and at most 20",
     )
     compare.add_argument("--seed", type=int, default=0)
     compare.add_argument(
@@ -99,22 +104,19 @@ def _parser() -> argparse.ArgumentParser:
     advise.add_argument(
         "--anchors-per-batch",
         type=int,
-        default=1,
         help="clusters of a batch, each an anchor and its negatives",
     )
     advise.add_argument(
         "--center",
         choices=get_args(Center),
-        default="anchor",
         help="what distances are measured from: the anchor, or all members of its cluster",
     )
     advise.add_argument(
         "--coverage",
         choices=get_args(Coverage),
-        default="free",
         help="epoch: each instance stands in one batch of an epoch",
     )
-    advise.set_defaults(run=run_suggest)
+    advise.set_defaults(run=run_suggest, **_PAPERS_BATCH)
 
     report = commands.add_parser(
         "report", help="write an HTML file with the answers of suggest, and figures"
@@ -248,32 +250,24 @@ def run_suggest(options: argparse.Namespace) -> None:
     """Print the verdict, its measurements, the settings with their reasons, and how to use them."""
     table = read_rows(options)
     store = table.store
-    found = suitability(
-        store,
-        batch_size=options.batch_size,
-        labels=table.labels(),
-        bit_names=table.schema.bit_names,
-        groups=table.groups,
-        steps=options.steps,
-    )
+    training: dict[str, Any] = {
+        "batch_size": options.batch_size,
+        "groups": table.groups,
+        "steps": options.steps,
+        "index": DistanceBucketIndex(store),
+    }
+    found = suitability(store, labels=table.labels(), bit_names=table.schema.bit_names, **training)
     print(f"{store.n_instances} instances, {store.n_patterns} distinct patterns\n\n{found}\n")
     if found.mus:
         print(_hardness_table(found) + "\n")
     settings = found.settings
-    asked_for = {
-        "anchors_per_batch": options.anchors_per_batch,
-        "center": options.center,
-        "coverage": options.coverage,
-    }
-    if asked_for != {"anchors_per_batch": 1, "center": "anchor", "coverage": "free"}:
+    asked_for: dict[str, Any] = {name: getattr(options, name) for name in _PAPERS_BATCH}
+    if asked_for != _PAPERS_BATCH:
         print(
             "Settings for the batches asked for; the answer above is about batches of one anchor "
             "and distinct patterns."
         )
-        settings = suggest(
-            store, steps=options.steps, batch_size=options.batch_size, groups=table.groups,
-            **asked_for,
-        )  # fmt: skip
+        settings = suggest(store, **training, **asked_for)
     if settings is not None:
         for name, reason in settings.reasons.items():
             print(f"{name}: {reason}")

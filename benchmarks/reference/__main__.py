@@ -51,6 +51,7 @@ except ImportError as error:
 
 from maninegs_sampling.data.storage import write_atomically
 from maninegs_sampling.errors import InvalidValueError, ManiNegError
+from maninegs_sampling.reports.drawing import as_png
 
 Loader = Callable[[Path, int], Cases]
 IN_FOLDERS = {"cbis-ddsm": cbis_ddsm.load, "mvkl": mvkl.load}
@@ -168,9 +169,7 @@ def save(path: Path, content: bytes) -> None:
 
 def save_figure(path: Path, figure: Any) -> None:
     """Write a figure as PNG."""
-    png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=110)
-    save(path, png.getvalue())
+    save(path, as_png(figure, dpi=110))
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -56,11 +56,18 @@ def interval(differences: Sequence[float], confidence: float = 0.95) -> tuple[fl
     return float(d.mean()), float(d.mean() - half), float(d.mean() + half)
 
 
+def with_interval(differences: Sequence[float]) -> str:
+    """Return the mean of paired differences and its interval as text, empty if there are none."""
+    if not len(differences):
+        return ""
+    mean, low, high = interval(differences)
+    return f"{mean:+.2f}" if len(differences) < 2 else f"{mean:+.2f} [{low:+.2f}, {high:+.2f}]"
+
+
 def difference(first: dict[int, float], second: dict[int, float]) -> str:
     """Return the mean difference first - second over common seeds, in %, with its interval."""
     seeds = sorted(first.keys() & second.keys())
-    mean, low, high = interval([100 * (first[s] - second[s]) for s in seeds])
-    return f"{mean:+.2f}" if len(seeds) < 2 else f"{mean:+.2f} [{low:+.2f}, {high:+.2f}]"
+    return with_interval([100 * (first[s] - second[s]) for s in seeds])
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -76,14 +76,19 @@ def load(folder: Path, cache: Path, size: int) -> Cells:
         ([gray(jpeg[a:b].tobytes(), size)] for a, b in pairwise(offsets)),
         (n, 1, size, size),
     )
-    described = table.select(ATTRIBUTES)
     return Cells(
         images,
-        ManifestationStore.from_table(described, Schema.infer(described)),
+        manifestations(table),
         numbered(table["cell_type"]),
         numbered(table["neutrophil_subtype"]),
         table["official_split"].replace_strict(PARTS, return_dtype=polars.Int64).to_numpy(),
     )
+
+
+def manifestations(table: polars.DataFrame) -> ManifestationStore:
+    """Return the manifestations of a table's cells, from `ATTRIBUTES`."""
+    described = table.select(ATTRIBUTES)
+    return ManifestationStore.from_table(described, Schema.infer(described))
 
 
 def gray(jpeg: bytes, size: int) -> NDArray[np.uint8]:

@@ -13,7 +13,6 @@ from maninegs_sampling.distances.hamming import pattern_distances
 from maninegs_sampling.distances.index import DistanceBucketIndex
 from maninegs_sampling.errors import check_count
 from maninegs_sampling.sampling.groups import group_numbers
-from maninegs_sampling.sampling.peers.graph_blocks import GraphBlockBatchSampler
 
 Epochs = Callable[[int], Iterable[list[int]]]
 
@@ -52,7 +51,7 @@ def uniform_distinct(
 
     Instances whose pattern is already in the batch are skipped. This is the baseline for ManiNeg's
     batches, because leaving out duplicates raises the mean distance by itself. A batch that cannot
-    be filled is shorter.
+    be filled is shorter, where `UniformDistinctBatchSampler` refuses data with too few patterns.
 
     Args:
         store: The manifestations.
@@ -122,25 +121,5 @@ def nearest_only(store: ManifestationStore, batch_size: int, seed: int) -> Epoch
             distances = pattern_distances(store, int(store.pattern_of[anchor]))
             nearest = np.argsort(distances, kind="stable")[1:batch_size]
             yield [int(anchor), *_one_of_each(nearest, index, rng)]
-
-    return epoch_batches
-
-
-def graph_blocks(store: ManifestationStore, batch_size: int, seed: int) -> Epochs:
-    """Return the batches of a `GraphBlockBatchSampler` with `batch_size` neighbors.
-
-    Args:
-        store: The manifestations.
-        batch_size: Instances per batch.
-        seed: Seed in [0, 2**64).
-    """
-    _check(store, batch_size, seed)
-    sampler = GraphBlockBatchSampler(
-        store, batch_size=batch_size, n_neighbors=batch_size, seed=seed, num_replicas=1, rank=0
-    )
-
-    def epoch_batches(epoch: int) -> Iterable[list[int]]:
-        sampler.set_epoch(epoch)
-        return sampler
 
     return epoch_batches

@@ -28,7 +28,7 @@ class PatternDataset(Dataset[tuple[Item, int]]):
     A batch of a DataLoader is then `(batch, patterns)` with `patterns` an int64 tensor. Given to a
     loss as `ids=`, it leaves pairs of equal patterns out of the negatives.
 
-    Attributes of the wrapped dataset are those of `dataset`, as in torch's `Subset`.
+    Other attributes of the wrapped dataset are reached through `dataset`, as in torch's `Subset`.
 
     Args:
         dataset: A map-style dataset, one with `__getitem__` and `__len__`. If it has

@@ -29,7 +29,7 @@ class BatchChoice:
     Attributes:
         name: Its name.
         options: What is asked of `suggest`; None for uniform batches.
-        when: When it is the one to choose, in two sentences.
+        when: When to choose it, and what it costs, in two sentences.
     """
 
     name: str
@@ -58,8 +58,8 @@ CHOICES = (
     BatchChoice(
         "eight clusters",
         {"anchors_per_batch": 8},
-        "Each row has some near negatives, and the batch stays as wide as a uniform one. Common "
-        "patterns are seen as seldom as rare ones.",
+        "Each row has some near negatives, and the batch stays as wide as a uniform one. A common "
+        "pattern has no more room in a batch than a rare one.",
     ),
     BatchChoice(
         "eight clusters that cover the data",

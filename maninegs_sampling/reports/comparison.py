@@ -83,8 +83,8 @@ def compare(
         mus: Means of the distance distribution. By default the mean distance between instances,
             half of it, and 0.
         sigma: Standard deviation of the distance distribution.
-        epochs: Number of epochs of N // batch_size batches to measure. By default as many as have
-            2,000 batches, from 1 to 20.
+        epochs: Number of epochs of N // batch_size batches to measure. By default as many as
+            make up 2,000 batches, but at least 1 and at most 20.
         groups: N labels. No two instances of a ManiNeg batch, or of a uniform batch of distinct
             patterns, share one.
         seed: Seed of all samplers.

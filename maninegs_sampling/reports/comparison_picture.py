@@ -1,6 +1,5 @@
 """The picture of a comparison: the distances in the batches of each sampler."""
 
-import io
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -69,9 +68,7 @@ def save_picture(path: Path, store: ManifestationStore, entries: Sequence[Entry]
         "patterns (dashed).  Red: the distance distribution.",
         fontsize=9,
     )
-    png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=130)
-    write_atomically(path, [png.getvalue()])
+    write_atomically(path, [drawing.as_png(figure, dpi=130)])
 
 
 def _last_distance(entries: Sequence[Entry]) -> int:

@@ -1,5 +1,6 @@
 """Drawing the numbers in `figures` with matplotlib, in one style."""
 
+import io
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,18 @@ def new_figure(rows: int = 1, columns: int = 1, **options: Any) -> tuple[Any, An
         axis.yaxis.label.set(color=INK, fontsize=10)
         axis.set_facecolor("none")
     return figure, axes
+
+
+def as_png(figure: Any, *, dpi: int) -> bytes:
+    """Return a matplotlib figure as the content of a PNG file.
+
+    Args:
+        figure: The figure.
+        dpi: Pixels per inch.
+    """
+    png = io.BytesIO()
+    figure.savefig(png, format="png", dpi=dpi)
+    return png.getvalue()
 
 
 def _legend(axis: Any, **options: Any) -> None:

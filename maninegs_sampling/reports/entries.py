@@ -163,7 +163,7 @@ def epochs_of(make: Callable[..., ReproducibleBatchSampler], *args: Any, **optio
 
 
 def default_epochs(store: ManifestationStore, batch_size: int) -> int:
-    """Return the number of epochs to measure: as many as have 2,000 batches, from 1 to 20.
+    """Return the number of epochs that make up 2,000 batches, but at least 1 and at most 20.
 
     Args:
         store: The manifestations.

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from benchmarks.reference.gain.weighting import weighted_inter_modal_nt_xent, weighted_nt_xent
 from maninegs_sampling import (
+    GraphBlockBatchSampler,
     LinearAnnealing,
     ManifestationStore,
     ManiNegBatchSampler,
@@ -20,7 +21,7 @@ from maninegs_sampling import (
     nt_xent,
     suggest,
 )
-from maninegs_sampling.analysis.baselines import Epochs, graph_blocks, uniform, uniform_distinct
+from maninegs_sampling.analysis.baselines import Epochs, uniform, uniform_distinct
 
 # From the store, the batch size, the seed and the number of steps to the batches.
 Draw = Callable[[ManifestationStore, int, int, int], Iterable[list[int]]]
@@ -98,6 +99,11 @@ def masked(store: ManifestationStore, batch_size: int, steps: int) -> dict[str, 
     return {**paper(store, batch_size, steps), "duplicates": "keep"}
 
 
+def as_many_neighbors(store: ManifestationStore, batch_size: int, steps: int) -> dict[str, Any]:
+    """Return options that give an instance as many neighbors as a batch has instances."""
+    return {"n_neighbors": batch_size}
+
+
 def constant(**options: Any) -> Options:
     """Return the same options for any data."""
     return lambda store, batch_size, steps: options
@@ -116,7 +122,7 @@ ARMS: Final[dict[str, Arm]] = {
     "manineg-paper": Arm(manineg(paper)),
     "manineg-suggested": Arm(manineg(suggested)),
     "manineg-masked": Arm(manineg(masked), masks=True),
-    "graph-blocks": Arm(epochs(graph_blocks)),
+    "graph-blocks": Arm(sampled(GraphBlockBatchSampler, as_many_neighbors)),
     "clusters-epoch-masked": Arm(
         manineg(constant(**CLUSTERS, duplicates="keep", coverage="epoch")), masks=True
     ),

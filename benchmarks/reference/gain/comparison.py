@@ -1,7 +1,6 @@
 """Paired differences from uniform batches, computed from a table of runs."""
 
 import math
-from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -12,7 +11,7 @@ from scipy import optimize, stats
 from benchmarks.reference.gain.arms import CONTROLS
 from benchmarks.reference.gain.runs import SETTINGS
 from benchmarks.reference.gain.tasks import PRIMARY, TASKS
-from benchmarks.reference.tables import interval, markdown, spread
+from benchmarks.reference.tables import markdown, spread, with_interval
 
 BASELINE: Final = "uniform"
 PLACEBO: Final = "uniform-again"
@@ -98,9 +97,9 @@ def comparison(rows: polars.DataFrame, pilot: polars.DataFrame | None) -> str:
         for task in PRIMARY
     }
     for arm in arms:
-        found = [differences(rows, arm, task) for task in TASKS]
+        found = [list(differences(rows, arm, task)) for task in TASKS]
         p = [f"{corrected[task][arm]:.3f}" if arm in family else "" for task in PRIMARY]
-        lines.append([arm, str(len(found[0])), *map(difference, found), *p])
+        lines.append([arm, str(len(found[0])), *map(with_interval, found), *p])
     if pilot is not None and len(pilot) and family:
         lines.append(resolved(pilot, seeds, len(family)))
     header = ["", "seeds", *TASKS, *(f"p, {task}" for task in PRIMARY)]
@@ -112,11 +111,3 @@ def resolved(pilot: polars.DataFrame, seeds: int, n_arms: int) -> list[str]:
     deviations = [np.std(differences(pilot, PLACEBO, task), ddof=1) for task in TASKS]
     effects = [f"{smallest_effect(float(d), seeds, n_arms):.2f}" for d in deviations]
     return ["can be resolved", str(seeds), *effects, *[""] * len(PRIMARY)]
-
-
-def difference(d: Sequence[float] | NDArray[np.float64]) -> str:
-    """Return a mean difference with its 95% interval."""
-    if not len(d):
-        return ""
-    mean, low, high = interval(list(d))
-    return f"{mean:+.2f}" if len(d) < 2 else f"{mean:+.2f} [{low:+.2f}, {high:+.2f}]"

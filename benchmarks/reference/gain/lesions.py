@@ -18,7 +18,7 @@ LESION_TASKS: Final = ("malignant, 10%", "malignant, all", "traits")
 FEW: Final = 0.1  # of the labels
 
 TRAITS: Final = ("all", "telling", "others")
-TELLING: Final = 0.8  # what an option adds to the log-odds of malignancy at least, or takes away
+TELLING: Final = 0.8  # least change, up or down, of the log-odds of malignancy
 
 
 def lesion_scores(features: NDArray[np.float32], cases: Cases) -> dict[str, Score]:

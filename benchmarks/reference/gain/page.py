@@ -1,6 +1,5 @@
 """The page of results, written from the committed tables alone."""
 
-import io
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,19 +36,16 @@ from benchmarks.reference.gain.tasks import PRIMARY, TASKS
 from benchmarks.reference.pretraining import MODES
 from benchmarks.reference.tables import interval, markdown
 from maninegs_sampling.data.storage import write_atomically
+from maninegs_sampling.reports.drawing import as_png
 
 
 def write_page(folder: Path) -> None:
     """Write README.md and its pictures into the folder of the tables."""
-    names = ("pilot", "round-1", "round-2")
+    names = ("pilot", "round-1", "round-2", "sweeps")
     tables = {n: read_runs(folder / f"{n}.csv") for n in names if (folder / f"{n}.csv").exists()}
-    if (folder / "sweeps.csv").exists():
-        tables["sweeps"] = read_runs(folder / "sweeps.csv")
     write_atomically(folder / "README.md", [page(tables).encode()])
     for name, figure in figures(tables).items():
-        png = io.BytesIO()
-        figure.savefig(png, format="png", dpi=110)
-        write_atomically(folder / f"{name}.png", [png.getvalue()])
+        write_atomically(folder / f"{name}.png", [as_png(figure, dpi=110)])
 
 
 def page(tables: Tables) -> str:
@@ -177,7 +173,9 @@ def round_1_section(tables: Tables, plan: Plan | None) -> str:
     """Return round 1 and what goes on; nothing before it is complete."""
     if plan is None:
         return HIDDEN
-    lines = [f"- {mode}: {', '.join(f'`{a}`' for a in arms)}" for mode, (arms, _) in plan.items()]
+    going_on = "\n".join(
+        f"- {mode}: {', '.join(f'`{a}`' for a in arms)}" for mode, (arms, _) in plan.items()
+    )
     seeds = next(iter(plan.values()))[1]
     return f"""## Round 1
 
@@ -191,7 +189,7 @@ intervals.
 
 By the rule, these go on to round 2, with seeds {seeds[0]} to {seeds[-1]}:
 
-{chr(10).join(lines)}"""
+{going_on}"""
 
 
 def without_p(text: str) -> str:

@@ -9,13 +9,13 @@ import polars
 
 from benchmarks.reference import wbcatt
 from benchmarks.reference.data import Cases
-from benchmarks.reference.gain.comparison import BASELINE, difference, differences
+from benchmarks.reference.gain.comparison import BASELINE, differences
 from benchmarks.reference.gain.lesions import LESION_TASKS, with_traits
 from benchmarks.reference.gain.runs import merge, read_runs, split, write_csv
 from benchmarks.reference.gain.tasks import PRIMARY
 from benchmarks.reference.gain.training import Settings
 from benchmarks.reference.phantom import PHANTOMS
-from benchmarks.reference.tables import markdown
+from benchmarks.reference.tables import markdown, with_interval
 
 CELLS: Final = "wbcatt"
 LABELS: Final = ("few labels", "all labels")
@@ -117,7 +117,7 @@ def sweep_table(rows: polars.DataFrame) -> str:
                 found = rows_of(rows, point, mode)
                 arms = set(found["arm"]) - {BASELINE}
                 for arm in sorted(arms):
-                    few, every = (differences(found, arm, task) for task in tasks_of(point))
-                    cells = [difference(few), difference(every)]
+                    few, every = (list(differences(found, arm, t)) for t in tasks_of(point))
+                    cells = [with_interval(few), with_interval(every)]
                     lines.append([mode, name, point.value, arm, str(len(few)), *cells])
     return markdown(["mode", "varied", "value", "arm", "seeds", *LABELS], lines)

@@ -2,7 +2,9 @@
 
 Each negative's exp(logit) is multiplied by exp(strength * cosine); the weight has no gradient.
 It is the `hardness_mode="in_batch_negatives"` of sentence-transformers, after LLaVE (Lan et al.
-2025).
+2025). The package's `hardness_weighted_nt_xent` and `hardness_weighted_inter_modal_nt_xent` compute
+the same, with other rounding errors. The comparison keeps the functions here, because round 1 began
+with them.
 """
 
 from typing import Final
