@@ -114,7 +114,7 @@ def _parser() -> argparse.ArgumentParser:
     advise.add_argument(
         "--coverage",
         choices=get_args(Coverage),
-        help="epoch: each instance stands in one batch of an epoch",
+        help="epoch: each instance is in one batch of an epoch",
     )
     advise.set_defaults(run=run_suggest, **_PAPERS_BATCH)
 

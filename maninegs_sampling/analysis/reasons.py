@@ -302,11 +302,11 @@ class CoverageReason(Reason):
 
     @property
     def fits(self) -> bool:
-        """Whether each instance of a pattern can stand in a batch of its own."""
+        """Whether each instance of a pattern can be in a batch of its own."""
         return self.largest <= self.n_batches
 
     def __str__(self) -> str:
-        asked = "epoch, as asked for: each instance stands in one batch of an epoch"
+        asked = "epoch, as asked for: each instance is in one batch of an epoch"
         if not self.fits:
             return asked
         return (
