@@ -9,12 +9,8 @@ from torch.nn.functional import softplus
 
 from maninegs_sampling.losses.batch import Batch
 from maninegs_sampling.losses.instance_ids import Ids
-from maninegs_sampling.losses.options import Reduction, check_beta, check_tau_plus
-from maninegs_sampling.losses.pair_contrasts import (
-    ModalityContrast,
-    PairContrast,
-    ViewContrast,
-)
+from maninegs_sampling.losses.options import Reduction, check_nonnegative, check_tau_plus
+from maninegs_sampling.losses.pair_contrasts import ModalityContrast, PairContrast, ViewContrast
 
 
 def hard_negative_nt_xent(
@@ -115,7 +111,7 @@ def hard_negative_inter_modal_nt_xent(
 
 def _weighted(contrast: PairContrast, beta: float, tau_plus: float) -> Tensor:
     """Return (k, n) losses, computed from sum(w neg) = N' sum(neg^(1 + beta)) / sum(neg^beta)."""
-    beta, tau_plus = check_beta("beta", beta), check_tau_plus("tau_plus", tau_plus)
+    beta, tau_plus = check_nonnegative("beta", beta), check_tau_plus("tau_plus", tau_plus)
     positive, n = contrast.positive(), contrast.n_negatives()
     none = n == 0
     log_n = n.clamp(min=1).log()

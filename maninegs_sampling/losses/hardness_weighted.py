@@ -6,7 +6,7 @@ from torch.nn.functional import softplus
 
 from maninegs_sampling.losses.batch import Batch
 from maninegs_sampling.losses.instance_ids import Ids
-from maninegs_sampling.losses.options import Reduction, check_beta
+from maninegs_sampling.losses.options import Reduction, check_nonnegative
 from maninegs_sampling.losses.pair_contrasts import ModalityContrast, PairContrast, ViewContrast
 
 
@@ -109,7 +109,7 @@ def hardness_weighted_inter_modal_nt_xent(
 
 def _weighted(contrast: PairContrast, alpha: float) -> Tensor:
     """Return (k, n) losses. Negatives have the logits (1 + alpha temperature) s."""
-    alpha = check_beta("alpha", alpha)
+    alpha = check_nonnegative("alpha", alpha)
     inverse = contrast.inverse
     contrast.factor = 1.0 + alpha / (inverse.detach() if isinstance(inverse, Tensor) else inverse)
     positive = contrast.positive()
