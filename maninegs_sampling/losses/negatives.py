@@ -72,12 +72,12 @@ class Above:
 
     def __init__(self, thresholds: Tensor):
         """Count for `thresholds`, (P, R)."""
-        self._raw = self._thresholds = thresholds.detach()
-        self.counts = torch.zeros_like(self._raw, dtype=torch.int64)
+        self._thresholds = thresholds.detach()
+        self.counts = torch.zeros_like(self._thresholds, dtype=torch.int64)
 
     def prepare(self, totals: "type[_Sums] | type[_Logs]") -> None:
         """Convert the thresholds as blocks are before `add`."""
-        self._thresholds = totals.prepare_(self._raw.clone())
+        self._thresholds = totals.prepare_(self._thresholds.clone())
 
     def add(self, block: Tensor, start: int) -> None:
         """Count in a block, (r, c), whose rows start at `start`."""
