@@ -11,6 +11,7 @@ from maninegs_sampling.losses.instance_ids import Ids
 from maninegs_sampling.losses.memory import CrossBatchMemory
 from maninegs_sampling.losses.options import Reduction, check_share
 from maninegs_sampling.losses.pair_contrasts import ModalityContrast, PairContrast, ViewContrast
+from maninegs_sampling.losses.softplus_sums import THRESHOLD
 
 
 def nt_xent(
@@ -240,9 +241,9 @@ def cross_entropy(contrast: PairContrast, label_smoothing: float, *, count: bool
     elif not label_smoothing and contrast.may_be_direct():
         return contrast.direct_cross_entropy()
     positive = contrast.positive()
-    # -log(e^p / (e^p + sum of e^negative)). The threshold keeps the precision of float64. The last
-    # summand turns a positive of inf, whose loss would be 0, into NaN.
-    losses = softplus(contrast.log_sum_exp() - positive, threshold=40.0) + positive * 0.0
+    # -log(e^p / (e^p + sum of e^negative)). The last summand turns a positive of inf, whose loss
+    # would be 0, into NaN.
+    losses = softplus(contrast.log_sum_exp() - positive, threshold=THRESHOLD) + positive * 0.0
     if label_smoothing:
         if contrast.has_memory or contrast.is_corrected:
             raise InvalidValueError(
