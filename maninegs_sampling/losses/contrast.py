@@ -8,15 +8,8 @@ import torch
 from torch import Tensor
 
 from maninegs_sampling.losses.batch import Batch
-from maninegs_sampling.losses.embeddings import (
-    inverse_temperature,
-)
-from maninegs_sampling.losses.negatives import (
-    Diagonals,
-    EqualIds,
-    Excluded,
-    products_between,
-)
+from maninegs_sampling.losses.embeddings import inverse_temperature
+from maninegs_sampling.losses.negatives import Diagonals, EqualIds, Excluded, products_between
 from maninegs_sampling.losses.transforms import needs_plain_operations
 
 # Up to this number of logits the whole matrix is faster than blocks. Measured forward and backward
@@ -48,10 +41,10 @@ class Contrast(ABC):
     Attributes:
         batch: The arguments that the terms of the loss share.
         inverse: 1 / temperature.
-        factor: Multiplies the logits of negatives, without a part in the gradient.
+        factor: Multiplies the logits of negatives, without a part in the gradient. None is 1.
     """
 
-    factor: float | Tensor = 1.0
+    factor: float | Tensor | None = None
     _sides: list[Side]  # concatenated, they have the k n rows
 
     def __init__(self, batch: Batch, temperature: float | Tensor):
@@ -61,7 +54,8 @@ class Contrast(ABC):
     def log_sum_exp(self, power: float = 1.0) -> Tensor:
         """Return (k, n), the log of the sum of exp(power * logit) over each row's negatives."""
         largest = self._largest_logit() * power
-        if largest < math.inf:  # otherwise no value may be read
+        # Where the largest logit is not known, no value may be read.
+        if self.factor is not None and largest < math.inf:
             largest *= float(self.factor)
         sides = self._sides
         if power != 1.0:

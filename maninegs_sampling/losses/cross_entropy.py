@@ -1,23 +1,17 @@
 """The normalized temperature-scaled cross-entropies of one pair of views or modalities."""
 
 import numpy as np
-import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from maninegs_sampling.errors import InvalidTypeError, InvalidValueError
+from maninegs_sampling.errors import InvalidValueError
 from maninegs_sampling.losses.batch import Batch
 from maninegs_sampling.losses.instance_ids import Ids
 from maninegs_sampling.losses.memory import CrossBatchMemory
 from maninegs_sampling.losses.options import Reduction, check_share
-from maninegs_sampling.losses.pair_contrasts import (
-    ModalityContrast,
-    PairContrast,
-    ViewContrast,
-)
-from maninegs_sampling.losses.transforms import needs_plain_operations
-from maninegs_sampling.quoting import quoted
+from maninegs_sampling.losses.pair_contrasts import ModalityContrast, PairContrast, ViewContrast
+from maninegs_sampling.losses.softplus_sums import THRESHOLD
 
 
 def nt_xent(
@@ -192,9 +186,8 @@ def view_terms(
     views = {"z_i": z_i, "z_j": z_j} | {f"view {k + 2}": z for k, z in enumerate(more_views)}
     agree = {"log_q": log_q is not None}
     batch = Batch.of(views, ids=ids, normalize=normalize, gather=gather, agree=agree)
-    contrast = ViewContrast(batch, tuple(range(len(views))), temperature, memory)
-    if log_q is not None:
-        contrast.correct(check_log_q(log_q, batch.embeddings[0]))
+    indices = tuple(range(len(views)))
+    contrast = ViewContrast(batch, indices, temperature, memory=memory, log_q=log_q)
     losses = cross_entropy(contrast, label_smoothing, count=count)
     return batch.reduce(losses, reduction), contrast.accuracies() if count else {}
 
@@ -223,9 +216,9 @@ def modality_terms(
         gather=gather,
         agree={"log_q": log_q is not None},
     )
-    contrast = ModalityContrast(batch, (0, 1), temperature, symmetric=symmetric, memory=memory)
-    if log_q is not None:
-        contrast.correct(check_log_q(log_q, batch.embeddings[0]))
+    contrast = ModalityContrast(
+        batch, (0, 1), temperature, symmetric=symmetric, memory=memory, log_q=log_q
+    )
     image_weight = check_share("image_weight", image_weight)
     if image_weight != 0.5 and not symmetric:
         raise InvalidValueError(
@@ -248,9 +241,9 @@ def cross_entropy(contrast: PairContrast, label_smoothing: float, *, count: bool
     elif not label_smoothing and contrast.may_be_direct():
         return contrast.direct_cross_entropy()
     positive = contrast.positive()
-    # -log(e^p / (e^p + sum of e^negative)). The threshold keeps the precision of float64. The last
-    # summand turns a positive of inf, whose loss would be 0, into NaN.
-    losses = softplus(contrast.log_sum_exp() - positive, threshold=40.0) + positive * 0.0
+    # -log(e^p / (e^p + sum of e^negative)). The last summand turns a positive of inf, whose loss
+    # would be 0, into NaN.
+    losses = softplus(contrast.log_sum_exp() - positive, threshold=THRESHOLD) + positive * 0.0
     if label_smoothing:
         if contrast.has_memory or contrast.is_corrected:
             raise InvalidValueError(
@@ -260,28 +253,3 @@ def cross_entropy(contrast: PairContrast, label_smoothing: float, *, count: bool
         even = (positive + contrast.sum_of_negatives()) / candidates
         losses = losses + label_smoothing * (positive - even)
     return losses.mean(0) if losses.ndim == 3 else losses
-
-
-def check_log_q(log_q: object, like: Tensor) -> Tensor:
-    """Return `log_q` as (N,), on the device and of the dtype of `like`, (N, D), without gradient.
-
-    Raises:
-        InvalidTypeError: If it is no tensor or array of floating-point numbers.
-        InvalidValueError: If there is not one number for each instance, or one is not finite. Under
-            torch.func, where no value can be read, the loss is then not finite.
-    """
-    checked = torch.from_numpy(log_q) if isinstance(log_q, np.ndarray) else log_q
-    if not isinstance(checked, Tensor) or not checked.is_floating_point():
-        raise InvalidTypeError(
-            f"log_q must be a tensor or an array of floating-point numbers; got {quoted(log_q)}"
-        )
-    if checked.shape != like.shape[:1]:
-        raise InvalidValueError(
-            f"log_q must have the shape ({len(like)},), one for each instance; got "
-            f"{tuple(checked.shape)}"
-        )
-    if not needs_plain_operations(checked) and not bool(checked.isfinite().all()):
-        raise InvalidValueError(
-            f"log_q must be finite; got {checked[~checked.isfinite()][0].item()}"
-        )
-    return checked.detach().to(like.device, like.dtype)

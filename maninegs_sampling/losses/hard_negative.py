@@ -9,12 +9,9 @@ from torch.nn.functional import softplus
 
 from maninegs_sampling.losses.batch import Batch
 from maninegs_sampling.losses.instance_ids import Ids
-from maninegs_sampling.losses.options import Reduction, check_beta, check_tau_plus
-from maninegs_sampling.losses.pair_contrasts import (
-    ModalityContrast,
-    PairContrast,
-    ViewContrast,
-)
+from maninegs_sampling.losses.options import Reduction, check_nonnegative, check_tau_plus
+from maninegs_sampling.losses.pair_contrasts import ModalityContrast, PairContrast, ViewContrast
+from maninegs_sampling.losses.softplus_sums import THRESHOLD
 
 
 def hard_negative_nt_xent(
@@ -115,7 +112,7 @@ def hard_negative_inter_modal_nt_xent(
 
 def _weighted(contrast: PairContrast, beta: float, tau_plus: float) -> Tensor:
     """Return (k, n) losses, computed from sum(w neg) = N' sum(neg^(1 + beta)) / sum(neg^beta)."""
-    beta, tau_plus = check_beta("beta", beta), check_tau_plus("tau_plus", tau_plus)
+    beta, tau_plus = check_nonnegative("beta", beta), check_tau_plus("tau_plus", tau_plus)
     positive, n = contrast.positive(), contrast.n_negatives()
     none = n == 0
     log_n = n.clamp(min=1).log()
@@ -132,5 +129,5 @@ def _weighted(contrast: PairContrast, beta: float, tau_plus: float) -> Tensor:
         rest = log_sum + torch.log(-torch.expm1(gap)) - math.log1p(-tau_plus)
         log_sum = torch.where(own_class >= log_sum, floor, rest)  # keeps NaN
     log_sum = torch.maximum(log_sum, floor)
-    losses = softplus(log_sum - positive, threshold=40.0).masked_fill(none, 0.0)
+    losses = softplus(log_sum - positive, threshold=THRESHOLD).masked_fill(none, 0.0)
     return losses + positive * 0.0  # NaN for inf, as in `cross_entropy`

@@ -6,8 +6,9 @@ from torch.nn.functional import softplus
 
 from maninegs_sampling.losses.batch import Batch
 from maninegs_sampling.losses.instance_ids import Ids
-from maninegs_sampling.losses.options import Reduction, check_beta
+from maninegs_sampling.losses.options import Reduction, check_nonnegative
 from maninegs_sampling.losses.pair_contrasts import ModalityContrast, PairContrast, ViewContrast
+from maninegs_sampling.losses.softplus_sums import THRESHOLD
 
 
 def hardness_weighted_nt_xent(
@@ -109,9 +110,9 @@ def hardness_weighted_inter_modal_nt_xent(
 
 def _weighted(contrast: PairContrast, alpha: float) -> Tensor:
     """Return (k, n) losses. Negatives have the logits (1 + alpha temperature) s."""
-    alpha = check_beta("alpha", alpha)
+    alpha = check_nonnegative("alpha", alpha)
     inverse = contrast.inverse
     contrast.factor = 1.0 + alpha / (inverse.detach() if isinstance(inverse, Tensor) else inverse)
     positive = contrast.positive()
-    losses = softplus(contrast.log_sum_exp() - positive, threshold=40.0)
+    losses = softplus(contrast.log_sum_exp() - positive, threshold=THRESHOLD)
     return losses + positive * 0.0  # NaN for inf, as in `cross_entropy`

@@ -72,12 +72,12 @@ class Above:
 
     def __init__(self, thresholds: Tensor):
         """Count for `thresholds`, (P, R)."""
-        self._raw = self._thresholds = thresholds.detach()
-        self.counts = torch.zeros_like(self._raw, dtype=torch.int64)
+        self._thresholds = thresholds.detach()
+        self.counts = torch.zeros_like(self._thresholds, dtype=torch.int64)
 
     def prepare(self, totals: "type[_Sums] | type[_Logs]") -> None:
         """Convert the thresholds as blocks are before `add`."""
-        self._thresholds = totals.prepare_(self._raw.clone())
+        self._thresholds = totals.prepare_(self._thresholds.clone())
 
     def add(self, block: Tensor, start: int) -> None:
         """Count in a block, (r, c), whose rows start at `start`."""
@@ -103,7 +103,7 @@ def log_sum_exp_within(
     largest: float,
     above: Above | None = None,
     *,
-    factor: float | Tensor = 1.0,
+    factor: float | Tensor | None = None,
 ) -> Tensor:
     """Return, for each row of `z`, the log-sum-exp of its products with the other rows.
 
@@ -113,7 +113,7 @@ def log_sum_exp_within(
         largest: Upper bound of the absolute products times the factor.
         above: Counts to fill for each row, or None.
         factor: Multiplies the products in the forward pass only: a product s becomes
-            s + stop_gradient((factor - 1) s).
+            s + stop_gradient((factor - 1) s). None is 1.
 
     Returns:
         (M,). Where all pairs of a row are excluded, -inf, with a gradient of zero.
@@ -132,7 +132,7 @@ def log_sum_exp_between(
     above: Above | None = None,
     above_columns: Above | None = None,
     *,
-    factor: float | Tensor = 1.0,
+    factor: float | Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return the log-sum-exp of the products of `x` and `y` by rows of `x` and by rows of `y`.
 
@@ -282,7 +282,7 @@ def _blocks(ctx: Any, x: Tensor, y: Tensor | None) -> Iterator[tuple[int, int, T
     for i, row in enumerate(rows):
         for j in range(i if y is None else 0, len(columns)):
             block = products_between(row, columns[j])
-            if not (isinstance(ctx.factor, float) and ctx.factor == 1.0):
+            if ctx.factor is not None:
                 block.mul_(ctx.factor)
             ctx.excluded.fill_(block, i * BLOCK, j * BLOCK)
             yield i, j, ctx.totals.prepare_(block)
@@ -328,13 +328,14 @@ def _plain(
     x: Tensor,
     y: Tensor,
     excluded: Excluded,
-    factor: float | Tensor,
+    factor: float | Tensor | None,
     above: Above | None = None,
     above_columns: Above | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return the log-sum-exp by rows and by columns, from the whole matrix, with autograd."""
     products = products_between(x, y)
-    products = products + (factor - 1.0) * products.detach()
+    if factor is not None:
+        products = products + (factor - 1.0) * products.detach()
     products = products.masked_fill(excluded.mask(products), -math.inf)
     for counts, rows in ((above, products), (above_columns, products.T)):
         if counts:

@@ -91,7 +91,7 @@ def check_share_or_shares(name: str, value: object) -> float | list[float]:
     return check_share(name, value)
 
 
-def check_beta(name: str, value: object) -> float:
+def check_nonnegative(name: str, value: object) -> float:
     """Return `value` as a float, or raise if it is negative or not finite."""
     number = check_number(name, value)
     if not 0.0 <= number < math.inf:
@@ -118,8 +118,7 @@ def check_weights(name: str, value: object) -> list[float] | None:
 
 def check_reduction(name: str, value: object) -> object:
     """Return `value`, or raise unless it is one of the choices of `Reduction`."""
-    check_choice(name, value, get_args(Reduction))
-    return value
+    return check_choice(name, value, get_args(Reduction))
 
 
 def check_gather(name: str, value: object) -> object:
@@ -142,8 +141,8 @@ Checks = dict[str, Callable[[str, object], Any]]
 
 # By the name of the option. Each returns the value that the loss is to use.
 CHECKS: Checks = {
-    "alpha": check_beta,
-    "beta": check_beta,
+    "alpha": check_nonnegative,
+    "beta": check_nonnegative,
     "gather": check_gather,
     "image_weight": check_share,
     "label_smoothing": check_share,

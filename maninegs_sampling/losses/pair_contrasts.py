@@ -4,6 +4,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Iterable
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
@@ -23,6 +24,7 @@ from maninegs_sampling.losses.negatives import (
 )
 from maninegs_sampling.losses.options import check_flag
 from maninegs_sampling.losses.softplus_sums import softplus_sums
+from maninegs_sampling.losses.transforms import needs_plain_operations
 from maninegs_sampling.quoting import quoted
 
 
@@ -34,22 +36,35 @@ class PairContrast(Contrast):
     has_memory = False
     _log_q: Tensor | None = None  # (C,), of all ranks' instances
 
+    def __init__(
+        self,
+        batch: Batch,
+        temperature: float | Tensor,
+        memory: CrossBatchMemory | None,
+        log_q: Tensor | np.ndarray | None,
+    ):
+        super().__init__(batch, temperature)
+        self._remember(memory)
+        if log_q is not None:
+            checked = check_log_q(log_q, batch.embeddings[0])
+            if self.has_memory:
+                raise InvalidValueError(
+                    "log_q must be None with a memory, whose log_q is not known"
+                )
+            self._log_q = batch.gather(checked)
+
+    def _is_of_one_batch(self) -> bool:
+        """Return whether the logits are the plain products of this rank's own embeddings."""
+        return not self.batch.ranks and self._memory is None and self._log_q is None
+
     def may_be_direct(self) -> bool:
-        """Return whether batch and logits are plain, and few. See `Contrast.may_be_direct`."""
-        plain = self._memory is None and self._log_q is None
-        return plain and super().may_be_direct()
+        """Return whether logits are plain products, and few. See `Contrast.may_be_direct`."""
+        return self._is_of_one_batch() and super().may_be_direct()
 
     @property
     def is_corrected(self) -> bool:
         """Whether logits of negatives are corrected for the sampling."""
         return self._log_q is not None
-
-    def correct(self, log_q: Tensor) -> None:
-        """Subtract the (n,) `log_q` of its instance from each negative's logit."""
-        if self.has_memory:
-            raise InvalidValueError("log_q must be None with a memory, whose log_q is not known")
-        self._log_q = self.batch.gather(log_q)
-        self._above = [None] * (sum(len(side.rows) for side in self._sides) // self.batch.n)
 
     def _largest_logit(self) -> float:
         """Return an upper bound of the absolute corrected logits."""
@@ -136,10 +151,11 @@ class ViewContrast(PairContrast):
         batch: Batch,
         views: tuple[int, ...],
         temperature: float | Tensor,
+        *,
         memory: CrossBatchMemory | None = None,
+        log_q: Tensor | np.ndarray | None = None,
     ):
-        super().__init__(batch, temperature)
-        self._remember(memory)
+        super().__init__(batch, temperature, memory, log_q)
         k = len(views)
         rows = torch.cat([batch.embeddings[view] for view in views])
         rows = scaled(rows, self.inverse, normalize=batch.normalize)
@@ -147,7 +163,7 @@ class ViewContrast(PairContrast):
         if self._memory:
             columns = torch.cat([columns, self._remembered(self._memory, views)])
         self._sides = [Side(rows, columns, k)]
-        self._above = [None] * (k if batch.ranks or self._memory else 1)
+        self._above = [None] * (1 if self._is_of_one_batch() else k)
 
     def positive(self) -> Tensor:
         """Return each row's logits with its k - 1 positives: (k - 1, k, n), or (n,) if k = 2."""
@@ -172,7 +188,7 @@ class ViewContrast(PairContrast):
 
     def _log_sum_exp(self, sides: list[Side], largest: float) -> tuple[Tensor, ...]:
         ((rows, columns, k),), n, start = self._corrected(sides), self.batch.n, self.batch.offset
-        if not self.batch.ranks and not self._memory and self._log_q is None:
+        if self._is_of_one_batch():
             offsets = tuple(n * shift for shift in range(1 - k, k))
             excluded = self._excluded(offsets, k, k)
             return (
@@ -200,9 +216,9 @@ class ModalityContrast(PairContrast):
         *,
         symmetric: bool,
         memory: CrossBatchMemory | None = None,
+        log_q: Tensor | np.ndarray | None = None,
     ):
-        super().__init__(batch, temperature)
-        self._remember(memory)
+        super().__init__(batch, temperature, memory, log_q)
         check_flag("symmetric", symmetric)
         x, y = (batch.embeddings[k] for k in pair)
         # In small batches the number of operations is what takes the time.
@@ -249,11 +265,10 @@ class ModalityContrast(PairContrast):
         return torch.stack(losses)
 
     def _log_sum_exp(self, sides: list[Side], largest: float) -> tuple[Tensor, ...]:
-        excluded = self._excluded((self.batch.offset,), 1, 1)
-        sides = self._corrected(sides)
-        if self._memory:
-            excluded = self._with_memory(self._memory, 1)
-        elif not self.batch.ranks and self._log_q is None:
+        offsets = (self.batch.offset,)
+        memory = self._memory
+        excluded = self._with_memory(memory, 1) if memory else self._excluded(offsets, 1, 1)
+        if self._is_of_one_batch():
             side = sides[0]
             found = log_sum_exp_between(
                 side.rows, side.columns, excluded, largest, *self._above, factor=self.factor
@@ -263,5 +278,30 @@ class ModalityContrast(PairContrast):
             log_sum_exp_between(
                 side.rows, side.columns, excluded, largest, above, factor=self.factor
             )[0]
-            for side, above in zip(sides, self._above, strict=True)
+            for side, above in zip(self._corrected(sides), self._above, strict=True)
         )
+
+
+def check_log_q(log_q: object, like: Tensor) -> Tensor:
+    """Return `log_q` as (N,), on the device and of the dtype of `like`, (N, D), without gradient.
+
+    Raises:
+        InvalidTypeError: If it is no tensor or array of floating-point numbers.
+        InvalidValueError: If there is not one number for each instance, or one is not finite. Under
+            torch.func, where no value can be read, the loss is then not finite.
+    """
+    checked = torch.from_numpy(log_q) if isinstance(log_q, np.ndarray) else log_q
+    if not isinstance(checked, Tensor) or not checked.is_floating_point():
+        raise InvalidTypeError(
+            f"log_q must be a tensor or an array of floating-point numbers; got {quoted(log_q)}"
+        )
+    if checked.shape != like.shape[:1]:
+        raise InvalidValueError(
+            f"log_q must have the shape ({len(like)},), one for each instance; got "
+            f"{tuple(checked.shape)}"
+        )
+    if not needs_plain_operations(checked) and not bool(checked.isfinite().all()):
+        raise InvalidValueError(
+            f"log_q must be finite; got {checked[~checked.isfinite()][0].item()}"
+        )
+    return checked.detach().to(like.device, like.dtype)

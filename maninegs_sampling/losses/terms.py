@@ -7,11 +7,7 @@ from torch import Tensor
 from maninegs_sampling.losses.batch import Batch
 from maninegs_sampling.losses.cross_entropy import cross_entropy
 from maninegs_sampling.losses.options import Reduction
-from maninegs_sampling.losses.pair_contrasts import (
-    ModalityContrast,
-    PairContrast,
-    ViewContrast,
-)
+from maninegs_sampling.losses.pair_contrasts import ModalityContrast, PairContrast, ViewContrast
 
 
 @dataclass

@@ -12,8 +12,7 @@ def needs_plain_operations(z: Tensor) -> bool:
     This is so inside a torch.func transform, which differentiates or batches each operation; under
     forward-mode automatic differentiation; and for tensors on the meta device or of FakeTensorMode,
     which have a shape but no values. In these cases no value may be read and no branch may depend
-    on one. Under torch.compile the answer is
-    False: blocks are kept out of the compiler.
+    on one. Under torch.compile the answer is False: blocks are kept out of the compiler.
     """
     if torch.compiler.is_compiling():
         return False
