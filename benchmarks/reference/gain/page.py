@@ -3,14 +3,13 @@
 from pathlib import Path
 from typing import Any, Final
 
-import polars
-
 from benchmarks.reference.gain.comparison import (
-    differences,
+    gain_text,
     report,
     smallest_effect,
 )
 from benchmarks.reference.gain.figures import differences_figure, sweep_figure
+from benchmarks.reference.gain.later_rounds import LATER_ROUNDS, finding, section
 from benchmarks.reference.gain.plan import (
     BEFORE,
     MOST_ARMS,
@@ -34,14 +33,14 @@ from benchmarks.reference.gain.runs import read_runs
 from benchmarks.reference.gain.sweeps import sweep_table
 from benchmarks.reference.gain.tasks import PRIMARY, TASKS
 from benchmarks.reference.pretraining import MODES
-from benchmarks.reference.tables import interval, markdown
+from benchmarks.reference.tables import markdown
 from maninegs_sampling.data.storage import write_atomically
 from maninegs_sampling.reports.drawing import as_png
 
 
 def write_page(folder: Path) -> None:
     """Write README.md and its pictures into the folder of the tables."""
-    names = ("pilot", "round-1", "round-2", "sweeps")
+    names = ("pilot", "round-1", "round-2", *(later.name for later in LATER_ROUNDS), "sweeps")
     tables = {n: read_runs(folder / f"{n}.csv") for n in names if (folder / f"{n}.csv").exists()}
     write_atomically(folder / "README.md", [page(tables).encode()])
     for name, figure in figures(tables).items():
@@ -53,6 +52,7 @@ def page(tables: Tables) -> str:
     tables, plan = by_design(tables)
     parts = [INTRODUCTION, in_short(tables, plan), advice(tables, plan), QUESTION]
     parts += [pilot_section(tables), round_1_section(tables, plan), round_2_section(tables, plan)]
+    parts += [section(r, tables[r.name]) for r in LATER_ROUNDS if r.name in tables]
     parts += [sweeps_section(tables), REPEATING]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -72,13 +72,10 @@ def in_short(tables: Tables, plan: Plan | None) -> str:
                 named = [f"`{arm}` {gain_text(rows, arm, task)}" for arm in arms]
                 if named:
                     lines.append(f"- {mode}, {task}: **{verdict}**: {', '.join(named)}.")
+    for later in LATER_ROUNDS:
+        if later.name in tables and later.complete(tables[later.name]):
+            lines += finding(later, tables[later.name])
     return "## In short\n\n" + "\n".join(lines)
-
-
-def gain_text(rows: polars.DataFrame, arm: str, task: str) -> str:
-    """Return a difference with its interval, as text."""
-    mean, low, high = interval(list(differences(rows, arm, task)))
-    return f"({mean:+.2f} points, 95% interval {low:+.2f} to {high:+.2f})"
 
 
 def progress(tables: Tables, plan: Plan | None, mode: str) -> str:
@@ -240,6 +237,9 @@ def figures(tables: Tables) -> dict[str, Any]:
     for name in ("round-1", "round-2"):
         if plan is not None and name in tables:
             made[name] = differences_figure(tables[name])
+    for later in LATER_ROUNDS:
+        if later.name in tables and later.complete(tables[later.name]):
+            made[later.name] = differences_figure(tables[later.name], [later.mode])
     if "sweeps" in tables:
         made["sweeps"] = sweep_figure(tables["sweeps"], tables["sweeps"]["mode"][0])
     return made
@@ -280,6 +280,6 @@ REPEATING: Final = """## To repeat it
 
     python -m benchmarks.reference gain-page --folder benchmarks/results/gain
 
-writes this page from `pilot.csv`, `round-1.csv`, `round-2.csv` and `sweeps.csv`, of which those
+writes this page from `pilot.csv`, `round-1.csv` to `round-4.csv` and `sweeps.csv`, of which those
 that are not there yet are left out. [DESIGN.md](DESIGN.md) has the commands that make the tables;
 a round that was stopped goes on from its table."""
