@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any, Final
 
+import polars
+
 from benchmarks.reference.gain.comparison import (
     gain_text,
     report,
@@ -21,6 +23,7 @@ from benchmarks.reference.gain.plan import (
     hours_of_a_run,
     seeds_of_round_2,
 )
+from benchmarks.reference.gain.predictions import ARM, prediction_table
 from benchmarks.reference.gain.rules import (
     MOST_SEEDS,
     missing,
@@ -42,6 +45,9 @@ def write_page(folder: Path) -> None:
     """Write README.md and its pictures into the folder of the tables."""
     names = ("pilot", "round-1", "round-2", *(later.name for later in LATER_ROUNDS), "sweeps")
     tables = {n: read_runs(folder / f"{n}.csv") for n in names if (folder / f"{n}.csv").exists()}
+    predicted = folder / "predictions.csv"
+    if predicted.exists():
+        tables["predictions"] = polars.read_csv(predicted)
     write_atomically(folder / "README.md", [page(tables).encode()])
     for name, figure in figures(tables).items():
         write_atomically(folder / f"{name}.png", [as_png(figure, dpi=110)])
@@ -53,7 +59,7 @@ def page(tables: Tables) -> str:
     parts = [INTRODUCTION, in_short(tables, plan), advice(tables, plan), QUESTION]
     parts += [pilot_section(tables), round_1_section(tables, plan), round_2_section(tables, plan)]
     parts += [section(r, tables[r.name]) for r in LATER_ROUNDS if r.name in tables]
-    parts += [sweeps_section(tables), REPEATING]
+    parts += [sweeps_section(tables), predictions_section(tables), REPEATING]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -228,6 +234,19 @@ decide nothing.
 {sweep_table(tables["sweeps"])}
 
 ![Gain against each setting](sweeps.png)"""
+
+
+def predictions_section(tables: Tables) -> str:
+    """Return what the library predicts beside what came out."""
+    if "sweeps" not in tables or "predictions" not in tables:
+        return ""
+    return f"""## Does the table alone predict it?
+
+For each data set and batch size of the sweeps: what `suitability` answers, how the mean distance over
+all pairs of a batch changes, how far batches of distinct patterns shift the frequencies of patterns
+(`frequency_shift`, from 0 to 1), and what came out for `{ARM}`.
+
+{prediction_table(tables["predictions"], tables["sweeps"])}"""
 
 
 def figures(tables: Tables) -> dict[str, Any]:
