@@ -242,9 +242,9 @@ def predictions_section(tables: Tables) -> str:
         return ""
     return f"""## Does the table alone predict it?
 
-For each data set and batch size of the sweeps: what `suitability` answers, how the mean distance over
-all pairs of a batch changes, how far batches of distinct patterns shift the frequencies of patterns
-(`frequency_shift`, from 0 to 1), and what came out for `{ARM}`.
+For each data set and batch size of the sweeps: what `suitability` answers, how the mean distance
+over all pairs of a batch changes, how far batches of distinct patterns shift the frequencies of
+patterns (`frequency_shift`, from 0 to 1), and what came out for `{ARM}`.
 
 {prediction_table(tables["predictions"], tables["sweeps"])}"""
 
