@@ -72,9 +72,8 @@ def in_short(tables: Tables, plan: Plan | None) -> str:
             continue
         rows = tables["round-2"].filter(mode=mode)
         for task in PRIMARY:
-            found = verdicts(rows, task)
             for verdict in ("helps", "harms", "not decided"):
-                arms = [arm for arm, v in found.items() if v == verdict]
+                arms = arms_that(verdict, rows, task)
                 named = [f"`{arm}` {gain_text(rows, arm, task)}" for arm in arms]
                 if named:
                     lines.append(f"- {mode}, {task}: **{verdict}**: {', '.join(named)}.")
@@ -115,25 +114,29 @@ def progress(tables: Tables, plan: Plan | None, mode: str) -> str:
 
 def advice(tables: Tables, plan: Plan | None) -> str:
     """Return what a user should do."""
-    helpful = [
-        f"- {mode} training, judged by {task}: `{arm}`"
-        for mode in MODES
-        if decided(tables, plan, mode)
-        for task in PRIMARY
-        for arm, verdict in verdicts(tables["round-2"].filter(mode=mode), task).items()
-        if verdict == "helps"
-    ]
+    helpful, harmful = (
+        [
+            f"- {mode} training, judged by {task}: {', '.join(f'`{arm}`' for arm in arms)}"
+            for mode in MODES
+            if decided(tables, plan, mode)
+            for task in PRIMARY
+            if (arms := arms_that(verdict, tables["round-2"].filter(mode=mode), task))
+        ]
+        for verdict in ("helps", "harms")
+    )
+    parts = ["## What a user should do"]
     if helpful:
-        text = (
-            "On data like these, and with a training like this one, these arms were better than "
-            "uniform batches:\n\n"
-            + "\n".join(helpful)
-            + "\n\nElsewhere they are candidates: compare"
-            " them with uniform batches on your own data, on several seeds."
-        )
+        parts += [BETTER, "\n".join(helpful), CANDIDATES]
     else:
-        text = NO_GAIN
-    return f"## What a user should do\n\n{text}"
+        parts.append(NO_GAIN)
+    if harmful:
+        parts += ["These were worse than uniform batches:", "\n".join(harmful)]
+    return "\n\n".join(parts)
+
+
+def arms_that(verdict: str, rows: polars.DataFrame, task: str) -> list[str]:
+    """Return the arms of round 2 with this verdict, given the rows of one mode."""
+    return [arm for arm, found in verdicts(rows, task).items() if found == verdict]
 
 
 def pilot_section(tables: Tables) -> str:
@@ -277,6 +280,12 @@ Every number here is computed from the tables of runs beside this page."""
 NO_GAIN: Final = """Use uniform batches unless you can test: no gain of harder batches or of another
 loss has been shown here. If you try one, compare it with uniform batches on the same seeds and on
 held-out data, and judge it by the task that you care about, with few labels or with all."""
+
+BETTER: Final = """On data like these, and with a training like this one, these arms were better than
+uniform batches:"""
+
+CANDIDATES: Final = """Elsewhere they are candidates: compare them with uniform batches on your own
+data, on several seeds."""
 
 HIDDEN: Final = """## Round 1
 
