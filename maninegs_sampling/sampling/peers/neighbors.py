@@ -7,9 +7,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from maninegs_sampling.data.dense import as_array
 from maninegs_sampling.data.store import ManifestationStore
-from maninegs_sampling.distances.hamming import distance_dtype, run_on_threads, transposed
+from maninegs_sampling.distances.hamming import distance_dtype, transposed
 from maninegs_sampling.errors import InvalidTypeError, InvalidValueError
 from maninegs_sampling.sampling.peers._kernels import nearest_rows
+from maninegs_sampling.threads import run_on_threads
 
 # Rows found by one thread before it takes the next slab.
 _SLAB_ROWS = 64
