@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from maninegs_sampling.data.dense import as_array
+from maninegs_sampling.data.patterns import as_int32
 from maninegs_sampling.data.store import ManifestationStore
 from maninegs_sampling.distances.hamming import distance_dtype, transposed
 from maninegs_sampling.errors import InvalidTypeError, InvalidValueError
@@ -164,7 +165,7 @@ def find_neighbors(
     """
     if neighbors is None:
         nearest = nearest_patterns(drawn, n_neighbors, skip_nearest=skip_nearest)
-        lists = NeighborLists(drawn.pattern_of, nearest)
+        lists = NeighborLists(as_int32(drawn.pattern_of), nearest)
         longest = drawn.n_patterns - 1
     else:
         listed = listed_neighbors(neighbors, n_instances, indices)
