@@ -66,7 +66,7 @@ def load(
             checked_names = check_names(names, n_bits)
             _check_id_dtype(pattern_of.dtype, words.shape[0])
             check = _ArrayCheck(words.shape[0], n_bits) if verify else None
-            arrays = stored.load(mmap=mmap, check=check and check.rows)
+            arrays = stored.load(mmap=mmap, check=check.rows if check else None)
             if check:
                 check.end()
         except (InvalidValueError, InvalidTypeError) as error:

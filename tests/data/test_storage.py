@@ -5,6 +5,7 @@ import os
 import stat
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -352,3 +353,27 @@ def test_a_path_that_no_system_takes():
             InvalidValueError, match=r"path must not contain a null character; got 'a\\x00b'"
         ):
             use("a\0b")
+
+
+def test_a_build_killed_at_any_moment_leaves_an_old_or_a_new_file(tmp_path):
+    """Builds and saves without end, killed after pauses of many lengths."""
+    path = tmp_path / "a"
+    old = random_store(2000, 70)
+    old.save(path)
+    program = (
+        "import sys\n"
+        "import numpy as np\n"
+        "from maninegs_sampling import ManifestationStore\n"
+        "bits = np.random.default_rng(0).random((20_000, 300)) < 0.5\n"
+        "print(flush=True)\n"
+        "while True:\n"
+        "    ManifestationStore.from_dense(bits).save(sys.argv[1])\n"
+    )
+    for pause in np.random.default_rng(0).random(6) / 4:
+        command = [sys.executable, "-c", program, str(path)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as builder:
+            builder.stdout.readline()
+            time.sleep(pause)
+            builder.kill()
+        assert ManifestationStore.load(path).n_instances in (2000, 20_000)
+        assert [name for name in os.listdir(tmp_path) if not name.endswith(".tmp")] == ["a"]
