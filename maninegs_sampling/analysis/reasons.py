@@ -175,8 +175,9 @@ class FrequencyShift(Reason):
         return (
             f"the {self.n_common} most common patterns hold {self.common_in_data:.0%} of the "
             f"instances but only {self.common_in_batches:.0%} of the places in batches of "
-            f"{self.batch_size} distinct patterns, which show rare patterns too often; with "
-            f'coverage="epoch" every instance is seen equally often'
+            f"{self.batch_size} distinct patterns, which show rare patterns too often: in this "
+            f"project's trainings this alone cost 4 to 7 points ({RESULTS}); with "
+            'coverage="epoch" every instance is seen equally often'
         )
 
 

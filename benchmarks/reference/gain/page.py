@@ -281,8 +281,8 @@ NO_GAIN: Final = """Use uniform batches unless you can test: no gain of harder b
 loss has been shown here. If you try one, compare it with uniform batches on the same seeds and on
 held-out data, and judge it by the task that you care about, with few labels or with all."""
 
-BETTER: Final = """On data like these, and with a training like this one, these arms were better than
-uniform batches:"""
+BETTER: Final = """On data like these, and with a training like this one, these arms were better
+than uniform batches:"""
 
 CANDIDATES: Final = """Elsewhere they are candidates: compare them with uniform batches on your own
 data, on several seeds."""
