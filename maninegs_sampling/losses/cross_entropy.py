@@ -11,6 +11,7 @@ from maninegs_sampling.losses.instance_ids import Ids
 from maninegs_sampling.losses.memory import CrossBatchMemory
 from maninegs_sampling.losses.options import Reduction, check_share
 from maninegs_sampling.losses.pair_contrasts import ModalityContrast, PairContrast, ViewContrast
+from maninegs_sampling.losses.pair_options import PairOptions
 from maninegs_sampling.losses.softplus_sums import THRESHOLD
 
 
@@ -184,10 +185,10 @@ def view_terms(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Return `nt_xent`, which has the same arguments, and if `count`, the accuracies by name."""
     views = {"z_i": z_i, "z_j": z_j} | {f"view {k + 2}": z for k, z in enumerate(more_views)}
-    agree = {"log_q": log_q is not None}
+    options = PairOptions.of(views, memory=memory, log_q=log_q)
+    agree = options.to_agree_on()
     batch = Batch.of(views, ids=ids, normalize=normalize, gather=gather, agree=agree)
-    indices = tuple(range(len(views)))
-    contrast = ViewContrast(batch, indices, temperature, memory=memory, log_q=log_q)
+    contrast = ViewContrast(batch, tuple(range(len(views))), temperature, options)
     losses = cross_entropy(contrast, label_smoothing, count=count)
     return batch.reduce(losses, reduction), contrast.accuracies() if count else {}
 
@@ -209,16 +210,11 @@ def modality_terms(
     count: bool = False,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Return `inter_modal_nt_xent`, which has the same arguments, and the accuracies by name."""
-    batch = Batch.of(
-        {"z_image": z_image, "z_other": z_other},
-        ids=ids,
-        normalize=normalize,
-        gather=gather,
-        agree={"log_q": log_q is not None},
-    )
-    contrast = ModalityContrast(
-        batch, (0, 1), temperature, symmetric=symmetric, memory=memory, log_q=log_q
-    )
+    pair = {"z_image": z_image, "z_other": z_other}
+    options = PairOptions.of(pair, memory=memory, log_q=log_q)
+    agree = options.to_agree_on()
+    batch = Batch.of(pair, ids=ids, normalize=normalize, gather=gather, agree=agree)
+    contrast = ModalityContrast(batch, (0, 1), temperature, options, symmetric=symmetric)
     image_weight = check_share("image_weight", image_weight)
     if image_weight != 0.5 and not symmetric:
         raise InvalidValueError(
@@ -236,6 +232,11 @@ def cross_entropy(contrast: PairContrast, label_smoothing: float, *, count: bool
     If `count`, the contrast can then return accuracies.
     """
     label_smoothing = check_share("label_smoothing", label_smoothing)
+    names = contrast.options.names
+    if label_smoothing and names:
+        raise InvalidValueError(f"label_smoothing must be 0 with {names[0]}; got {label_smoothing}")
+    if contrast.options.is_masked:
+        return contrast.masked_cross_entropy(count=count)
     if count:
         contrast.count_above()
     elif not label_smoothing and contrast.may_be_direct():
@@ -245,10 +246,6 @@ def cross_entropy(contrast: PairContrast, label_smoothing: float, *, count: bool
     # would be 0, into NaN.
     losses = softplus(contrast.log_sum_exp() - positive, threshold=THRESHOLD) + positive * 0.0
     if label_smoothing:
-        if contrast.has_memory or contrast.is_corrected:
-            raise InvalidValueError(
-                f"label_smoothing must be 0 with a memory or log_q; got {label_smoothing}"
-            )
         candidates = 1.0 + contrast.n_negatives()
         even = (positive + contrast.sum_of_negatives()) / candidates
         losses = losses + label_smoothing * (positive - even)

@@ -1,5 +1,7 @@
 """The loss functions of this package as modules, each with a temperature of its own."""
 
+from typing import Any
+
 import numpy as np
 import torch.distributed as dist
 from torch import Tensor
@@ -68,7 +70,6 @@ class NTXentLoss(ContrastiveLoss):
     """
 
     _function = staticmethod(nt_xent)
-    _accuracies = staticmethod(view_terms)
 
     def __init__(
         self,
@@ -103,6 +104,12 @@ class NTXentLoss(ContrastiveLoss):
             z_i, z_j, *more_views, ids=ids, memory=memory, log_q=log_q, return_terms=return_terms
         )
 
+    def _evaluate(
+        self, *embeddings: Any, return_terms: bool, **options: Any
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        loss, accuracies = view_terms(*embeddings, count=return_terms, **options)
+        return loss, {"nt_xent": loss.detach()} | accuracies
+
 
 class InterModalNTXentLoss(ContrastiveLoss):
     """`inter_modal_nt_xent` with its own temperature.
@@ -122,7 +129,6 @@ class InterModalNTXentLoss(ContrastiveLoss):
     """
 
     _function = staticmethod(inter_modal_nt_xent)
-    _accuracies = staticmethod(modality_terms)
 
     def __init__(
         self,
@@ -156,6 +162,12 @@ class InterModalNTXentLoss(ContrastiveLoss):
         return self._result(
             z_image, z_other, ids=ids, memory=memory, log_q=log_q, return_terms=return_terms
         )
+
+    def _evaluate(
+        self, *embeddings: Any, return_terms: bool, **options: Any
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        loss, accuracies = modality_terms(*embeddings, count=return_terms, **options)
+        return loss, {"inter_modal_nt_xent": loss.detach()} | accuracies
 
 
 class HardNegativeNTXentLoss(_ViewLoss):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import maninegs_sampling as mn
-from maninegs_sampling.losses import contrast, negatives
+from maninegs_sampling.losses import contrast, negatives, products
 from tests import naive_losses
 
 NAIVE = {
@@ -104,6 +104,9 @@ PATHS = {
 }
 
 
+MODULE_OF = {"DIRECT_LOGITS": contrast, "BLOCK": products, "SAFE_LOGIT": negatives}
+
+
 @contextmanager
 def forced(path):
     """Force the losses onto one of PATHS."""
@@ -111,7 +114,7 @@ def forced(path):
         for name, value in PATHS[path].items():  # type: ignore[attr-defined]
             if name == "SAFE_LOGIT":
                 value = dict.fromkeys(negatives.SAFE_LOGIT, value)
-            patch.setattr(contrast if name == "DIRECT_LOGITS" else negatives, name, value)
+            patch.setattr(MODULE_OF[name], name, value)
         yield
 
 
