@@ -184,7 +184,7 @@ class _LogSumExp(torch.autograd.Function):
         for counts in {above, above_columns} - {None}:
             counts.prepare(ctx.totals)
         totals = [z.new_full((len(z),), ctx.totals.empty) for z in (x, y) if z is not None]
-        for row, column, block, pair_weights in _blocks(ctx, x, y):
+        for row, column, block, pair_weights in _blocks(ctx, x, y):  # noqa: B007
             ctx.totals.add_(totals[0][row], block, 1)
             if above:
                 above.add(block, row)
