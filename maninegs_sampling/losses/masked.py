@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from maninegs_sampling.losses.pairs import log_sum_exp
 from maninegs_sampling.losses.softplus_sums import THRESHOLD
 
 # Logits that differ by a few roundings count as equal.
@@ -18,7 +19,7 @@ def masked_cross_entropy(logits: Tensor, negatives: Tensor, positives: Tensor) -
         negatives: (R, C), the logits of negatives; -inf for pairs that are none.
         positives: (R, C) booleans, at least one in each row.
     """
-    log_sum = negatives.logsumexp(1, keepdim=True)
+    log_sum = log_sum_exp(negatives, 1).unsqueeze(1)
     # The last summand turns a positive of inf, whose loss would be 0, into NaN.
     each = softplus(log_sum - logits, threshold=THRESHOLD) + logits * 0.0
     return each.masked_fill(~positives, 0.0).sum(1) / positives.sum(1)

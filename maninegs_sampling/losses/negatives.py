@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from maninegs_sampling.losses.pairs import Pairs
+from maninegs_sampling.losses.pairs import Pairs, log_sum_exp
 from maninegs_sampling.losses.products import blocks_of, products_between
 from maninegs_sampling.losses.transforms import needs_plain_operations
 
@@ -292,4 +292,4 @@ def _plain(
     for counts, rows in ((above, logits), (above_columns, logits.T)):
         if counts:
             counts.add(rows.detach(), slice(0, len(rows)))
-    return logits.logsumexp(1), logits.logsumexp(0)
+    return log_sum_exp(logits, 1), log_sum_exp(logits, 0)

@@ -120,8 +120,8 @@ class PairContrast(Contrast):
         """Let `log_sum_exp` count each row's negatives that are at least as similar as a positive.
 
         Weights and corrections of the negatives are applied. Equal similarities differ by rounding:
-        a negative that is less similar by a few roundings
-        counts too, so that no collapsed encoder seems accurate.
+        a negative that is less similar by a few roundings counts too, so that no collapsed encoder
+        seems accurate.
         """
         positive = self.positive().detach()
         margin = ROUNDINGS * torch.finfo(positive.dtype).eps * (1.0 + positive.abs())
@@ -219,6 +219,7 @@ class ViewContrast(PairContrast):
             offsets = tuple(n * shift for shift in range(1 - k, k))
             pairs = self._pairs(self._excluded(offsets, k, k), k, k)
             return (log_sum_exp_within(rows, pairs, largest, self._above[0]),)
+        excluded: Excluded
         if self._memory:
             excluded = self._with_memory(self._memory, k)
         else:

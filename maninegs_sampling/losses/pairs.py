@@ -105,3 +105,14 @@ class Pairs:
         if self.log_q is not None:
             products = products - self.log_q
         return products.masked_fill(self.excluded.mask(products), -math.inf)
+
+
+def log_sum_exp(logits: Tensor, dim: int) -> Tensor:
+    """Return the log-sum-exp over `dim`: -inf, with derivatives of zero, where all logits are -inf.
+
+    The second derivatives of torch.logsumexp are NaN there.
+    """
+    nothing = (logits == -math.inf).all(dim, keepdim=True)
+    return (
+        logits.masked_fill(nothing, 0.0).logsumexp(dim).masked_fill(nothing.squeeze(dim), -math.inf)
+    )
