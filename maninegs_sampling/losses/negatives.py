@@ -227,6 +227,8 @@ def differentiable_gradients(
         grads: Gradients of the outputs.
     """
     needed = ctx.needs_input_grad[: len(inputs)]
+    # Views, because an input may be a part of another: its gradient is not the other's.
+    inputs = tuple(z.view_as(z) for z in inputs)
     wanted = [z for z, is_needed in zip(inputs, needed, strict=True) if is_needed]
     found = iter(torch.autograd.grad(plain(*inputs), wanted, grads, create_graph=True))
     return [next(found) if is_needed else None for is_needed in needed]
