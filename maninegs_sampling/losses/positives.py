@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from maninegs_sampling.losses import products
 from maninegs_sampling.losses.negatives import opaque
 from maninegs_sampling.losses.products import blocks_of, products_between
 from maninegs_sampling.losses.similarities import Similarities
@@ -93,7 +94,9 @@ class SimilarPatterns:
     def weighted_sums(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Return (R, D), each row's weighted sum of the rows of `z`, and (R,), its weights."""
         z = torch.cat([z, torch.ones_like(z[:, :1])], 1)
-        if needs_plain_operations(z) or needs_plain_operations(self.similarities.rows):
+        rows, columns = self.similarities.rows, self.similarities.columns
+        one_block = max(len(rows), len(columns)) <= products.BLOCK  # kept for the backward pass
+        if one_block or needs_plain_operations(z) or needs_plain_operations(rows):
             sums = products_between(self.matrix(), z.T)
         else:
             sums = opaque(_WeightedSums.apply)(z, self, False)
