@@ -97,6 +97,28 @@ def nt_xent_of_views(views, temperature, ids=None, label_smoothing=0.0, normaliz
     return torch.stack(losses)
 
 
+def of_pairs(views, temperature, ids=None, bits=None, weight=None, kind="jaccard", positive=None, ignore=None, between=False):  # fmt: skip
+    """nt_xent, or inter_modal_nt_xent if `between`, with options about pairs of instances."""
+    n, units = len(views[0]), [unit_rows(view) for view in views]
+    ids = list(range(n)) if ids is None else ids
+    z = [(k, b, units[k][b]) for k in range(len(views)) for b in range(n)]
+    losses = []
+    for k, a, own in z:
+        positives, negatives = [], []
+        for side, b, other in z:
+            if (side == k) if between else (side == k and b == a):
+                continue
+            logit = own @ other / temperature
+            if a == b or (positive is not None and positive[a][b]):
+                positives.append(logit)
+            elif ids[a] != ids[b] and not (ignore is not None and ignore[a][b]):
+                weighted = weight(similarity(bits[a], bits[b], kind)) if weight else 1.0
+                negatives.append(weighted * logit)
+        each = [torch.stack([logit, *negatives]).logsumexp(0) - logit for logit in positives]
+        losses.append(sum(each) / len(each))
+    return torch.stack(losses)
+
+
 def accuracies(rows):
     """The shares of rows whose positive has fewer than 1 and 5 negatives above it."""
     above = [sum(bool(s >= positive) for s in negatives) for positive, negatives in rows]

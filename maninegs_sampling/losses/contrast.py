@@ -9,7 +9,8 @@ from torch import Tensor
 
 from maninegs_sampling.losses.batch import Batch
 from maninegs_sampling.losses.embeddings import inverse_temperature
-from maninegs_sampling.losses.negatives import Diagonals, EqualIds, Excluded, products_between
+from maninegs_sampling.losses.pairs import Diagonals, EqualIds, Excluded
+from maninegs_sampling.losses.products import products_between
 from maninegs_sampling.losses.transforms import needs_plain_operations
 
 # Up to this number of logits the whole matrix is faster than blocks. Measured forward and backward

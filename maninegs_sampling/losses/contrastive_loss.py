@@ -19,6 +19,9 @@ from maninegs_sampling.losses.options import (
 )
 from maninegs_sampling.losses.transforms import needs_plain_operations
 
+# Arguments of the functions that may differ in each call: a module takes them in `forward`.
+OF_A_CALL = ("ids", "memory", "log_q", "bits", "positive_mask", "ignore")
+
 
 class ContrastiveLoss(nn.Module):
     """A loss function with fixed options and its own temperature.
@@ -41,7 +44,6 @@ class ContrastiveLoss(nn.Module):
     """
 
     _function: ClassVar[Callable[..., Any]]
-    _accuracies: ClassVar[Callable[..., tuple[Tensor, dict[str, Tensor]]] | None] = None
     _checks: ClassVar[Checks] = CHECKS
     _learned: ClassVar[tuple[str, ...]] = ("temperature",)
     log_temperature: Tensor
@@ -62,11 +64,10 @@ class ContrastiveLoss(nn.Module):
         else:
             self.register_buffer("log_temperature", logarithm)
         self.min_temperature = min_temperature
-        of_call = (*self._learned, "ids", "memory", "log_q")
         self._options = {
             name: self._checks[name](name, arguments[name])
             for name, parameter in inspect.signature(self._function).parameters.items()
-            if parameter.kind is parameter.KEYWORD_ONLY and name not in of_call
+            if parameter.kind is parameter.KEYWORD_ONLY and name not in (*self._learned, *OF_A_CALL)
         }
 
     @property
@@ -87,11 +88,7 @@ class ContrastiveLoss(nn.Module):
         """Return the loss; if `return_terms`, also the detached terms and temperatures by name."""
         temperature = self._bounded()
         arguments |= {"temperature": temperature, **self._options}
-        if self._accuracies is not None and return_terms:
-            loss, terms = self._accuracies(*embeddings, count=True, **arguments)
-            terms = {self._function.__name__: loss.detach()} | terms
-        else:
-            loss, terms = self._evaluate(*embeddings, **arguments)
+        loss, terms = self._evaluate(*embeddings, **arguments, return_terms=return_terms)
         if not return_terms:
             return loss
         names = ["temperature"]
@@ -100,8 +97,10 @@ class ContrastiveLoss(nn.Module):
         values = temperature.detach().reshape(-1).unbind()
         return loss, terms | dict(zip(names, values, strict=True))
 
-    def _evaluate(self, *embeddings: Any, **options: Any) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss and its terms by name."""
+    def _evaluate(
+        self, *embeddings: Any, return_terms: bool, **options: Any
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss and its terms by name; those that take time only if `return_terms`."""
         loss: Tensor = self._function(*embeddings, **options)
         return loss, {self._function.__name__: loss.detach()}
 
@@ -129,6 +128,8 @@ class WeightedTermsLoss(ContrastiveLoss):
         super().__init__(arguments, n_temperatures)
         self.reduction = check_reduction("reduction", arguments["reduction"])
 
-    def _evaluate(self, *embeddings: Any, **options: Any) -> tuple[Tensor, dict[str, Tensor]]:
+    def _evaluate(
+        self, *embeddings: Any, return_terms: bool, **options: Any
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         terms = self._function(*embeddings, **options)
         return terms.total(self.reduction), terms.means()

@@ -1,5 +1,7 @@
 """The normalized temperature-scaled cross-entropies of one pair of views or modalities."""
 
+from typing import Any
+
 import numpy as np
 import torch.distributed as dist
 from torch import Tensor
@@ -9,8 +11,11 @@ from maninegs_sampling.errors import InvalidValueError
 from maninegs_sampling.losses.batch import Batch
 from maninegs_sampling.losses.instance_ids import Ids
 from maninegs_sampling.losses.memory import CrossBatchMemory
-from maninegs_sampling.losses.options import Reduction, check_share
+from maninegs_sampling.losses.negative_weights import WeightOf
+from maninegs_sampling.losses.options import Reduction, Similarity, check_share
 from maninegs_sampling.losses.pair_contrasts import ModalityContrast, PairContrast, ViewContrast
+from maninegs_sampling.losses.pair_options import Mask, PairOptions
+from maninegs_sampling.losses.similarities import Bits
 from maninegs_sampling.losses.softplus_sums import THRESHOLD
 
 
@@ -22,6 +27,11 @@ def nt_xent(
     ids: Ids | None = None,
     memory: CrossBatchMemory | None = None,
     log_q: Tensor | np.ndarray | None = None,
+    bits: Bits | None = None,
+    negative_weights: WeightOf | None = None,
+    similarity: Similarity = "jaccard",
+    positive_mask: Mask | None = None,
+    ignore: Mask | None = None,
     label_smoothing: float = 0.0,
     normalize: bool = True,
     reduction: Reduction = "mean",
@@ -54,6 +64,20 @@ def nt_xent(
             uniform sampling: the logQ correction of sampled softmax (Bengio and Senecal, 2008). Use
             it to train uniform sampling's objective with a sampler that draws some instances too
             often; leave it out where hard negatives are meant to weigh more, as in ManiNeg.
+        bits: (N, B) booleans, or numbers of 0 and 1, such as manifestations: with them
+            `negative_weights` says how much a negative counts. Memory still grows with N.
+        negative_weights: Elementwise function from a tensor of similarities of bits, in [0, 1], to
+            weights of at least 0, which multiply the logits of negatives. For iMolCLR (Wang et al.,
+            2022, arXiv 2202.09346) it is `lambda similarity: 1 - 0.5 * similarity`: negatives whose
+            bits resemble the row's are pushed away less.
+        similarity: The similarity of bits: "jaccard" (default), for fingerprints the Tanimoto
+            similarity, or "hamming"; see `multi_label_sup_con`.
+        positive_mask: (N, N) booleans, for small batches: True where the embeddings of instance b
+            are positives of those of instance a. The loss of a row is then the mean over its
+            positives, the views of its own instance among them, of the cross-entropy among the
+            positive and all negatives. Takes memory N^2. `sup_con` is linear, if labels say it.
+        ignore: (N, N) booleans, for small batches: True where the embeddings of instance b are no
+            negatives of those of instance a. Takes memory N^2. `ids` is linear, if ids say it.
         label_smoothing: In [0, 1]: the share of the target that is spread evenly over the partner
             and all negatives, as in torch.nn.functional.cross_entropy.
         normalize: If True, scale embeddings to unit length, so that logits are cosines divided by
@@ -90,6 +114,11 @@ def nt_xent(
         ids=ids,
         memory=memory,
         log_q=log_q,
+        bits=bits,
+        negative_weights=negative_weights,
+        similarity=similarity,
+        positive_mask=positive_mask,
+        ignore=ignore,
         label_smoothing=label_smoothing,
         normalize=normalize,
         reduction=reduction,
@@ -107,6 +136,11 @@ def inter_modal_nt_xent(
     ids: Ids | None = None,
     memory: CrossBatchMemory | None = None,
     log_q: Tensor | np.ndarray | None = None,
+    bits: Bits | None = None,
+    negative_weights: WeightOf | None = None,
+    similarity: Similarity = "jaccard",
+    positive_mask: Mask | None = None,
+    ignore: Mask | None = None,
     label_smoothing: float = 0.0,
     normalize: bool = True,
     reduction: Reduction = "mean",
@@ -130,6 +164,12 @@ def inter_modal_nt_xent(
         ids: See `nt_xent`.
         memory: See `nt_xent`. Images are compared with the other modality in it, and conversely.
         log_q: See `nt_xent`.
+        bits: See `nt_xent`.
+        negative_weights: See `nt_xent`.
+        similarity: See `nt_xent`.
+        positive_mask: See `nt_xent`. Row a belongs to the vector whose loss it is, in both
+            directions.
+        ignore: See `nt_xent`. Row a belongs to the vector whose loss it is, in both directions.
         label_smoothing: See `nt_xent`.
         normalize: See `nt_xent`.
         reduction: "mean" or "sum" over the 2N vectors (N unless symmetric), or "none": (2N,), those
@@ -161,6 +201,11 @@ def inter_modal_nt_xent(
         ids=ids,
         memory=memory,
         log_q=log_q,
+        bits=bits,
+        negative_weights=negative_weights,
+        similarity=similarity,
+        positive_mask=positive_mask,
+        ignore=ignore,
         label_smoothing=label_smoothing,
         normalize=normalize,
         reduction=reduction,
@@ -174,20 +219,19 @@ def view_terms(
     *more_views: Tensor,
     temperature: float | Tensor,
     ids: Ids | None,
-    memory: CrossBatchMemory | None,
-    log_q: Tensor | np.ndarray | None,
     label_smoothing: float,
     normalize: bool,
     reduction: Reduction,
     gather: bool | dist.ProcessGroup,
     count: bool = False,
+    **pair_options: Any,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Return `nt_xent`, which has the same arguments, and if `count`, the accuracies by name."""
     views = {"z_i": z_i, "z_j": z_j} | {f"view {k + 2}": z for k, z in enumerate(more_views)}
-    agree = {"log_q": log_q is not None}
+    options = PairOptions.of(views, **pair_options)
+    agree = options.to_agree_on()
     batch = Batch.of(views, ids=ids, normalize=normalize, gather=gather, agree=agree)
-    indices = tuple(range(len(views)))
-    contrast = ViewContrast(batch, indices, temperature, memory=memory, log_q=log_q)
+    contrast = ViewContrast(batch, tuple(range(len(views))), temperature, options)
     losses = cross_entropy(contrast, label_smoothing, count=count)
     return batch.reduce(losses, reduction), contrast.accuracies() if count else {}
 
@@ -200,25 +244,19 @@ def modality_terms(
     symmetric: bool,
     image_weight: float,
     ids: Ids | None,
-    memory: CrossBatchMemory | None,
-    log_q: Tensor | np.ndarray | None,
     label_smoothing: float,
     normalize: bool,
     reduction: Reduction,
     gather: bool | dist.ProcessGroup,
     count: bool = False,
+    **pair_options: Any,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Return `inter_modal_nt_xent`, which has the same arguments, and the accuracies by name."""
-    batch = Batch.of(
-        {"z_image": z_image, "z_other": z_other},
-        ids=ids,
-        normalize=normalize,
-        gather=gather,
-        agree={"log_q": log_q is not None},
-    )
-    contrast = ModalityContrast(
-        batch, (0, 1), temperature, symmetric=symmetric, memory=memory, log_q=log_q
-    )
+    pair = {"z_image": z_image, "z_other": z_other}
+    options = PairOptions.of(pair, **pair_options)
+    agree = options.to_agree_on()
+    batch = Batch.of(pair, ids=ids, normalize=normalize, gather=gather, agree=agree)
+    contrast = ModalityContrast(batch, (0, 1), temperature, options, symmetric=symmetric)
     image_weight = check_share("image_weight", image_weight)
     if image_weight != 0.5 and not symmetric:
         raise InvalidValueError(
@@ -236,6 +274,11 @@ def cross_entropy(contrast: PairContrast, label_smoothing: float, *, count: bool
     If `count`, the contrast can then return accuracies.
     """
     label_smoothing = check_share("label_smoothing", label_smoothing)
+    names = contrast.options.names
+    if label_smoothing and names:
+        raise InvalidValueError(f"label_smoothing must be 0 with {names[0]}; got {label_smoothing}")
+    if contrast.options.is_masked:
+        return contrast.masked_cross_entropy(count=count)
     if count:
         contrast.count_above()
     elif not label_smoothing and contrast.may_be_direct():
@@ -245,10 +288,6 @@ def cross_entropy(contrast: PairContrast, label_smoothing: float, *, count: bool
     # would be 0, into NaN.
     losses = softplus(contrast.log_sum_exp() - positive, threshold=THRESHOLD) + positive * 0.0
     if label_smoothing:
-        if contrast.has_memory or contrast.is_corrected:
-            raise InvalidValueError(
-                f"label_smoothing must be 0 with a memory or log_q; got {label_smoothing}"
-            )
         candidates = 1.0 + contrast.n_negatives()
         even = (positive + contrast.sum_of_negatives()) / candidates
         losses = losses + label_smoothing * (positive - even)

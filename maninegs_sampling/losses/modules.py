@@ -1,5 +1,7 @@
 """The loss functions of this package as modules, each with a temperature of its own."""
 
+from typing import Any
+
 import numpy as np
 import torch.distributed as dist
 from torch import Tensor
@@ -21,7 +23,18 @@ from maninegs_sampling.losses.hardness_weighted import (
 )
 from maninegs_sampling.losses.instance_ids import Ids
 from maninegs_sampling.losses.memory import CrossBatchMemory
-from maninegs_sampling.losses.options import Reduction, Result
+from maninegs_sampling.losses.negative_weights import WeightOf, check_weight_of
+from maninegs_sampling.losses.options import CHECKS, Checks, Reduction, Result, Similarity
+from maninegs_sampling.losses.pair_options import Mask
+from maninegs_sampling.losses.similarities import Bits
+
+
+def _check_weights(name: str, value: object) -> WeightOf | None:
+    """Return a function from similarities to weights, or None."""
+    return None if value is None else check_weight_of(value)
+
+
+WITH_WEIGHTS: Checks = CHECKS | {"negative_weights": _check_weights}
 
 
 class _ViewLoss(ContrastiveLoss):
@@ -56,7 +69,7 @@ class NTXentLoss(ContrastiveLoss):
         temperature: Initial value. Default: 0.7 (Table III).
         learnable: If True (default), the temperature is a parameter, as in Table III.
         min_temperature: Lower bound of the temperature.
-        label_smoothing, normalize, reduction, gather: See `nt_xent`.
+        negative_weights, similarity, label_smoothing, normalize, reduction, gather: See `nt_xent`.
 
     Example:
         >>> import torch
@@ -68,7 +81,7 @@ class NTXentLoss(ContrastiveLoss):
     """
 
     _function = staticmethod(nt_xent)
-    _accuracies = staticmethod(view_terms)
+    _checks = WITH_WEIGHTS
 
     def __init__(
         self,
@@ -76,6 +89,8 @@ class NTXentLoss(ContrastiveLoss):
         *,
         learnable: bool = True,
         min_temperature: float = 0.01,
+        negative_weights: WeightOf | None = None,
+        similarity: Similarity = "jaccard",
         label_smoothing: float = 0.0,
         normalize: bool = True,
         reduction: Reduction = "mean",
@@ -91,6 +106,9 @@ class NTXentLoss(ContrastiveLoss):
         ids: Ids | None = None,
         memory: CrossBatchMemory | None = None,
         log_q: Tensor | np.ndarray | None = None,
+        bits: Bits | None = None,
+        positive_mask: Mask | None = None,
+        ignore: Mask | None = None,
         return_terms: bool = False,
     ) -> Result:
         """Return the loss. If `return_terms`, also return a dict of detached values to log.
@@ -100,8 +118,23 @@ class NTXentLoss(ContrastiveLoss):
         computed.
         """
         return self._result(
-            z_i, z_j, *more_views, ids=ids, memory=memory, log_q=log_q, return_terms=return_terms
+            z_i,
+            z_j,
+            *more_views,
+            ids=ids,
+            memory=memory,
+            log_q=log_q,
+            bits=bits,
+            positive_mask=positive_mask,
+            ignore=ignore,
+            return_terms=return_terms,
         )
+
+    def _evaluate(
+        self, *embeddings: Any, return_terms: bool, **options: Any
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        loss, accuracies = view_terms(*embeddings, count=return_terms, **options)
+        return loss, {"nt_xent": loss.detach()} | accuracies
 
 
 class InterModalNTXentLoss(ContrastiveLoss):
@@ -111,8 +144,8 @@ class InterModalNTXentLoss(ContrastiveLoss):
         temperature: Initial value. Default: 0.7 (Table III).
         learnable: If True (default), the temperature is a parameter, as in Table III.
         min_temperature: Lower bound of the temperature.
-        symmetric, image_weight, label_smoothing, normalize, reduction, gather: See
-            `inter_modal_nt_xent`.
+        symmetric, image_weight, negative_weights, similarity, label_smoothing, normalize,
+            reduction, gather: See `inter_modal_nt_xent`.
 
     Example:
         >>> import torch
@@ -122,7 +155,7 @@ class InterModalNTXentLoss(ContrastiveLoss):
     """
 
     _function = staticmethod(inter_modal_nt_xent)
-    _accuracies = staticmethod(modality_terms)
+    _checks = WITH_WEIGHTS
 
     def __init__(
         self,
@@ -132,6 +165,8 @@ class InterModalNTXentLoss(ContrastiveLoss):
         min_temperature: float = 0.01,
         symmetric: bool = True,
         image_weight: float = 0.5,
+        negative_weights: WeightOf | None = None,
+        similarity: Similarity = "jaccard",
         label_smoothing: float = 0.0,
         normalize: bool = True,
         reduction: Reduction = "mean",
@@ -147,6 +182,9 @@ class InterModalNTXentLoss(ContrastiveLoss):
         ids: Ids | None = None,
         memory: CrossBatchMemory | None = None,
         log_q: Tensor | np.ndarray | None = None,
+        bits: Bits | None = None,
+        positive_mask: Mask | None = None,
+        ignore: Mask | None = None,
         return_terms: bool = False,
     ) -> Result:
         """Return the loss. If `return_terms`, also return a dict of detached values to log.
@@ -154,8 +192,22 @@ class InterModalNTXentLoss(ContrastiveLoss):
         Among them are "top1" and "top5": see `NTXentLoss.forward`.
         """
         return self._result(
-            z_image, z_other, ids=ids, memory=memory, log_q=log_q, return_terms=return_terms
+            z_image,
+            z_other,
+            ids=ids,
+            memory=memory,
+            log_q=log_q,
+            bits=bits,
+            positive_mask=positive_mask,
+            ignore=ignore,
+            return_terms=return_terms,
         )
+
+    def _evaluate(
+        self, *embeddings: Any, return_terms: bool, **options: Any
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        loss, accuracies = modality_terms(*embeddings, count=return_terms, **options)
+        return loss, {"inter_modal_nt_xent": loss.detach()} | accuracies
 
 
 class HardNegativeNTXentLoss(_ViewLoss):

@@ -6,61 +6,19 @@ its rows and its columns.
 """
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from maninegs_sampling.losses.pairs import Pairs, log_sum_exp
+from maninegs_sampling.losses.products import blocks_of, products_between
 from maninegs_sampling.losses.transforms import needs_plain_operations
-
-# Rows and columns of a block. A matrix of a single block is kept for the backward pass. Measured on
-# 2 cores: 512 is the fastest within 5% for 1,024 rows and more, where keeping the whole matrix is
-# no faster than computing it again.
-BLOCK = 512
 
 # Largest logit that is exponentiated without a shift: exp(logit), its sum over a row, and the
 # gradient divided by that sum all stay in the range of the type.
 SAFE_LOGIT = {torch.float32: 50.0, torch.float64: 500.0}
-
-
-@dataclass(frozen=True)
-class Diagonals:
-    """Exclude pairs (a, b) of a row and a column with b - a among `offsets`."""
-
-    offsets: tuple[int, ...]
-
-    def fill_(self, block: Tensor, row: int, column: int) -> None:
-        """Write -inf to the excluded pairs of the block that starts at (row, column)."""
-        for offset in self.offsets:
-            block.diagonal(offset + row - column).fill_(-math.inf)
-
-    def mask(self, products: Tensor) -> Tensor:
-        """Return a boolean mask of the excluded pairs, (R, C), for all `products`, (R, C)."""
-        rows, columns = (torch.arange(n, device=products.device) for n in products.shape)
-        offset = columns - rows[:, None]
-        return torch.stack([offset == excluded for excluded in self.offsets]).any(0)
-
-
-@dataclass(frozen=True)
-class EqualIds:
-    """Exclude pairs of a row and a column with equal ids."""
-
-    rows: Tensor
-    columns: Tensor
-
-    def fill_(self, block: Tensor, row: int, column: int) -> None:
-        """Write -inf to the excluded pairs of the block that starts at (row, column)."""
-        rows = self.rows[row : row + block.shape[0], None]
-        block.masked_fill_(rows == self.columns[column : column + block.shape[1]], -math.inf)
-
-    def mask(self, products: Tensor) -> Tensor:
-        """Return a boolean mask of the excluded pairs, (R, C), for all `products`, (R, C)."""
-        return self.rows[:, None] == self.columns
-
-
-Excluded = Diagonals | EqualIds
 
 
 class Above:
@@ -79,78 +37,57 @@ class Above:
         """Convert the thresholds as blocks are before `add`."""
         self._thresholds = totals.prepare_(self._thresholds.clone())
 
-    def add(self, block: Tensor, start: int) -> None:
-        """Count in a block, (r, c), whose rows start at `start`."""
-        rows = slice(start, start + len(block))
+    def add(self, block: Tensor, rows: slice) -> None:
+        """Count in a block, (r, c), of some rows."""
         for thresholds, counts in zip(self._thresholds, self.counts, strict=True):
             # Of NaN nothing is below: such a positive is not found.
             counts[rows] += block.shape[1] - (block < thresholds[rows, None]).sum(1)
 
 
-def products_between(x: Tensor, y: Tensor) -> Tensor:
-    """Return the products of the rows of `x` and `y`, (R, C), without autocast."""
-    device = x.device.type
-    available = torch.amp.is_autocast_available(device)  # not on the meta device, for example
-    if available and torch.is_autocast_enabled(device):
-        with torch.autocast(device, enabled=False):
-            return x @ y.T
-    return x @ y.T
-
-
 def log_sum_exp_within(
-    z: Tensor,
-    excluded: Excluded,
-    largest: float,
-    above: Above | None = None,
-    *,
-    factor: float | Tensor | None = None,
+    z: Tensor, pairs: Pairs, largest: float, above: Above | None = None
 ) -> Tensor:
-    """Return, for each row of `z`, the log-sum-exp of its products with the other rows.
+    """Return, for each row of `z`, the log-sum-exp of its logits with the other rows.
 
     Args:
         z: (M, D), float32 or float64.
-        excluded: Pairs to leave out; must be symmetric.
-        largest: Upper bound of the absolute products times the factor.
+        pairs: Pairs to leave out and their logits; must be symmetric.
+        largest: Upper bound of the absolute logits.
         above: Counts to fill for each row, or None.
-        factor: Multiplies the products in the forward pass only: a product s becomes
-            s + stop_gradient((factor - 1) s). None is 1.
 
     Returns:
         (M,). Where all pairs of a row are excluded, -inf, with a gradient of zero.
     """
     if needs_plain_operations(z):
-        return _plain(z, z, excluded, factor, above)[0]
-    rows: Tensor = opaque(_LogSumExp.apply)(z, None, excluded, largest, factor, above, None)
+        return _plain(z, z, pairs, above)[0]
+    rows: Tensor = opaque(_LogSumExp.apply)(z, None, pairs, largest, above, None)
     return rows
 
 
 def log_sum_exp_between(
     x: Tensor,
     y: Tensor,
-    excluded: Excluded,
+    pairs: Pairs,
     largest: float,
     above: Above | None = None,
     above_columns: Above | None = None,
-    *,
-    factor: float | Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Return the log-sum-exp of the products of `x` and `y` by rows of `x` and by rows of `y`.
+    """Return the log-sum-exp of the logits of `x` and `y` by rows of `x` and by rows of `y`.
 
     Args:
         x: (R, D), float32 or float64.
         y: (C, D).
-        excluded: Pairs of a row of `x` and a row of `y` to leave out.
-        largest: Upper bound of the absolute products times the factor.
+        pairs: Pairs of a row of `x` and a row of `y` to leave out, and their logits.
+        largest: Upper bound of the absolute logits.
         above: Counts to fill for each row of `x`, or None.
         above_columns: Counts to fill for each row of `y`, or None.
-        factor: See `log_sum_exp_within`.
 
     Returns:
         (R,), over the rows of `y`, and (C,), over the rows of `x`.
     """
     if needs_plain_operations(x) or needs_plain_operations(y):
-        return _plain(x, y, excluded, factor, above, above_columns)
-    rows, columns = opaque(_LogSumExp.apply)(x, y, excluded, largest, factor, above, above_columns)
+        return _plain(x, y, pairs, above, above_columns)
+    rows, columns = opaque(_LogSumExp.apply)(x, y, pairs, largest, above, above_columns)
     return rows, columns
 
 
@@ -193,7 +130,7 @@ class _Sums:
         return total, grad / total
 
     @staticmethod
-    def weights(block: Tensor, row: "_Piece", column: "_Piece") -> Tensor:
+    def weights(block: Tensor, row: "_Side", column: "_Side") -> Tensor:
         """Return g_a P_ab + g_b P_ba for a prepared block."""
         return (row.factor[:, None] + column.factor).mul_(block)
 
@@ -225,38 +162,38 @@ class _Logs:
         return total.clamp(min=torch.finfo(total.dtype).min), grad
 
     @staticmethod
-    def weights(block: Tensor, row: "_Piece", column: "_Piece") -> Tensor:
+    def weights(block: Tensor, row: "_Side", column: "_Side") -> Tensor:
         """Return g_a P_ab + g_b P_ba for a prepared block."""
         weights = (block - row.total[:, None]).exp_().mul_(row.factor[:, None])
         return weights.add_((block - column.total).exp_().mul_(column.factor))
 
 
 class _LogSumExp(torch.autograd.Function):
-    """Log-sum-exp of x y^T by rows and by columns, or of x x^T by rows where y is None.
+    """Log-sum-exp of the logits of x and y by rows and by columns, or of x by rows if y is None.
 
-    With s the products, P_ab = exp(s_ab - lse_a) and g the gradient of lse, ds_ab = g_a P_ab, so
-    that dx_a = sum_b g_a P_ab y_b, and within one set dx_a = sum_b (g_a P_ab + g_b P_ba) x_b.
+    With s the products, w the weights of the pairs, P_ab = exp(logit_ab - lse_a) and g the gradient
+    of lse, ds_ab = g_a w_ab P_ab, so that dx_a = sum_b g_a w_ab P_ab y_b, and within one set
+    dx_a = sum_b w_ab (g_a P_ab + g_b P_ba) x_b.
     """
 
     @staticmethod
-    def forward(ctx, x, y, excluded, largest, factor, above, above_columns):  # type: ignore[no-untyped-def]
-        ctx.excluded, ctx.factor = excluded, factor
+    def forward(ctx, x, y, pairs, largest, above, above_columns):  # type: ignore[no-untyped-def]
+        ctx.pairs = pairs
         ctx.totals = _Sums if largest <= SAFE_LOGIT[x.dtype] else _Logs
         above_columns = above if y is None else above_columns
         for counts in {above, above_columns} - {None}:
             counts.prepare(ctx.totals)
         totals = [z.new_full((len(z),), ctx.totals.empty) for z in (x, y) if z is not None]
-        row_totals, column_totals = _split(totals[0]), _split(totals[-1])
-        for i, j, block in _blocks(ctx, x, y):
-            ctx.totals.add_(row_totals[i], block, 1)
+        for row, column, block, pair_weights in _blocks(ctx, x, y):  # noqa: B007
+            ctx.totals.add_(totals[0][row], block, 1)
             if above:
-                above.add(block, i * BLOCK)
-            if y is not None or i != j:
-                ctx.totals.add_(column_totals[j], block, 0)
+                above.add(block, row)
+            if y is not None or row != column:
+                ctx.totals.add_(totals[-1][column], block, 0)
                 if above_columns:
-                    above_columns.add(block.T, j * BLOCK)
-        kept = block if len(row_totals) == len(column_totals) == 1 else None
-        ctx.save_for_backward(x, y, kept, *totals)
+                    above_columns.add(block.T, column)
+        whole = block.shape == (len(totals[0]), len(totals[-1]))  # a matrix of a single block
+        ctx.save_for_backward(x, y, *((block, pair_weights) if whole else (None, None)), *totals)
         outputs = [ctx.totals.log(total) for total in totals]
         return outputs[0] if y is None else tuple(outputs)
 
@@ -264,80 +201,97 @@ class _LogSumExp(torch.autograd.Function):
     def backward(ctx, *grads):  # type: ignore[no-untyped-def]
         saved = ctx.saved_tensors  # read once: checkpointing refuses to unpack them again
         if not torch.is_grad_enabled():
-            return *_gradients(ctx, saved, grads), *[None] * 5
+            return *_gradients(ctx, saved, grads), *[None] * 4
         x, y, *_ = saved
-        # For a second derivative autograd must see every operation.
-        inputs = [z for z, needed in zip((x, y), ctx.needs_input_grad, strict=False) if needed]
-        others = x if y is None else y
-        outputs = _plain(x, others, ctx.excluded, ctx.factor)[: 1 if y is None else 2]
-        found = iter(torch.autograd.grad(outputs, inputs, grads, create_graph=True))
-        gradients = (next(found) if needed else None for needed in ctx.needs_input_grad[:2])
-        return *gradients, *[None] * 5
+
+        def plain(x: Tensor, y: Tensor | None = None) -> tuple[Tensor, ...]:
+            return _plain(x, x, ctx.pairs)[:1] if y is None else _plain(x, y, ctx.pairs)
+
+        if y is None:
+            return *differentiable_gradients(ctx, plain, (x,), grads), *[None] * 5
+        return *differentiable_gradients(ctx, plain, (x, y), grads), *[None] * 4
 
 
-def _blocks(ctx: Any, x: Tensor, y: Tensor | None) -> Iterator[tuple[int, int, Tensor]]:
-    """Yield prepared blocks (i, j) of the products; within one set only the upper triangle."""
-    rows = _split(x)
-    columns = rows if y is None else _split(y)
-    for i, row in enumerate(rows):
-        for j in range(i if y is None else 0, len(columns)):
-            block = products_between(row, columns[j])
-            if ctx.factor is not None:
-                block.mul_(ctx.factor)
-            ctx.excluded.fill_(block, i * BLOCK, j * BLOCK)
-            yield i, j, ctx.totals.prepare_(block)
+def differentiable_gradients(
+    ctx: Any,
+    plain: Callable[..., tuple[Tensor, ...]],
+    inputs: tuple[Tensor, ...],
+    grads: tuple[Tensor, ...],
+) -> list[Tensor | None]:
+    """Return the gradients of a function's first inputs, to be differentiated again.
+
+    Args:
+        ctx: Context of the autograd function, whose first inputs these are.
+        plain: The same function in operations of autograd, which must see each of them.
+        inputs: Tensors to differentiate by, where `ctx` says that it is needed.
+        grads: Gradients of the outputs.
+    """
+    needed = ctx.needs_input_grad[: len(inputs)]
+    # Views, because an input may be a part of another: its gradient is not the other's.
+    inputs = tuple(z.view_as(z) for z in inputs)
+    wanted = [z for z, is_needed in zip(inputs, needed, strict=True) if is_needed]
+    found = iter(torch.autograd.grad(plain(*inputs), wanted, grads, create_graph=True))
+    return [next(found) if is_needed else None for is_needed in needed]
 
 
-def _split(z: Tensor) -> tuple[Tensor, ...]:
-    return torch.functional.split(z, BLOCK)
+def _blocks(
+    ctx: Any, x: Tensor, y: Tensor | None
+) -> Iterator[tuple[slice, slice, Tensor, Tensor | None]]:
+    """Yield rows, columns, prepared block and weights; within one set only the upper triangle."""
+    columns = x if y is None else y
+    for row, column in blocks_of(len(x), len(columns), upper=y is None):
+        weights = ctx.pairs.weights_of(row, column)
+        products = products_between(x[row], columns[column])
+        block = ctx.pairs.as_logits_(products, row, column, weights)
+        yield row, column, ctx.totals.prepare_(block), weights
 
 
-class _Piece(NamedTuple):
-    """A block of the rows of x or y, with their gradients, totals and factors."""
+class _Side(NamedTuple):
+    """The rows of x or y, or some of them, with their gradients, totals and factors."""
 
     z: Tensor
     grad: Tensor
     total: Tensor
     factor: Tensor
 
-
-def _pieces(ctx: Any, z: Tensor, grad: Tensor, total: Tensor) -> tuple[Tensor, list[_Piece]]:
-    total, factor = ctx.totals.row_factors(grad, total)
-    grad_z = torch.zeros_like(z)
-    return grad_z, list(map(_Piece, *map(_split, (z, grad_z, total, factor))))
+    def part(self, rows: slice) -> "_Side":
+        """Return some of the rows."""
+        return _Side(*(each[rows] for each in self))
 
 
 def _gradients(
     ctx: Any, saved: tuple[Any, ...], grads: tuple[Tensor, ...]
 ) -> tuple[Tensor | None, ...]:
-    x, y, kept, *totals = saved
-    sides = [_pieces(ctx, *of) for of in zip((x, y), grads, totals, strict=False)]
-    grad_x, rows = sides[0]
-    grad_y, columns = sides[-1]
-    for i, j, block in _blocks(ctx, x, y) if kept is None else [(0, 0, kept)]:
-        row, column = rows[i], columns[j]
+    x, y, kept, kept_weights, *totals = saved
+    sides = [
+        _Side(z, torch.zeros_like(z), *ctx.totals.row_factors(grad, total))
+        for z, grad, total in zip((x, y), grads, totals, strict=False)
+    ]
+    whole = slice(0, len(x)), slice(0, len(sides[-1].z))
+    for rows, columns, block, pair_weights in (
+        _blocks(ctx, x, y) if kept is None else [(*whole, kept, kept_weights)]
+    ):
+        row, column = sides[0].part(rows), sides[-1].part(columns)
         weights = ctx.totals.weights(block, row, column)
+        if pair_weights is not None:
+            weights.mul_(pair_weights)
         if ctx.needs_input_grad[0]:
             row.grad.addmm_(weights, column.z)
-        if ctx.needs_input_grad[1] or (y is None and i != j):
+        if ctx.needs_input_grad[1] or (y is None and rows != columns):
             column.grad.addmm_(weights.T, row.z)
-    return grad_x, None if y is None else grad_y
+    return sides[0].grad, None if y is None else sides[-1].grad
 
 
 def _plain(
     x: Tensor,
     y: Tensor,
-    excluded: Excluded,
-    factor: float | Tensor | None,
+    pairs: Pairs,
     above: Above | None = None,
     above_columns: Above | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return the log-sum-exp by rows and by columns, from the whole matrix, with autograd."""
-    products = products_between(x, y)
-    if factor is not None:
-        products = products + (factor - 1.0) * products.detach()
-    products = products.masked_fill(excluded.mask(products), -math.inf)
-    for counts, rows in ((above, products), (above_columns, products.T)):
+    logits = pairs.logits(products_between(x, y))
+    for counts, rows in ((above, logits), (above_columns, logits.T)):
         if counts:
-            counts.add(rows.detach(), 0)
-    return products.logsumexp(1), products.logsumexp(0)
+            counts.add(rows.detach(), slice(0, len(rows)))
+    return log_sum_exp(logits, 1), log_sum_exp(logits, 0)

@@ -4,7 +4,6 @@ import math
 from abc import abstractmethod
 from collections.abc import Iterable
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
@@ -14,77 +13,75 @@ from maninegs_sampling.losses import contrast
 from maninegs_sampling.losses.batch import Batch
 from maninegs_sampling.losses.contrast import Contrast, Side
 from maninegs_sampling.losses.embeddings import scaled, with_offsets
+from maninegs_sampling.losses.masked import ROUNDINGS, counts_above, masked_cross_entropy
 from maninegs_sampling.losses.memory import CrossBatchMemory
-from maninegs_sampling.losses.negatives import (
-    Above,
-    EqualIds,
-    log_sum_exp_between,
-    log_sum_exp_within,
-    products_between,
-)
+from maninegs_sampling.losses.negative_weights import NegativeWeights
+from maninegs_sampling.losses.negatives import Above, log_sum_exp_between, log_sum_exp_within
 from maninegs_sampling.losses.options import check_flag
+from maninegs_sampling.losses.pair_options import NO_OPTIONS, PairOptions
+from maninegs_sampling.losses.pairs import EqualIds, Excluded, Masked, Pairs
+from maninegs_sampling.losses.products import products_between
+from maninegs_sampling.losses.similarities import Similarities
 from maninegs_sampling.losses.softplus_sums import softplus_sums
-from maninegs_sampling.losses.transforms import needs_plain_operations
 from maninegs_sampling.quoting import quoted
 
 
 class PairContrast(Contrast):
     """Rows whose positives are the other embeddings of the instance, each against all negatives."""
 
+    options: PairOptions
     _above: list[Above] | list[None]  # for each set of rows that is summed
     _memory: CrossBatchMemory | None = None  # if there is something in it
-    has_memory = False
     _log_q: Tensor | None = None  # (C,), of all ranks' instances
+    _counts: list[Tensor]  # of the negatives above each positive, if they are to be counted
 
-    def __init__(
-        self,
-        batch: Batch,
-        temperature: float | Tensor,
-        memory: CrossBatchMemory | None,
-        log_q: Tensor | np.ndarray | None,
-    ):
+    def __init__(self, batch: Batch, temperature: float | Tensor, options: PairOptions):
         super().__init__(batch, temperature)
-        self._remember(memory)
-        if log_q is not None:
-            checked = check_log_q(log_q, batch.embeddings[0])
-            if self.has_memory:
-                raise InvalidValueError(
-                    "log_q must be None with a memory, whose log_q is not known"
-                )
-            self._log_q = batch.gather(checked)
+        self.options = options
+        self._remember(options.memory)
+        if options.is_masked and batch.ranks:
+            raise InvalidValueError(
+                "positive_mask and ignore must be None with `gather`: they say nothing about the "
+                "instances of other ranks; use ids"
+            )
+        if options.log_q is not None:
+            self._log_q = batch.gather(options.log_q.to(batch.embeddings[0].dtype))
 
     def _is_of_one_batch(self) -> bool:
-        """Return whether the logits are the plain products of this rank's own embeddings."""
+        """Return whether negatives are of this rank's batch, and equal for all rows but weights."""
         return not self.batch.ranks and self._memory is None and self._log_q is None
 
     def may_be_direct(self) -> bool:
         """Return whether logits are plain products, and few. See `Contrast.may_be_direct`."""
-        return self._is_of_one_batch() and super().may_be_direct()
-
-    @property
-    def is_corrected(self) -> bool:
-        """Whether logits of negatives are corrected for the sampling."""
-        return self._log_q is not None
+        plain = self._is_of_one_batch() and self.options.weight_of is None
+        return plain and super().may_be_direct()
 
     def _largest_logit(self) -> float:
-        """Return an upper bound of the absolute corrected logits."""
+        """Return an upper bound of the absolute weighted and corrected logits."""
+        if self.options.weight_of is not None:
+            return math.inf
         largest = super()._largest_logit()
         if self._log_q is None or largest == math.inf:
             return largest
-        return largest + float(self._log_q.detach().abs().max())
+        return largest + float(self._log_q.abs().max())
 
-    def _corrected(self, sides: list[Side]) -> list[Side]:
-        """Return sides whose products are the corrected logits."""
-        if self._log_q is None:
-            return sides
-        return [
-            Side(*with_offsets(rows, columns, -self._log_q.repeat(repeats)), repeats)
-            for rows, columns, repeats in sides
-        ]
+    def _pairs(self, excluded: Excluded, rows: int, columns: int) -> Pairs:
+        """Return how logits follow from products, with instances repeated in rows and columns."""
+        weights = None
+        bits, weight_of = self.options.bits, self.options.weight_of
+        if bits is not None and weight_of is not None:
+            similarities = Similarities(
+                bits.repeat(rows, 1),
+                self.batch.gather(bits).repeat(columns, 1),
+                self.options.similarity,
+                self.batch.embeddings[0].dtype,
+            )
+            weights = NegativeWeights(similarities, weight_of)
+        log_q = None if self._log_q is None else self._log_q.repeat(columns)
+        return Pairs(excluded, self.factor, weights, log_q)
 
     def _remember(self, memory: CrossBatchMemory | None) -> None:
         """Check the memory, and use its embeddings as further negatives."""
-        self.has_memory = memory is not None  # it may still be empty
         if memory is None:
             return
         if not isinstance(memory, CrossBatchMemory):
@@ -122,21 +119,49 @@ class PairContrast(Contrast):
     def count_above(self) -> None:
         """Let `log_sum_exp` count each row's negatives that are at least as similar as a positive.
 
-        Equal similarities differ by rounding: a negative that is less similar by a few roundings
-        counts too, so that no collapsed encoder seems accurate.
+        Weights and corrections of the negatives are applied. Equal similarities differ by rounding:
+        a negative that is less similar by a few roundings counts too, so that no collapsed encoder
+        seems accurate.
         """
         positive = self.positive().detach()
-        margin = 16 * torch.finfo(positive.dtype).eps * (1.0 + positive.abs())
+        margin = ROUNDINGS * torch.finfo(positive.dtype).eps * (1.0 + positive.abs())
         k = sum(len(side.rows) for side in self._sides) // self.batch.n
         thresholds = (positive - margin).expand(-1 if positive.ndim == 3 else 1, k, self.batch.n)
         parts = thresholds.flatten(1).chunk(len(self._above), dim=1)
         self._above = [Above(part) for part in parts]
+        self._counts = [above.counts for above in self._above]  # filled later
 
     def accuracies(self) -> dict[str, Tensor]:
         """Return the shares of positives with fewer than 1 and 5 negatives above, once counted."""
-        counts = torch.cat([above.counts for above in self._above if above], 1)
+        counts = torch.cat([each.flatten() for each in self._counts])
         dtype = self._sides[0].rows.dtype
         return {f"top{most}": (counts < most).to(dtype).mean() for most in (1, 5)}
+
+    def masked_cross_entropy(self, *, count: bool) -> Tensor:
+        """Return (k, n), the mean cross-entropy of each row's positives, for options with masks.
+
+        The whole matrix of logits is computed. If `count`, negatives are counted for `accuracies`.
+        """
+        n, ids = self.batch.n, self.batch.ids
+        same = torch.eye(n, dtype=torch.bool, device=self._sides[0].rows.device)
+        positive = same if self.options.positive is None else same | self.options.positive
+        excluded = positive if self.options.ignored is None else positive | self.options.ignored
+        if ids is not None:
+            excluded = excluded | (ids[:, None] == ids)
+        self._counts, losses = [], []
+        for rows, columns, repeats in self._sides:
+            times = len(rows) // n, repeats
+            logits = products_between(rows, columns)
+            negatives = self._pairs(Masked(excluded.repeat(times)), *times).logits(logits)
+            positives = self._without_rows_themselves(positive.repeat(times))
+            losses.append(masked_cross_entropy(logits, negatives, positives))
+            if count:
+                self._counts.append(counts_above(logits.detach(), negatives.detach(), positives))
+        return torch.cat(losses).view(-1, n)
+
+    def _without_rows_themselves(self, positives: Tensor) -> Tensor:
+        """Return the mask of positives, (R, C), without pairs of a row and itself."""
+        return positives
 
     @abstractmethod
     def direct_cross_entropy(self) -> Tensor:
@@ -151,11 +176,9 @@ class ViewContrast(PairContrast):
         batch: Batch,
         views: tuple[int, ...],
         temperature: float | Tensor,
-        *,
-        memory: CrossBatchMemory | None = None,
-        log_q: Tensor | np.ndarray | None = None,
+        options: PairOptions = NO_OPTIONS,
     ):
-        super().__init__(batch, temperature, memory, log_q)
+        super().__init__(batch, temperature, options)
         k = len(views)
         rows = torch.cat([batch.embeddings[view] for view in views])
         rows = scaled(rows, self.inverse, normalize=batch.normalize)
@@ -173,6 +196,10 @@ class ViewContrast(PairContrast):
         others = [(views * views.roll(shift, 0)).sum(2) for shift in range(1, len(views))]
         return torch.stack(others)
 
+    def _without_rows_themselves(self, positives: Tensor) -> Tensor:
+        """Return the mask of positives, (R, R), without its diagonal."""
+        return positives & ~torch.eye(len(positives), dtype=torch.bool, device=positives.device)
+
     def may_be_direct(self) -> bool:
         """Return whether there are two views and few logits. See `Contrast.may_be_direct`."""
         return self._sides[0].repeats == 2 and super().may_be_direct()
@@ -187,20 +214,20 @@ class ViewContrast(PairContrast):
         return F.cross_entropy(logits, partner, reduction="none").view(2, n)
 
     def _log_sum_exp(self, sides: list[Side], largest: float) -> tuple[Tensor, ...]:
-        ((rows, columns, k),), n, start = self._corrected(sides), self.batch.n, self.batch.offset
+        ((rows, columns, k),), n, start = sides, self.batch.n, self.batch.offset
         if self._is_of_one_batch():
             offsets = tuple(n * shift for shift in range(1 - k, k))
-            excluded = self._excluded(offsets, k, k)
-            return (
-                log_sum_exp_within(rows, excluded, largest, self._above[0], factor=self.factor),
-            )
+            pairs = self._pairs(self._excluded(offsets, k, k), k, k)
+            return (log_sum_exp_within(rows, pairs, largest, self._above[0]),)
+        excluded: Excluded
         if self._memory:
             excluded = self._with_memory(self._memory, k)
         else:
             offsets = tuple(start + len(columns) // k * view for view in range(k))
             excluded = self._excluded(offsets, 1, k)
+        pairs = self._pairs(excluded, 1, k)
         return tuple(
-            log_sum_exp_between(z, columns, excluded, largest, above, factor=self.factor)[0]
+            log_sum_exp_between(z, columns, pairs, largest, above)[0]
             for z, above in zip(rows.chunk(k), self._above, strict=True)
         )
 
@@ -213,12 +240,11 @@ class ModalityContrast(PairContrast):
         batch: Batch,
         pair: tuple[int, int],
         temperature: float | Tensor,
+        options: PairOptions = NO_OPTIONS,
         *,
         symmetric: bool,
-        memory: CrossBatchMemory | None = None,
-        log_q: Tensor | np.ndarray | None = None,
     ):
-        super().__init__(batch, temperature, memory, log_q)
+        super().__init__(batch, temperature, options)
         check_flag("symmetric", symmetric)
         x, y = (batch.embeddings[k] for k in pair)
         # In small batches the number of operations is what takes the time.
@@ -268,40 +294,12 @@ class ModalityContrast(PairContrast):
         offsets = (self.batch.offset,)
         memory = self._memory
         excluded = self._with_memory(memory, 1) if memory else self._excluded(offsets, 1, 1)
+        pairs = self._pairs(excluded, 1, 1)
         if self._is_of_one_batch():
             side = sides[0]
-            found = log_sum_exp_between(
-                side.rows, side.columns, excluded, largest, *self._above, factor=self.factor
-            )
+            found = log_sum_exp_between(side.rows, side.columns, pairs, largest, *self._above)
             return found[: len(sides)]
         return tuple(
-            log_sum_exp_between(
-                side.rows, side.columns, excluded, largest, above, factor=self.factor
-            )[0]
-            for side, above in zip(self._corrected(sides), self._above, strict=True)
+            log_sum_exp_between(side.rows, side.columns, pairs, largest, above)[0]
+            for side, above in zip(sides, self._above, strict=True)
         )
-
-
-def check_log_q(log_q: object, like: Tensor) -> Tensor:
-    """Return `log_q` as (N,), on the device and of the dtype of `like`, (N, D), without gradient.
-
-    Raises:
-        InvalidTypeError: If it is no tensor or array of floating-point numbers.
-        InvalidValueError: If there is not one number for each instance, or one is not finite. Under
-            torch.func, where no value can be read, the loss is then not finite.
-    """
-    checked = torch.from_numpy(log_q) if isinstance(log_q, np.ndarray) else log_q
-    if not isinstance(checked, Tensor) or not checked.is_floating_point():
-        raise InvalidTypeError(
-            f"log_q must be a tensor or an array of floating-point numbers; got {quoted(log_q)}"
-        )
-    if checked.shape != like.shape[:1]:
-        raise InvalidValueError(
-            f"log_q must have the shape ({len(like)},), one for each instance; got "
-            f"{tuple(checked.shape)}"
-        )
-    if not needs_plain_operations(checked) and not bool(checked.isfinite().all()):
-        raise InvalidValueError(
-            f"log_q must be finite; got {checked[~checked.isfinite()][0].item()}"
-        )
-    return checked.detach().to(like.device, like.dtype)

@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from maninegs_sampling.losses import negatives
-from maninegs_sampling.losses.negatives import opaque, products_between
+from maninegs_sampling.losses import products
+from maninegs_sampling.losses.negatives import opaque
+from maninegs_sampling.losses.products import blocks_of, products_between
 from maninegs_sampling.losses.similarities import Similarities
 from maninegs_sampling.losses.transforms import needs_plain_operations
 
@@ -93,7 +94,9 @@ class SimilarPatterns:
     def weighted_sums(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Return (R, D), each row's weighted sum of the rows of `z`, and (R,), its weights."""
         z = torch.cat([z, torch.ones_like(z[:, :1])], 1)
-        if needs_plain_operations(z) or needs_plain_operations(self.similarities.rows):
+        rows, columns = self.similarities.rows, self.similarities.columns
+        one_block = max(len(rows), len(columns)) <= products.BLOCK  # kept for the backward pass
+        if one_block or needs_plain_operations(z) or needs_plain_operations(rows):
             sums = products_between(self.matrix(), z.T)
         else:
             sums = opaque(_WeightedSums.apply)(z, self, False)
@@ -101,13 +104,10 @@ class SimilarPatterns:
 
     def blocks(self) -> Iterator[tuple[slice, slice, Tensor]]:
         """Yield the rows and the columns of each block of weights, and the block."""
-        size = negatives.BLOCK
-        for i in range(0, len(self.similarities.rows), size):
-            for j in range(0, len(self.similarities.columns), size):
-                row, column = slice(i, i + size), slice(j, j + size)
-                weights = self.similarities.block(row, column)
-                weights.diagonal(self.offset + i - j).fill_(0.0)
-                yield row, column, weights
+        for row, column in blocks_of(len(self.similarities.rows), len(self.similarities.columns)):
+            weights = self.similarities.block(row, column)
+            weights.diagonal(self.offset + row.start - column.start).fill_(0.0)
+            yield row, column, weights
 
 
 class _WeightedSums(torch.autograd.Function):

@@ -134,6 +134,8 @@ class SigLIPLoss(ContrastiveLoss):
         """Return the bias, the temperature and the options, as the module's repr shows them."""
         return f"bias={self.bias.item():.4g}, {super().extra_repr()}"
 
-    def _evaluate(self, *embeddings: Any, **options: Any) -> tuple[Tensor, dict[str, Tensor]]:
-        loss, terms = super()._evaluate(*embeddings, **options)
+    def _evaluate(
+        self, *embeddings: Any, return_terms: bool, **options: Any
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        loss, terms = super()._evaluate(*embeddings, return_terms=return_terms, **options)
         return loss, terms | {"bias": self.bias.detach()}

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from maninegs_sampling.errors import InvalidTypeError, InvalidValueError
-from maninegs_sampling.losses.negatives import products_between
 from maninegs_sampling.losses.options import Similarity
+from maninegs_sampling.losses.products import products_between
 from maninegs_sampling.losses.transforms import needs_plain_operations
 from maninegs_sampling.quoting import quoted
 

@@ -4,13 +4,15 @@ The matrix of logits is computed one block at a time, and again in the backward 
 """
 
 from collections.abc import Iterator
+from functools import partial
 
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from maninegs_sampling.losses import negatives
-from maninegs_sampling.losses.negatives import Excluded, opaque, products_between
+from maninegs_sampling.losses.negatives import differentiable_gradients, opaque
+from maninegs_sampling.losses.pairs import Excluded
+from maninegs_sampling.losses.products import blocks_of, products_between
 from maninegs_sampling.losses.transforms import needs_plain_operations
 
 # Above it softplus(x) is x, in float64 too.
@@ -29,7 +31,7 @@ def softplus_sums(x: Tensor, y: Tensor, excluded: Excluded) -> Tensor:
         (R,). Where all pairs of a row are excluded, 0.
     """
     if needs_plain_operations(x) or needs_plain_operations(y):
-        return _plain(x, y, excluded)
+        return _plain(x, y, excluded)[0]
     sums: Tensor = opaque(_SoftplusSums.apply)(x, y, excluded)
     return sums
 
@@ -49,11 +51,9 @@ class _SoftplusSums(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad):  # type: ignore[no-untyped-def]
         x, y = ctx.saved_tensors
-        if torch.is_grad_enabled():  # for a second derivative autograd must see every operation
-            inputs = [z for z, needed in zip((x, y), ctx.needs_input_grad, strict=False) if needed]
-            sums = _plain(x, y, ctx.excluded)
-            found = iter(torch.autograd.grad(sums, inputs, grad, create_graph=True))
-            return *(next(found) if needed else None for needed in ctx.needs_input_grad[:2]), None
+        if torch.is_grad_enabled():  # for a second derivative
+            plain = partial(_plain, excluded=ctx.excluded)
+            return *differentiable_gradients(ctx, plain, (x, y), (grad,)), None
         grad_x, grad_y = torch.zeros_like(x), torch.zeros_like(y)
         for row, column, block in _blocks(x, y, ctx.excluded):
             weights = block.sigmoid_().mul_(grad[row, None])
@@ -64,17 +64,14 @@ class _SoftplusSums(torch.autograd.Function):
 
 def _blocks(x: Tensor, y: Tensor, excluded: Excluded) -> Iterator[tuple[slice, slice, Tensor]]:
     """Yield the rows and the columns of each block of the products, and the block."""
-    size = negatives.BLOCK
-    for i in range(0, len(x), size):
-        for j in range(0, len(y), size):
-            row, column = slice(i, i + size), slice(j, j + size)
-            block = products_between(x[row], y[column])
-            excluded.fill_(block, i, j)
-            yield row, column, block
+    for row, column in blocks_of(len(x), len(y)):
+        block = products_between(x[row], y[column])
+        excluded.fill_(block, row, column)
+        yield row, column, block
 
 
-def _plain(x: Tensor, y: Tensor, excluded: Excluded) -> Tensor:
+def _plain(x: Tensor, y: Tensor, excluded: Excluded) -> tuple[Tensor]:
     """Return the sums from the whole matrix, with autograd."""
     products = products_between(x, y)
     each = softplus(products, threshold=THRESHOLD)
-    return each.masked_fill(excluded.mask(products), 0.0).sum(1)
+    return (each.masked_fill(excluded.mask(products), 0.0).sum(1),)

@@ -11,12 +11,7 @@ from maninegs_sampling.losses.contrast import Contrast, Side
 from maninegs_sampling.losses.contrastive_loss import ContrastiveLoss
 from maninegs_sampling.losses.embeddings import check_embeddings, scaled
 from maninegs_sampling.losses.instance_ids import Ids, check_ids
-from maninegs_sampling.losses.negatives import (
-    Diagonals,
-    log_sum_exp_between,
-    log_sum_exp_within,
-    products_between,
-)
+from maninegs_sampling.losses.negatives import log_sum_exp_between, log_sum_exp_within
 from maninegs_sampling.losses.options import (
     Reduction,
     Result,
@@ -24,7 +19,9 @@ from maninegs_sampling.losses.options import (
     check_reduction,
     check_similarity,
 )
+from maninegs_sampling.losses.pairs import Diagonals, Pairs
 from maninegs_sampling.losses.positives import SameLabel, SimilarPatterns
+from maninegs_sampling.losses.products import products_between
 from maninegs_sampling.losses.similarities import Bits, Similarities, check_bits
 
 
@@ -258,7 +255,7 @@ class SetContrast(Contrast):
 
     def _log_sum_exp(self, sides: list[Side], largest: float) -> tuple[Tensor, ...]:
         rows, columns, _ = sides[0]
-        others = Diagonals((self.batch.offset,))
+        others = Pairs(Diagonals((self.batch.offset,)))
         if not self.batch.ranks:
             return (log_sum_exp_within(rows, others, largest),)
         return (log_sum_exp_between(rows, columns, others, largest)[0],)

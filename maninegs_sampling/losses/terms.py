@@ -8,6 +8,7 @@ from maninegs_sampling.losses.batch import Batch
 from maninegs_sampling.losses.cross_entropy import cross_entropy
 from maninegs_sampling.losses.options import Reduction
 from maninegs_sampling.losses.pair_contrasts import ModalityContrast, PairContrast, ViewContrast
+from maninegs_sampling.losses.pair_options import NO_OPTIONS, PairOptions
 
 
 @dataclass
@@ -16,11 +17,13 @@ class Terms:
 
     Attributes:
         batch: The embeddings; terms refer to them by index.
+        options: Those about pairs of instances, of all terms.
         losses: By the name of the term: (n,), the loss of each instance.
         weights: By the name of the term: its factor in the total.
     """
 
     batch: Batch
+    options: PairOptions = NO_OPTIONS
     losses: dict[str, Tensor] = field(default_factory=dict)
     weights: dict[str, float] = field(default_factory=dict)
 
@@ -33,7 +36,8 @@ class Terms:
         label_smoothing: float,
     ) -> None:
         """Add `nt_xent` of two of the embeddings."""
-        self._add(name, weight, ViewContrast(self.batch, pair, temperature), label_smoothing)
+        contrast = ViewContrast(self.batch, pair, temperature, self.options)
+        self._add(name, weight, contrast, label_smoothing)
 
     def add_modalities(
         self,
@@ -46,7 +50,9 @@ class Terms:
         symmetric: bool = True,
     ) -> None:
         """Add `inter_modal_nt_xent` of two of the embeddings."""
-        contrast = ModalityContrast(self.batch, pair, temperature, symmetric=symmetric)
+        contrast = ModalityContrast(
+            self.batch, pair, temperature, self.options, symmetric=symmetric
+        )
         self._add(name, weight, contrast, label_smoothing)
 
     def _add(

@@ -12,6 +12,7 @@ from maninegs_sampling.distances.index import DistanceBucketIndex
 from maninegs_sampling.errors import InvalidValueError, check_choice, check_count
 from maninegs_sampling.sampling import state
 from maninegs_sampling.sampling.base import INSTANCES_PER_CALL
+from maninegs_sampling.sampling.correction import check_known, log_frequencies
 from maninegs_sampling.sampling.description import BatchDescription, distances_from
 from maninegs_sampling.sampling.distribution import LARGEST_MU, check_mean
 from maninegs_sampling.sampling.drawer import BatchDrawer, Center, Draw, Duplicates, Empty
@@ -239,6 +240,39 @@ class ManiNegBatchSampler(PlannedBatchSampler):
         step = epoch * len(self) + k
         mu = self._mu_at(step)
         return BatchDescription(step, mu, self._drawer.distribution(mu), distances)
+
+    def log_q(self, epoch: int, k: int) -> NDArray[np.float64]:
+        """Return how often batch `k` draws its instances relative to uniform sampling, for a loss.
+
+        Pass it as `log_q=` to `nt_xent` or `inter_modal_nt_xent`. The sum over the negatives of the
+        anchor then has the expectation that it has with as many negatives drawn uniformly among the
+        instances at distances from `low` to `high`: exp(-log_q) are the weights of Des Raj's
+        estimator ("Some Estimators in Sampling with Varying Probabilities without Replacement",
+        JASA 1956), times the number of draws and divided by the number of these instances. The
+        other rows of the batch get the same weights, which are only exact for the anchor. Use it to
+        train uniform sampling's objective; leave it out where hard negatives are meant to weigh
+        more, as in ManiNeg.
+
+        Returns:
+            (B,) float64, in the order of the batch, or of this rank's share. 0 for the anchor.
+
+        Raises:
+            InvalidValueError: If `k` is outside [0, len(self)) or `epoch` is negative, or the
+                probabilities are not known: with `groups`, `skip_nearest`, `empty="nearest"`,
+                several anchors, `center="cluster"`, `coverage="epoch"`, or `duplicates` that drop.
+
+        Example:
+            >>> store = ManifestationStore.from_dense(np.eye(8, dtype=bool))
+            >>> sampler = ManiNegBatchSampler(store, batch_size=4, mu=2.0)
+            >>> sampler.log_q(epoch=0, k=0).round(2)  # all others are at distance 2
+            array([ 0.  , -0.25,  0.  ,  0.34])
+        """
+        check_known(self._drawer, covers=self.covers)
+        epoch, k = self._check_epoch(epoch), self._check_number(k)
+        instances, _ = self._with_anchors(epoch, k)
+        log_weights = self._drawer.log_weights(np.array([self._mu_at(epoch * len(self) + k)]))[0]
+        log_q = log_frequencies(self._drawer, instances, log_weights)
+        return log_q[self._share(len(log_q))] if self.shard == "within" else log_q
 
     def _with_anchors(self, epoch: int, k: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the instances of a batch, of all ranks with shard="within", and their anchors."""

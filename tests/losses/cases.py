@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import maninegs_sampling as mn
-from maninegs_sampling.losses import contrast, negatives
+from maninegs_sampling.losses import contrast, negatives, products
 from tests import naive_losses
 
 NAIVE = {
@@ -32,11 +32,26 @@ def sup_con_of_views(a, b, ids=None, **options):
     return mn.sup_con(torch.cat([a, b]), labels.repeat(2), **options)
 
 
+def lowest_bits(numbers):
+    """The five lowest bits of each number."""
+    return numbers[:, None] // 2 ** torch.arange(5) % 2
+
+
 def multi_label_of_views(a, b, ids=None, **options):
-    """multi_label_sup_con of two views, with the five lowest bits of ids + 1."""
+    """multi_label_sup_con of two views, with the lowest bits of ids + 1."""
     labels = torch.arange(len(a)) if ids is None else torch.as_tensor(ids)
-    bits = (labels[:, None] + 1) // 2 ** torch.arange(5) % 2
+    bits = lowest_bits(labels + 1)
     return mn.multi_label_sup_con(torch.cat([a, b]), bits.repeat(2, 1), **options)
+
+
+def weighted(loss):
+    """The loss with negatives that weigh less where the lowest bits of their numbers are similar."""
+
+    def with_weights(a, b, **options):
+        bits = lowest_bits(torch.arange(len(a)))
+        return loss(a, b, bits=bits, negative_weights=lambda s: 1 - 0.5 * s, **options)
+
+    return with_weights
 
 
 # Each takes two embeddings; the more general ones get one of them twice.
@@ -58,6 +73,8 @@ EVERY = {
     "nt_xent, log_q": lambda a, b, **options: mn.nt_xent(
         a, b, log_q=torch.linspace(-1, 1, len(a), device=a.device), **options
     ),
+    "nt_xent, weighted": weighted(mn.nt_xent),
+    "inter_modal_nt_xent, weighted": weighted(mn.inter_modal_nt_xent),
     "siglip_loss": mn.siglip_loss,
     "hardness_weighted_nt_xent": mn.hardness_weighted_nt_xent,
     "hardness_weighted_inter_modal_nt_xent": mn.hardness_weighted_inter_modal_nt_xent,
@@ -104,6 +121,9 @@ PATHS = {
 }
 
 
+MODULE_OF = {"DIRECT_LOGITS": contrast, "BLOCK": products, "SAFE_LOGIT": negatives}
+
+
 @contextmanager
 def forced(path):
     """Force the losses onto one of PATHS."""
@@ -111,7 +131,7 @@ def forced(path):
         for name, value in PATHS[path].items():  # type: ignore[attr-defined]
             if name == "SAFE_LOGIT":
                 value = dict.fromkeys(negatives.SAFE_LOGIT, value)
-            patch.setattr(contrast if name == "DIRECT_LOGITS" else negatives, name, value)
+            patch.setattr(MODULE_OF[name], name, value)
         yield
 
 

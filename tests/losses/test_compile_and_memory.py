@@ -7,18 +7,27 @@ from functools import partial
 import pytest
 import torch
 
-from tests.losses.cases import ALL, LOSSES, PATHS, forced, random_pair
+from tests.losses.cases import ALL, EVERY, LOSSES, PATHS, forced, random_pair
+
+COMPILED = [(name, ALL[name], path) for name in ALL for path in PATHS] + [
+    (name, EVERY[name], path)
+    for name in EVERY
+    if name not in ALL
+    for path in ("direct", "blocks of 2")
+]
 
 
 @pytest.mark.filterwarnings("ignore")  # the compiler's own warnings
-@pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize("name", ALL)
-def test_compiled_losses_are_the_same(name, path):
+@pytest.mark.parametrize(
+    ("compiled", "path"),
+    [pytest.param(loss, path, id=f"{name}-{path}") for name, loss, path in COMPILED],
+)
+def test_compiled_losses_are_the_same(compiled, path):
     torch._dynamo.reset()
     tau = torch.tensor(0.4, requires_grad=True)
     z = random_pair(5, 4, dtype=torch.float32)
     for ids in (None, torch.tensor([0, 1, 1, 2, 3])):
-        loss = partial(ALL[name], temperature=tau, ids=ids)
+        loss = partial(compiled, temperature=tau, ids=ids)
         with forced(path):
             expected = loss(*z)
             found = torch.compile(loss, backend="aot_eager")(*z)
@@ -51,3 +60,20 @@ def test_memory_does_not_grow_with_the_square(name, temperature):
     kibibytes = int(subprocess.check_output([sys.executable, "-c", script]))
     # The matrix of logits alone would be 34 MiB between modalities and 137 MiB between views.
     assert kibibytes < 24 * 1024
+
+
+MULTI_LABEL = (
+    MEASURE.replace("2, 3000, 8", "1, 16384, 128")
+    .replace(
+        "mn.{name}(*z, temperature={temperature})",
+        "mn.multi_label_sup_con(z[0], torch.rand(16384, 35) < 0.3)",
+    )
+    .replace("mn.nt_xent(*z[:, :600])", "mn.sup_con(z[0, :600], torch.arange(600) // 2)")
+)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/status")
+def test_memory_of_many_bits_at_16384_rows():
+    kibibytes = int(subprocess.check_output([sys.executable, "-c", MULTI_LABEL]))
+    # One matrix of logits would be 1,024 MiB.
+    assert kibibytes < 250 * 1024

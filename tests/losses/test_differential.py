@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import maninegs_sampling as mn
-from maninegs_sampling.losses import contrast, negatives
+from maninegs_sampling.losses import contrast, negatives, products
 from tests import naive_losses
 
 EXAMPLES = int(os.environ.get("MANINEGS_DIFFERENTIAL_EXAMPLES", 0))
@@ -140,7 +140,7 @@ def cases(draw):
 def forced(path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(contrast, "DIRECT_LOGITS", path["DIRECT_LOGITS"])
-        patch.setattr(negatives, "BLOCK", path["BLOCK"])
+        patch.setattr(products, "BLOCK", path["BLOCK"])
         if path["SAFE_LOGIT"] is not None:
             safe = dict.fromkeys(negatives.SAFE_LOGIT, path["SAFE_LOGIT"])
             patch.setattr(negatives, "SAFE_LOGIT", safe)

@@ -26,6 +26,13 @@ def corrected(loss):
     return lambda x, y, **options: loss(x, y, log_q=x.detach()[:, 0], **options)
 
 
+def weighted_negatives(loss):
+    """The loss with weights from bits that each instance has from its embedding."""
+    return lambda x, y, **options: loss(
+        x, y, bits=x.detach() > 0, negative_weights=lambda s: 1 - 0.5 * s, **options
+    )
+
+
 CASES = {
     "nt_xent": (mn.nt_xent, 2),
     "nt_xent, ids and smoothing": (partial(mn.nt_xent, label_smoothing=0.2), 2),
@@ -35,6 +42,8 @@ CASES = {
     "inter_modal, weighted": (partial(mn.inter_modal_nt_xent, image_weight=0.75), 2),
     "nt_xent, log_q": (corrected(mn.nt_xent), 2),
     "inter_modal, log_q, ids": (corrected(mn.inter_modal_nt_xent), 2),
+    "nt_xent, weighted negatives": (weighted_negatives(mn.nt_xent), 2),
+    "inter_modal, weighted negatives, ids": (weighted_negatives(mn.inter_modal_nt_xent), 2),
     "inter_modal": (mn.inter_modal_nt_xent, 2),
     "inter_modal, ids": (partial(mn.inter_modal_nt_xent, label_smoothing=0.2), 2),
     "inter_modal, one direction": (partial(mn.inter_modal_nt_xent, symmetric=False), 2),

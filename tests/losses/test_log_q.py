@@ -107,7 +107,7 @@ def test_log_q_is_checked(log_q, error, message):
 
 def test_what_cannot_be_combined_with_log_q():
     z = torch.ones(4, 3)
-    with pytest.raises(InvalidValueError, match=r"must be 0 with a memory or log_q; got 0.1"):
+    with pytest.raises(InvalidValueError, match=r"must be 0 with log_q; got 0.1"):
         mn.nt_xent(z, z, log_q=torch.zeros(4), label_smoothing=0.1)
     with pytest.raises(InvalidValueError, match="log_q must be None with a memory"):
         mn.nt_xent(z, z, log_q=torch.zeros(4), memory=mn.CrossBatchMemory(4, 3))

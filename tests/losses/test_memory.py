@@ -153,7 +153,7 @@ def test_arguments():
         (
             lambda: mn.nt_xent(z, z, memory=mn.CrossBatchMemory(8, 3), label_smoothing=0.1),
             InvalidValueError,
-            r"label_smoothing must be 0 with a memory or log_q; got 0.1",
+            r"label_smoothing must be 0 with memory; got 0.1",
         ),
         (lambda: without.add(z), InvalidValueError, "holds 2 embeddings of each instance; got 1"),
         (lambda: without.add(z, z[:3]), InvalidValueError, "must have the same shape"),
