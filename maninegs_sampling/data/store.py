@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from maninegs_sampling.data import storage
 from maninegs_sampling.data.dense import as_array, as_binary
+from maninegs_sampling.data.encoding import packed_batches
 from maninegs_sampling.data.patterns import (
     check_arrays,
     check_bits,
@@ -141,7 +142,12 @@ class ManifestationStore:
         Raises:
             TableError: If the schema does not allow a cell; the message names its row and column.
         """
-        return cls.from_dense(schema.encode(table), schema.bit_names)
+        names = check_names(schema.bit_names, len(schema.bit_names))
+        parts = [
+            cls._of(*deduplicate(words), len(schema.bit_names), names)
+            for words in packed_batches(schema, table)
+        ]
+        return concat_stores(parts)
 
     def __len__(self) -> int:
         return self.n_instances
