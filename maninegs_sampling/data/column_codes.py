@@ -103,7 +103,9 @@ def _labels_of_polars(series: "polars.Series") -> NDArray[Any]:
 
 def _labels_of_pyarrow(column: Any) -> NDArray[Any]:
     if not str(column.type).startswith("dictionary"):
-        column = column.dictionary_encode(null_encoding="encode")
+        column = column.dictionary_encode()
+    elif any(chunk.dictionary.null_count for chunk in column.chunks):  # these cannot be unified
+        column = column.cast(column.type.value_type).dictionary_encode()
     chunks = [
         chunk.indices.cast("int64").fill_null(-1).to_numpy(zero_copy_only=False)
         for chunk in column.unify_dictionaries().chunks

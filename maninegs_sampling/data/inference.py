@@ -91,13 +91,14 @@ def looks_like_ids(counts: Mapping[float, int]) -> str:
 def _words(distinct: list[str], most: int) -> tuple[str, list[str]] | None:
     """Return the separator and the words if the distinct texts are sets of few words."""
     for separator in _SEPARATORS:
+        if not any(separator in text for text in distinct):
+            continue
         sets = [text.split(separator) for text in distinct]
         words = {normal_form(word): word.strip() for words in sets for word in words}
         # A vocabulary has words that recur across sets; free text and names have none. Digits
         # between dashes are a code or a telephone number.
         if (
-            any(len(words) > 1 for words in sets)
-            and len(words) <= most
+            len(words) <= most
             and len(words) < len(distinct)
             and "" not in words
             and not (separator == "-" and any(word.isdigit() for word in words))
