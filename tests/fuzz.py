@@ -34,7 +34,7 @@ WATCHED = (
     patterns.check_bits, patterns.check_shapes, patterns.check_pattern_of, patterns.check_names,
     schema.Schema.load.__func__, schema.Schema.__post_init__, schema.Trait.__post_init__,  # type: ignore[attr-defined]
     schema_files._from_json, schema_files.schema_from_json,
-    schema.Schema.infer.__func__, schema.Schema.encode, encoding.encode_trait,  # type: ignore[attr-defined]
+    schema.Schema.infer.__func__, schema.Schema.encode, encoding._encode_trait,  # type: ignore[attr-defined]
     tables.read_tables,
     table_files._decoded, table_files._is_regular, table_files._detect_separator,
     table_files._rows, table_files._column_names, table_files._looks_like_data,

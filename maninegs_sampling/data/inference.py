@@ -1,7 +1,8 @@
 """Inferring the traits of a table without a schema: one decision per column, with its reason."""
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -56,7 +57,7 @@ class Rules(NamedTuple):
     include: Collection[str]
 
 
-def looks_like_ids(values: list[float]) -> str:
+def looks_like_ids(counts: Mapping[float, int]) -> str:
     """Return why integers look like identifiers, or "" if they do not.
 
     None of them is negative, and they number the rows without a gap, or are more than 1,000
@@ -64,19 +65,19 @@ def looks_like_ids(values: list[float]) -> str:
     or more and do not all end in 0. Ages, sizes and scores do none of this.
 
     Args:
-        values: the values of a column, without the missing ones.
+        counts: the values of a column, without missing ones, and the number of rows with each.
 
     Example:
-        >>> looks_like_ids([10472.0, 10533.0, 10472.0, 11120.5]), looks_like_ids([41.0, 87.0, 55.0])
-        ('', '')
-        >>> looks_like_ids([10472.0, 10533.0, 10472.0, 11121.0])
+        >>> looks_like_ids({10472.0: 2, 10533.0: 1, 11120.5: 1})
+        ''
+        >>> looks_like_ids({10472.0: 2, 10533.0: 1, 11121.0: 1})
         'numbers of five digits or more'
     """
-    distinct = {int(value) for value in values if value.is_integer()}
-    if len(distinct) < len(set(values)) or min(values) < 0:
+    distinct = {int(value) for value in counts if value.is_integer()}
+    if len(distinct) < len(counts) or min(counts) < 0:
         return ""
     span = max(distinct) - min(distinct) + 1
-    if len(distinct) == len(values) == span:
+    if len(distinct) == sum(counts.values()) == span:
         return "it numbers the rows"
     if len(distinct) > _MOST_MEASURED:
         return f"{len(distinct)} distinct whole numbers"
@@ -90,13 +91,14 @@ def looks_like_ids(values: list[float]) -> str:
 def _words(distinct: list[str], most: int) -> tuple[str, list[str]] | None:
     """Return the separator and the words if the distinct texts are sets of few words."""
     for separator in _SEPARATORS:
+        if not any(separator in text for text in distinct):
+            continue
         sets = [text.split(separator) for text in distinct]
         words = {normal_form(word): word.strip() for words in sets for word in words}
         # A vocabulary has words that recur across sets; free text and names have none. Digits
         # between dashes are a code or a telephone number.
         if (
-            any(len(words) > 1 for words in sets)
-            and len(words) <= most
+            len(words) <= most
             and len(words) < len(distinct)
             and "" not in words
             and not (separator == "-" and any(word.isdigit() for word in words))
@@ -105,10 +107,9 @@ def _words(distinct: list[str], most: int) -> tuple[str, list[str]] | None:
     return None
 
 
-def _infer_trait(name: str, texts: list[str], rules: Rules) -> tuple[Trait | None, str]:
+def _infer_trait(name: str, counts: Counter[str], rules: Rules) -> tuple[Trait | None, str]:
     """Return the trait that a column becomes, or None, and the reason."""
-    present = [text for text in texts if text]
-    spellings = dict.fromkeys(present)
+    spellings = [text for text in counts if text]
     first_spelling = {normal_form(text): text for text in reversed(spellings)}
     distinct = list(first_spelling.values())
     if len(distinct) == 0:
@@ -116,23 +117,26 @@ def _infer_trait(name: str, texts: list[str], rules: Rules) -> tuple[Trait | Non
     if len(distinct) == 1:
         return None, f"left out, constant ({quoted(distinct[0])})"
     number_of = {text: float(text) for text in spellings if number_text(text)}
-    numbers = [number_of[text] for text in present if text in number_of]
-    values = numbers if len(numbers) == len(present) else None
+    values = None
+    if len(number_of) == len(spellings):
+        values = Counter[float]()
+        for text, value in number_of.items():
+            values[value] += counts[text]
     dates = sum(_DATE_OR_TIME.fullmatch(text) is not None for text in distinct)
     are_dates = dates >= 0.9 * len(distinct)
     few = len(distinct) <= rules.max_options
     if name not in rules.include:
-        if identifies(name, fractions=not _whole(numbers)):
+        if identifies(name, fractions=not _whole(number_of.values())):
             return None, "left out, named like an identifier, a file, a date or a time"
         if are_dates:
             return None, "left out, dates or times"
     if set(first_spelling) in _YES_NO:
-        return Trait(name, "flag"), "yes or no: one bit" + _missing_off("no", texts, rules)
+        return Trait(name, "flag"), "yes or no: one bit" + _missing_off("no", counts, rules)
     if len(distinct) == 2:
         off, on = sorted(distinct, key=Decimal if values else normal_form)
         note = f"two values: one bit, set for {quoted(on)}"
         trait = Trait(name, "flag", (off, on))
-        return trait, note + _missing_off(quoted(off), texts, rules)
+        return trait, note + _missing_off(quoted(off), counts, rules)
     if few:
         options = sorted(distinct, key=Decimal) if values else sorted(distinct)
         return Trait(name, "one_of", tuple(options)), f"{len(options)} options"
@@ -140,39 +144,41 @@ def _infer_trait(name: str, texts: list[str], rules: Rules) -> tuple[Trait | Non
         return _infer_bins(name, values, rules)
     if are_dates:
         return None, "left out, dates or times"
-    return _infer_words(name, present, distinct, rules)
+    return _infer_words(name, counts, distinct, rules)
 
 
-def _missing_off(off: str, texts: list[str], rules: Rules) -> str:
-    n_missing = texts.count("")
+def _missing_off(off: str, counts: Counter[str], rules: Rules) -> str:
+    n_missing = counts[""]
     if not n_missing or rules.missing != "absent":
         return ""
     return f"; {n_missing} missing cells count as {off}"
 
 
-def _infer_bins(name: str, values: list[float], rules: Rules) -> tuple[Trait | None, str]:
+def _infer_bins(name: str, counts: Counter[float], rules: Rules) -> tuple[Trait | None, str]:
+    values = np.array(list(counts))
     if not np.isfinite(values).all():
         return None, "left out, it contains infinite numbers"
-    why = looks_like_ids(values)
+    why = looks_like_ids(counts)
     if why and name not in rules.include:
         return None, f"left out, {why}: an identifier? include= makes it a trait"
-    quantiles = np.quantile(values, np.arange(1, rules.n_bins) / rules.n_bins)
-    edges = [float(edge) for edge in np.unique(quantiles) if edge < max(values)]
+    of_rows = np.repeat(values, list(counts.values()))
+    quantiles = np.quantile(of_rows, np.arange(1, rules.n_bins) / rules.n_bins)
+    edges = [float(edge) for edge in np.unique(quantiles) if edge < values.max()]
     if not edges:
         return None, "left out, its quantiles coincide"
     cut = ", ".join(f"{edge:g}" for edge in edges)
     note = f"number, {len(edges) + 1} bins cut at {cut}"
-    if name not in rules.include and len(set(values)) > _MANY and _whole(values):
+    if name not in rules.include and len(counts) > _MANY and _whole(counts):
         note += "; if it is an identifier, exclude= leaves it out"
     return Trait(name, "bins", edges=tuple(edges)), note
 
 
-def _whole(values: list[float]) -> bool:
+def _whole(values: Iterable[float]) -> bool:
     return all(value.is_integer() for value in values)
 
 
 def _infer_words(
-    name: str, present: list[str], distinct: list[str], rules: Rules
+    name: str, counts: Counter[str], distinct: list[str], rules: Rules
 ) -> tuple[Trait | None, str]:
     """Return what a column of many distinct texts becomes, and the reason."""
     no_numbers = [text for text in distinct if not number_text(text)]
@@ -183,7 +189,9 @@ def _infer_words(
                 f"left out, numbers with commas such as {quoted(no_numbers[0])}; if these are "
                 "decimal commas, use read_table(path, decimal=',')"
             )
-    if sum(number_text(text) is not None for text in present) >= 0.8 * len(present):
+    n_present = counts.total() - counts[""]
+    n_numbers = sum(n for text, n in counts.items() if number_text(text) is not None)
+    if n_numbers >= 0.8 * n_present:
         return None, (
             f"left out, numbers except {listed(no_numbers)}; if these mean missing, "
             "pass them as missing_values="
@@ -195,16 +203,16 @@ def _infer_words(
         return trait, f"sets of {len(words)} words, separated by {separator!r}"
     if all(_DIGITS_AND_SIGNS.fullmatch(text) for text in distinct):
         return None, f"left out, codes or telephone numbers such as {quoted(distinct[0])}"
-    if len(distinct) > len(present) / 2:
+    if len(distinct) > n_present / 2:
         return None, f"left out, free text or an identifier ({len(distinct)} distinct values)"
     return None, (
         f"left out, {len(distinct)} distinct values are more than {rules.max_options} options"
     )
 
 
-def _suspected_missing(trait: Trait, texts: list[str]) -> list[str]:
+def _suspected_missing(trait: Trait, counts: Counter[str]) -> list[str]:
     """Return the values of a column that often stand for missing ones."""
-    distinct = {text for text in texts if text}
+    distinct = {text for text in counts if text}
     values = {text: float(text) for text in distinct if number_text(text)}
     rest = [value for value in values.values() if value not in _MISSING_NUMBERS]
     found = []
@@ -220,10 +228,10 @@ def _suspected_missing(trait: Trait, texts: list[str]) -> list[str]:
     return sorted(found) + sorted(word for word in words if normal_form(word) in _MISSING_WORDS)
 
 
-def _doubts(trait: Trait, texts: list[str], rules: Rules) -> str:
+def _doubts(trait: Trait, counts: Counter[str], rules: Rules) -> str:
     """Return what to check in a column that becomes a trait."""
     doubts = ""
-    suspected = _suspected_missing(trait, texts)
+    suspected = _suspected_missing(trait, counts)
     if suspected:
         doubts += f"; if {listed(suspected)} mean missing, pass them as missing_values="
     if names_outcome(trait.name) and trait.name not in rules.include:
@@ -234,26 +242,30 @@ def _doubts(trait: Trait, texts: list[str], rules: Rules) -> str:
     return doubts
 
 
-def _texts_of_columns(
+def _count_texts(
     table: Any, is_missing: Callable[[str], bool]
-) -> tuple[dict[str, list[str]], dict[str, str]]:
-    """Return the columns of all tables as texts ("" if missing), and why others are unreadable."""
-    columns: dict[str, list[str]] = {}
+) -> tuple[dict[str, Counter[str]], dict[str, str]]:
+    """Return the number of rows with each text in all tables, and why columns are unreadable.
+
+    The texts of a column are in order of appearance. A missing cell is "".
+    """
+    columns: dict[str, Counter[str]] = {}
     unreadable: dict[str, str] = {}
     n_rows = 0
     for part in read_tables(table):
-        for column in part.names:
+        for name in part.names:
             try:
-                texts = part.texts(column)
+                found = part.column(name).counts()
             except TableError as error:
-                unreadable[column] = f"left out, {error}"
+                unreadable[name] = f"left out, {error}"
                 continue
-            present = {text: "" if is_missing(text) else text for text in dict.fromkeys(texts)}
-            columns.setdefault(column, [""] * n_rows).extend(present[text] for text in texts)
+            counts = columns.setdefault(name, Counter({"": n_rows}))
+            for text, count in found.items():
+                counts["" if is_missing(text) else text] += count
         n_rows += part.n_rows
-        for texts in columns.values():
-            texts += [""] * (n_rows - len(texts))
-    return {c: texts for c, texts in columns.items() if c not in unreadable}, unreadable
+        for counts in columns.values():
+            counts[""] += n_rows - counts.total()
+    return {c: counts for c, counts in columns.items() if c not in unreadable}, unreadable
 
 
 def infer_table(
@@ -273,7 +285,7 @@ def infer_table(
             include cannot.
         InvalidValueError: If a column to include has one of the roles.
     """
-    columns, notes = _texts_of_columns(table, is_missing)
+    columns, notes = _count_texts(table, is_missing)
     for column in (*roles, *rules.include):
         if column not in columns and column not in notes:
             role = roles.get(column, "included")
@@ -289,11 +301,11 @@ def infer_table(
         columns.pop(column, None)
         notes[column] = f"left out, it is {role}"
     traits, decided = [], {}
-    for column, texts in columns.items():
-        trait, reason = _infer_trait(column, texts, rules)
+    for column, counts in columns.items():
+        trait, reason = _infer_trait(column, counts, rules)
         if trait is not None:
             traits.append(trait)
-            reason += _doubts(trait, texts, rules)
+            reason += _doubts(trait, counts, rules)
         elif column in rules.include:
             raise TableError(f"column {quoted(column)} cannot be included: {reason}")
         decided[column] = reason

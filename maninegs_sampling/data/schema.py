@@ -1,6 +1,5 @@
 """Schemas: how a row of a table becomes the bits of a manifestation."""
 
-from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maninegs_sampling.data.cells import normal_form
-from maninegs_sampling.data.encoding import Missing, bit_names, encode_trait
+from maninegs_sampling.data.column_codes import Column
+from maninegs_sampling.data.encoding import Missing, bit_names, packed_batches
 from maninegs_sampling.data.inference import Rules, infer_table
 from maninegs_sampling.data.schema_files import schema_from_json, schema_to_json
 from maninegs_sampling.data.storage import write_atomically
@@ -117,18 +117,10 @@ class Schema:
             TableError: If a column is missing from the table or a cell is not allowed. The message
                 names the row and the column.
         """
-        return np.concatenate(
-            [
-                np.concatenate(
-                    [
-                        encode_trait(trait, part, missing=self.missing, is_missing=self.is_missing)
-                        for trait in self.traits
-                    ],
-                    axis=1,
-                )
-                for part in read_tables(table)
-            ]
-        )
+        words = np.concatenate(list(packed_batches(self, table)))
+        as_bytes = words.astype("<u8", copy=False).view(np.uint8)
+        bits = np.unpackbits(as_bytes, axis=1, count=len(self.bit_names), bitorder="little")
+        return bits.view(np.bool_)
 
     def count_missing(self, table: Any) -> dict[str, int]:
         """Return the number of missing cells of each trait."""
@@ -137,32 +129,33 @@ class Schema:
             for trait in self.traits:
                 columns = [c for c in trait.columns or (trait.name,) if c in part.names]
                 if columns:
-                    cells = Counter(part.texts(columns[0]))
-                    counts[trait.name] += sum(n for c, n in cells.items() if self.is_missing(c))
+                    cells = part.column(columns[0]).counts().items()
+                    counts[trait.name] += sum(n for text, n in cells if self.is_missing(text))
                 elif not any(name in part.names for name in trait.bit_names):
                     counts[trait.name] += part.n_rows
         return counts
 
-    def _read_column(self, table: Any, name: str | None, role: str) -> list[str]:
-        """Return the cells of the label column or of the group column as texts."""
+    def _read_column(self, table: Any, name: str | None, role: str) -> Column:
+        """Return the label column or the group column of all parts of a table."""
         if name is None:
             raise SchemaError(f"schema {quoted(self.name)} has no {role} column")
-        texts: list[str] = []
+        parts = []
         for part in read_tables(table):
             if name not in part.names:
                 raise TableError(
                     f"{part.source} lacks the {role} column {quoted(name)}; "
                     f"it has {listed(part.names)}"
                 )
-            texts += part.texts(name)
-        for row, text in enumerate(texts):
+            parts.append(part.column(name))
+        column = Column.join(parts)
+        for code, text in enumerate(column.texts):
             # A NumPy array of texts allots every row the longest, and drops trailing NULs.
             if len(text) > _LONGEST_NAME or "\0" in text:
                 raise TableError(
-                    f"row {row} (the first is 0): the {role} {quoted(text)} must have at "
-                    f"most {_LONGEST_NAME} characters and no NUL"
+                    f"row {column.first_row(code)} (the first is 0): the {role} {quoted(text)} "
+                    f"must have at most {_LONGEST_NAME} characters and no NUL"
                 )
-        return texts
+        return column
 
     def labels(self, table: Any) -> NDArray[Any]:
         """Return the label of each row: 0 or 1 if `positive_labels` is set, text otherwise.
@@ -178,27 +171,27 @@ class Schema:
             TableError: If the table lacks the label column, a label is missing, or no row has a
                 positive label, as with a misspelled `positive_labels`.
         """
-        texts = self._read_column(table, self.label_column, "label")
-        for row, text in enumerate(texts):
+        column = self._read_column(table, self.label_column, "label")
+        for code, text in enumerate(column.texts):
             if self.is_missing(text):
                 raise TableError(
-                    f"row {row} (the first is 0) has no label in {quoted(self.label_column)}"
+                    f"row {column.first_row(code)} (the first is 0) has no label in "
+                    f"{quoted(self.label_column)}"
                 )
+        forms = [normal_form(text) for text in column.texts]
         first_spelling: dict[str, str] = {}
-        for text in dict.fromkeys(texts):
-            first_spelling.setdefault(normal_form(text), text)
+        for form, text in zip(forms, column.texts, strict=True):
+            first_spelling.setdefault(form, text)
         if not self.positive_labels:
-            spelling = {text: first_spelling[normal_form(text)] for text in dict.fromkeys(texts)}
-            return np.array([spelling[text] for text in texts])
-        positive = {normal_form(value): value for value in self.positive_labels}
-        if positive.keys().isdisjoint(first_spelling):
+            return np.array([first_spelling[form] for form in forms])[column.codes]
+        positive = {normal_form(value) for value in self.positive_labels}
+        if positive.isdisjoint(forms):
             raise TableError(
                 f"no label in {quoted(self.label_column)} is one of positive_labels, "
                 f"{listed(self.positive_labels)}; the labels are "
                 f"{listed(first_spelling.values())}"
             )
-        is_positive = {text: normal_form(text) in positive for text in dict.fromkeys(texts)}
-        return np.array([is_positive[text] for text in texts], np.int64)
+        return np.array([form in positive for form in forms], np.int64)[column.codes]
 
     def group_ids(self, table: Any) -> NDArray[np.str_]:
         """Return the group of each row, such as a patient id, for the sampler's `groups`.
@@ -213,11 +206,15 @@ class Schema:
             SchemaError: If the schema has no group column.
             TableError: If the table lacks the group column.
         """
-        texts = self._read_column(table, self.group_column, "group")
+        column = self._read_column(table, self.group_column, "group")
+        missing = np.array([self.is_missing(text) for text in column.texts])
+        present = np.where(missing, "", column.texts)[column.codes]
         # Cells are stripped, so no id in a table begins with a space.
-        return np.array(
-            [f" row {row}" if self.is_missing(text) else text for row, text in enumerate(texts)]
-        )
+        alone = np.flatnonzero(missing[column.codes])
+        names = np.array([f" row {row}" for row in alone], np.str_)
+        ids = present.astype(np.promote_types(present.dtype, names.dtype))
+        ids[alone] = names
+        return ids
 
     # Longer than 60 lines because of its docstring.
     @classmethod

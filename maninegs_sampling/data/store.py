@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from maninegs_sampling.data import store_files
 from maninegs_sampling.data._pattern_kernels import count_instances
 from maninegs_sampling.data.dense import as_array, as_matrix, dense_patterns
+from maninegs_sampling.data.encoding import packed_batches
 from maninegs_sampling.data.merging import merge_parts, new_part
 from maninegs_sampling.data.patterns import (
     check_all_seen,
@@ -22,6 +23,7 @@ from maninegs_sampling.data.patterns import (
     check_pattern_of,
     check_shapes,
     check_used_bits,
+    deduplicate,
     frozen,
     id_dtype,
     in_order,
@@ -160,7 +162,10 @@ class ManifestationStore:
         Raises:
             TableError: If the schema does not allow a cell; the message names its row and column.
         """
-        return cls.from_dense(schema.encode(table), schema.bit_names)
+        parts = [new_part(*deduplicate(words)) for words in packed_batches(schema, table)]
+        words, pattern_of = merge_parts(parts)
+        check_instances(len(pattern_of))
+        return cls._of(words, pattern_of, len(schema.bit_names), schema.bit_names)
 
     def __len__(self) -> int:
         return self.n_instances

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from maninegs_sampling.data.cells import cell_text
+from maninegs_sampling.data.column_codes import Column, distinct_cells
 from maninegs_sampling.data.table_files import file_name, read_table
 from maninegs_sampling.errors import InvalidTypeError, TableError
 from maninegs_sampling.optional import require
@@ -23,38 +25,39 @@ _CELLS_BY_NAME = {"NoneType", "NAType", "NaTType", "Period", "Interval", "UUID"}
 
 @dataclass(frozen=True)
 class Table:
-    """One table: its source for messages, the names of its columns, and its cells as texts."""
+    """One table: its source for messages, the names of its columns, and its cells."""
 
     source: str
     names: tuple[str, ...]
     n_rows: int
     _frame: Any
 
-    def texts(self, name: str) -> list[str]:
-        """Return the cells of a column as `cell_text` writes them.
+    def column(self, name: str) -> Column:
+        """Return the cells of a column.
 
         Raises:
             TableError: If a cell is neither a text, a number, a date nor a time, such as a list.
         """
         column = self._frame[name]
-        cells = column.to_list()
+        cells, codes = distinct_cells(column)
         if str(column.dtype) == "Float32":
             # the shortest text of a float32: 0.1, not 0.10000000149
             cells = [None if cell is None else str(np.float32(cell)) for cell in cells]
-        for kind in {*map(type, cells)}:
+        for kind in dict.fromkeys(map(type, cells)):
             if kind.__name__ in _CELLS_BY_NAME or (
                 issubclass(kind, _CELLS) and not issubclass(kind, (np.bytes_, np.void))
             ):
                 continue
-            row = next(i for i, cell in enumerate(cells) if type(cell) is kind)
+            place, cell = next((i, cell) for i, cell in enumerate(cells) if type(cell) is kind)
             raise TableError(
-                f"{self.source}, row {row} (the first is 0), column {quoted(name)}: a cell of type "
-                f"{kind.__name__}, {quoted(cells[row])}, is neither a text, a number nor a date"
+                f"{self.row(codes, place)}, column {quoted(name)}: a cell of type "
+                f"{kind.__name__}, {quoted(cell)}, is neither a text, a number nor a date"
             )
-        if {*map(type, cells)} <= {str, type(None)}:
-            texts = {cell: cell_text(cell) for cell in set(cells)}  # far fewer than there are rows
-            return [texts[cell] for cell in cells]
-        return [cell_text(cell) for cell in cells]
+        return Column.of([cell_text(cell) for cell in cells], codes)
+
+    def row(self, codes: NDArray[np.intp], code: int) -> str:
+        """Return the source and the number of the first row with a code, for messages."""
+        return f"{self.source}, row {int((codes == code).argmax())} (the first is 0)"
 
 
 def _with_text_names(native: Any, source: str) -> Any:
