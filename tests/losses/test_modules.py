@@ -96,7 +96,8 @@ def test_module_arguments():
 @pytest.mark.parametrize("name", MODULES)
 def test_modules_have_the_options_of_their_functions(name):
     own = ("temperature", "learnable", "min_temperature", "temperature_per_term", "n_views")
-    own += ("n_modalities", "ids", "bias", "memory", "log_q")
+    own += ("n_modalities", "ids", "bias", "memory", "log_q", "bits")
+    own += ("positive_mask", "ignore")
     of_module, of_function = (
         {
             option.name: option
