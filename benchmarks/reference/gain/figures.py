@@ -53,9 +53,8 @@ def sweep_figure(rows: polars.DataFrame, mode: str) -> Figure:
                 for point in points
             ]
             gains = np.array([interval(list(d)) for d in found if len(d) > 1]).reshape(-1, 3)
-            places = [
-                x + 0.12 * (number - (len(arms) - 1) / 2) for x, d in enumerate(found) if len(d) > 1
-            ]
+            aside = 0.12 * (number - (len(arms) - 1) / 2)
+            places = [x + aside for x, d in enumerate(found) if len(d) > 1]
             ends = np.abs(gains[:, 1:] - gains[:, :1]).T
             axis.errorbar(places, gains[:, 0], ends, marker="o", capsize=3, label=arm)
         axis.set_xticks(range(len(points)), [p.value.replace(" from", "\nfrom") for p in points])
