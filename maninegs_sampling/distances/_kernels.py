@@ -145,6 +145,43 @@ def unweighted_histogram_rows(words, begin, end, scratch, table, histogram):
 
 
 @kernel
+def paired_histogram_rows(words, counts, n_paired, begin, end, scratch, table, histogram):
+    """Like `histogram_rows` with distances below 256, where neighbors mostly have equal counts.
+
+    Patterns 2 k and 2 k + 1 below the even number `n_paired` have equal counts. Their distances,
+    read as one 16-bit number, are counted with one addition to `table`, (2, 65536) int64 zeros,
+    which is read whenever the count of the rows changes.
+    """
+    patterns = words.shape[1]
+    distances = histogram.shape[0]
+    two = scratch.view(np.uint16)
+    for i in range(begin, end):
+        even = i + 1 + (i + 1) % 2
+        if i + 1 < min(even, patterns):
+            distance_tile(words, words, i, i + 1, i + 2, scratch)
+            histogram[scratch[0]] += counts[i] * counts[i + 1]
+        for tile in range(even, patterns, TILE):
+            tile_end = min(patterns, tile + TILE)
+            distance_tile(words, words, i, tile, tile_end, scratch)
+            pairs = max(0, min(tile_end, n_paired) - tile) // 2
+            for k in range(pairs // 2):
+                table[0, two[2 * k]] += counts[tile + 4 * k]
+                table[1, two[2 * k + 1]] += counts[tile + 4 * k + 2]
+            if pairs % 2 == 1:
+                table[0, two[pairs - 1]] += counts[tile + 2 * pairs - 2]
+            for k in range(2 * pairs, tile_end - tile):
+                histogram[scratch[k]] += counts[i] * counts[tile + k]
+        if i == end - 1 or counts[i + 1] != counts[i]:
+            for a in range(distances):
+                for b in range(distances):
+                    seen = counts[i] * (table[0, 256 * a + b] + table[1, 256 * a + b])
+                    histogram[a] += seen
+                    histogram[b] += seen
+                    table[0, 256 * a + b] = 0
+                    table[1, 256 * a + b] = 0
+
+
+@kernel
 def sort_rows(words, members, starts, counts, begin, end, scratch, bins, order, offsets):
     """Sort the members of all patterns by their distance from each pattern begin..end.
 

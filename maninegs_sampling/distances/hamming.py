@@ -147,10 +147,13 @@ def count_pairs(store: ManifestationStore) -> NDArray[np.int64]:
     Args:
         store: The manifestations.
     """
-    words, patterns = transposed(store.words), store.n_patterns
-    dtype = distance_dtype(store.n_bits)
+    patterns, dtype = store.n_patterns, distance_dtype(store.n_bits)
     unweighted = store.n_instances == patterns and dtype == np.uint8
-    counts = store.counts.astype(np.int64)
+    counts, words, n_paired = store.counts.astype(np.int64), store.words, 0
+    if not unweighted and dtype == np.uint8:
+        order, n_paired = _in_pairs(counts)
+        counts, words = counts[order], words[order]
+    words = transposed(words)
 
     def count(begin: int, end: int) -> NDArray[np.int64]:
         histogram = np.zeros(store.n_bits + 1, np.int64)
@@ -158,6 +161,11 @@ def count_pairs(store: ManifestationStore) -> NDArray[np.int64]:
         if unweighted:
             table = np.zeros((2, 65536), np.uint32)
             _kernels.unweighted_histogram_rows(words, begin, end, scratch, table, histogram)
+        elif dtype == np.uint8:
+            sums = np.zeros((2, 65536), np.int64)
+            _kernels.paired_histogram_rows(
+                words, counts, n_paired, begin, end, scratch, sums, histogram
+            )
         else:
             bins = np.empty((4, len(histogram)), np.int64)
             _kernels.histogram_rows(words, counts, begin, end, scratch, bins, histogram)
@@ -170,6 +178,19 @@ def count_pairs(store: ManifestationStore) -> NDArray[np.int64]:
         total += part
     total[0] += int((counts * (counts - 1) // 2).sum())
     return total
+
+
+def _in_pairs(counts: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:
+    """Return an order in which neighbors have equal counts, and for how many patterns they do.
+
+    Places 2 k and 2 k + 1 below that even number hold patterns of equal count. Then comes one
+    pattern of each count that an odd number of patterns has.
+    """
+    order = np.argsort(counts, kind="stable")
+    last = np.flatnonzero(np.diff(counts[order], append=-1))
+    alone = last[np.diff(last, prepend=-1) % 2 == 1]
+    paired = np.delete(order, alone)
+    return np.concatenate([paired, order[alone]]), len(paired)
 
 
 def max_distance(store: ManifestationStore) -> int:

@@ -54,6 +54,22 @@ def test_many_rows_cross_tiles_and_threads(n, n_bits):
     assert (distance_histogram(store) == np.bincount(upper, minlength=n_bits + 1)).all()
 
 
+@pytest.mark.parametrize("n_bits", [20, 70, 255, 256])
+@pytest.mark.parametrize("n", [2, 3, 2047, 2049, 4101])
+def test_the_histogram_counts_instances_of_patterns_with_many_counts(n, n_bits):
+    store = random_store(n, n_bits)
+    rng = np.random.default_rng(n)
+    repeats = rng.choice([1, 1, 1, 2, 2, 3, 50, 1000], store.n_patterns) + rng.integers(0, 3)
+    pattern_of = np.repeat(np.arange(store.n_patterns), repeats)
+    heavy = ManifestationStore(store.words, pattern_of, n_bits)
+    expected = np.zeros(n_bits + 1, np.int64)
+    for p, row in enumerate(store.words):
+        distances = np.bitwise_count(row ^ store.words[p + 1 :]).sum(-1)
+        np.add.at(expected, distances, repeats[p] * repeats[p + 1 :])
+    expected[0] += (repeats * (repeats - 1) // 2).sum()
+    assert (distance_histogram(heavy) == expected).all()
+
+
 def test_the_pair_table_is_read_and_emptied_along_the_way():
     patterns = random_store(3000, 20)
     store = ManifestationStore(patterns.words, np.arange(patterns.n_patterns, dtype=np.int32), 20)
