@@ -145,16 +145,20 @@ def unweighted_histogram_rows(words, begin, end, scratch, table, histogram):
 
 
 @kernel
-def paired_histogram_rows(words, counts, n_paired, begin, end, scratch, table, histogram):
+def paired_histogram_rows(
+    words, counts, weights, n_paired, rows_between, begin, end, scratch, table, histogram
+):  # fmt: skip
     """Like `histogram_rows` with distances below 256, where neighbors mostly have equal counts.
 
     Patterns 2 k and 2 k + 1 below the even number `n_paired` have equal counts. Their distances,
-    read as one 16-bit number, are counted with one addition to `table`, (2, 65536) int64 zeros,
-    which is read whenever the count of the rows changes.
+    read as one 16-bit number, are counted with one addition to `table`, (2, 65536) uint32 zeros,
+    which is read whenever the count of the rows changes, and after `rows_between` rows, before a
+    cell can overflow. `weights` holds the counts as uint32.
     """
     patterns = words.shape[1]
     distances = histogram.shape[0]
     two = scratch.view(np.uint16)
+    rows = 0
     for i in range(begin, end):
         even = i + 1 + (i + 1) % 2
         if i + 1 < min(even, patterns):
@@ -165,16 +169,19 @@ def paired_histogram_rows(words, counts, n_paired, begin, end, scratch, table, h
             distance_tile(words, words, i, tile, tile_end, scratch)
             pairs = max(0, min(tile_end, n_paired) - tile) // 2
             for k in range(pairs // 2):
-                table[0, two[2 * k]] += counts[tile + 4 * k]
-                table[1, two[2 * k + 1]] += counts[tile + 4 * k + 2]
+                table[0, two[2 * k]] += weights[tile + 4 * k]
+                table[1, two[2 * k + 1]] += weights[tile + 4 * k + 2]
             if pairs % 2 == 1:
-                table[0, two[pairs - 1]] += counts[tile + 2 * pairs - 2]
+                table[0, two[pairs - 1]] += weights[tile + 2 * pairs - 2]
             for k in range(2 * pairs, tile_end - tile):
                 histogram[scratch[k]] += counts[i] * counts[tile + k]
-        if i == end - 1 or counts[i + 1] != counts[i]:
+        rows += 1
+        if i == end - 1 or rows == rows_between or counts[i + 1] != counts[i]:
+            rows = 0
             for a in range(distances):
                 for b in range(distances):
-                    seen = counts[i] * (table[0, 256 * a + b] + table[1, 256 * a + b])
+                    both = np.int64(table[0, 256 * a + b]) + np.int64(table[1, 256 * a + b])
+                    seen = counts[i] * both
                     histogram[a] += seen
                     histogram[b] += seen
                     table[0, 256 * a + b] = 0

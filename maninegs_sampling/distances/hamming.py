@@ -153,7 +153,8 @@ def count_pairs(store: ManifestationStore) -> NDArray[np.int64]:
     if not unweighted and dtype == np.uint8:
         order, n_paired = _in_pairs(counts)
         counts, words = counts[order], words[order]
-    words = transposed(words)
+    words, weights = transposed(words), counts.astype(np.uint32)
+    rows_between = 2**32 // store.n_instances  # a row adds at most that many to a cell
 
     def count(begin: int, end: int) -> NDArray[np.int64]:
         histogram = np.zeros(store.n_bits + 1, np.int64)
@@ -162,9 +163,18 @@ def count_pairs(store: ManifestationStore) -> NDArray[np.int64]:
             table = np.zeros((2, 65536), np.uint32)
             _kernels.unweighted_histogram_rows(words, begin, end, scratch, table, histogram)
         elif dtype == np.uint8:
-            sums = np.zeros((2, 65536), np.int64)
+            table = np.zeros((2, 65536), np.uint32)
             _kernels.paired_histogram_rows(
-                words, counts, n_paired, begin, end, scratch, sums, histogram
+                words,
+                counts,
+                weights,
+                n_paired,
+                rows_between,
+                begin,
+                end,
+                scratch,
+                table,
+                histogram,
             )
         else:
             bins = np.empty((4, len(histogram)), np.int64)
