@@ -12,8 +12,9 @@ for framework in ("kornia", "lightning_fabric", "monai", "PIL"):
 
 from benchmarks.reference.__main__ import main
 from benchmarks.reference.gain import page, rules
-from benchmarks.reference.gain.arms import ARMS, CONTROLS
+from benchmarks.reference.gain.arms import CONTROLS, FIRST_ARMS
 from benchmarks.reference.gain.comparison import holm, smallest_effect
+from benchmarks.reference.gain.later_rounds import LATER_ROUNDS
 from benchmarks.reference.gain.runs import SETTINGS
 from benchmarks.reference.gain.tasks import PRIMARY, TASKS
 from benchmarks.reference.gain.training import Settings
@@ -42,7 +43,7 @@ GAINS = {
     ("vmf", FEW): 3, ("weighted", FEW): 5, ("graph-blocks", FEW): 4, ("cluster-hard", FEW): 2,
     ("random-walk", ALL): 6, ("untrained", FEW): 20, ("manineg-paper", FEW): -9,
 }  # fmt: skip
-ROUND_1 = made_up(ARMS, range(100, 103), GAINS)
+ROUND_1 = made_up(FIRST_ARMS, range(100, 103), GAINS)
 ON = [
     "uniform", "uniform-again", "manineg-paper", "manineg-suggested", "clusters-epoch-masked",
     "weighted", "graph-blocks", "vmf", "random-walk",
@@ -54,10 +55,10 @@ ON = [
 
 def test_what_goes_on_by_the_rule():
     assert rules.going_on(ROUND_1.filter(mode="unimodal")) == ON
-    losses = {(arm, task): -5 for arm in ARMS for task in PRIMARY if arm != "uniform"}
-    nothing = made_up(ARMS, range(100, 103), losses).filter(mode="unimodal")
+    losses = {(arm, task): -5 for arm in FIRST_ARMS for task in PRIMARY if arm != "uniform"}
+    nothing = made_up(FIRST_ARMS, range(100, 103), losses).filter(mode="unimodal")
     assert rules.going_on(nothing) == ON[:5]
-    both = made_up(ARMS, range(100, 103), losses | {("vmf", FEW): 3, ("vmf", ALL): 3})
+    both = made_up(FIRST_ARMS, range(100, 103), losses | {("vmf", FEW): 3, ("vmf", ALL): 3})
     assert rules.going_on(both.filter(mode="multimodal")) == [*ON[:5], "vmf"]
 
 
@@ -164,7 +165,9 @@ def test_round_2_decides_when_a_mode_is_complete():
     assert "- unimodal, cell type, 2%: **helps**: `vmf` (+" in text
     assert "- unimodal, cell type, all: **harms**: `vmf` (-" in text
     assert "- **multimodal: not decided.** Finished are 0 of the 90 runs of round 2" in text
-    assert "- unimodal training, judged by cell type, 2%: `vmf`" in text
+    better, worse = text.split("These were worse than uniform batches:")
+    assert "- unimodal training, judged by cell type, 2%: `vmf`" in better
+    assert "- unimodal training, judged by cell type, all: `vmf`" in worse
     assert "no gain of harder batches" not in text
     assert text.count("p, cell type, 2%") == 1
     assert set(page.figures(tables)) == {"round-1", "round-2"}
@@ -177,12 +180,44 @@ def test_round_2_decides_when_a_mode_is_complete():
     assert "**helps**" not in text
 
 
+def test_later_rounds_are_read_when_complete():
+    hypothesis, mechanism = LATER_ROUNDS
+    gains = {("clusters-epoch-masked", FEW): 2, ("manineg-paper", ALL): -4}
+    gains |= {("manineg-paper-dealt", ALL): -1}
+    tables = {"pilot": PILOT, "round-1": ROUND_1}
+    for later in LATER_ROUNDS:
+        tables[later.name] = made_up(later.arms, later.seeds, gains, [later.mode])
+    text = page.page(tables)
+    assert (
+        f"- {hypothesis.title}, unimodal, cell type, 2%: `clusters-epoch-masked` helps (+2" in text
+    )
+    assert "`manineg-paper` harms (-4" in text
+    line = next(row for row in text.splitlines() if row.startswith("| manineg-paper less"))
+    a, b = (
+        tables["round-4"].filter(arm=arm, task=ALL).sort("seed")["score"].to_numpy()
+        for arm in mechanism.twins[1]
+    )
+    assert f"{100 * np.mean(a - b):+.2f} [" in line.split("|")[4]
+    assert float(line.split("|")[5]) == pytest.approx(2 * stats.ttest_rel(a, b).pvalue, abs=6e-4)
+    assert set(page.figures(tables)) == {"round-1", "round-3", "round-4"}
+
+    tables["round-3"] = tables["round-3"].filter(polars.col("seed") != 500)
+    text = page.page(tables)
+    assert "Finished are 238 of its 240 runs" in text
+    assert "`clusters-epoch-masked` helps" not in text
+    assert set(page.figures(tables)) == {"round-1", "round-4"}
+
+    more = made_up(["vmf", "uniform"], range(600, 610), {("vmf", FEW): 9}, ["multimodal"])
+    tables["round-4"] = polars.concat([tables["round-4"], more.filter(arm="vmf")])
+    assert page.page(tables) == text
+
+
 def test_runs_beyond_the_plan_do_not_count():
     round_2 = made_up(ON, range(200, 210))
     tables = {"pilot": PILOT, "round-1": ROUND_1, "round-2": round_2}
     more = made_up(["vmf", "uniform", "clusters-epoch"], range(210, 214), {("vmf", FEW): 9})
     other = ROUND_1.with_columns(temperature=polars.lit(0.7), score=polars.col("score") * 0.5)
-    seeds = made_up(ARMS, range(400, 402), {("cluster-hard", FEW): 30})
+    seeds = made_up(FIRST_ARMS, range(400, 402), {("cluster-hard", FEW): 30})
     again = {
         "pilot": polars.concat([PILOT, seeds]),
         "round-1": polars.concat([ROUND_1, other, seeds]),

@@ -242,3 +242,14 @@ def test_precision_equals_the_slow_one():
         order = [j for j in np.argsort(cosines)[::-1] if j != i][:10]
         slow.append(np.mean(labels[order] == labels[i]))
     assert tasks.precision(x, labels) == pytest.approx(np.mean(slow))
+
+
+def test_dealt_batches_hold_the_same_instances_in_another_company(cells):
+    store = cells.store.subset(cells.rows(TRAINING))
+    drawn = [list(ARMS[f"uniform-distinct{end}"].draw(store, 8, 3, 40)) for end in ("", "-dealt")]
+    own, dealt = (np.array(batches) for batches in drawn)
+    assert own.shape == dealt.shape == (40, 8)
+    assert (np.sort(own.ravel()) == np.sort(dealt.ravel())).all()
+    repeated = [sum(len(set(store.pattern_of[b])) < 8 for b in batches) for batches in drawn]
+    assert repeated[0] == 0
+    assert repeated[1] > 0

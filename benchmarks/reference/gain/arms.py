@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import chain, count, islice, repeat
 from typing import Any, Final
 
+import numpy as np
 from torch import Tensor
 
 from benchmarks.reference.gain.weighting import weighted_inter_modal_nt_xent, weighted_nt_xent
@@ -29,6 +30,7 @@ Options = Callable[[ManifestationStore, int, int], dict[str, Any]]
 
 # Far from the seeds of any run.
 OTHER_SEED: Final = 2**32
+DEALING: Final = 1  # the stream of a seed from which instances are dealt
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,20 @@ def manineg(options: Options) -> Draw:
     return sampled(ManiNegBatchSampler, options)
 
 
+def dealt(draw: Draw) -> Draw:
+    """Return a `Draw` of the same instances, as often, dealt to batches at random."""
+
+    def shuffled(
+        store: ManifestationStore, batch_size: int, seed: int, steps: int
+    ) -> Iterable[list[int]]:
+        places = np.concatenate(list(draw(store, batch_size, seed, steps)))
+        rng = np.random.default_rng((seed, DEALING))
+        batches: list[list[int]] = rng.permutation(places).reshape(steps, batch_size).tolist()
+        return batches
+
+    return shuffled
+
+
 def with_other_seed(store: ManifestationStore, batch_size: int, seed: int) -> Epochs:
     """Return the uniform batches of another seed."""
     return uniform(store, batch_size, seed + OTHER_SEED)
@@ -97,6 +113,11 @@ def suggested(store: ManifestationStore, batch_size: int, steps: int) -> dict[st
 def masked(store: ManifestationStore, batch_size: int, steps: int) -> dict[str, Any]:
     """Return the paper's numbers, with instances of one pattern in a batch."""
     return {**paper(store, batch_size, steps), "duplicates": "keep"}
+
+
+def covering(store: ManifestationStore, batch_size: int, steps: int) -> dict[str, Any]:
+    """Return the paper's numbers, with each instance once an epoch."""
+    return {**masked(store, batch_size, steps), "coverage": "epoch"}
 
 
 def as_many_neighbors(store: ManifestationStore, batch_size: int, steps: int) -> dict[str, Any]:
@@ -136,6 +157,11 @@ ARMS: Final[dict[str, Arm]] = {
         epochs(uniform), views=hard_negative_nt_xent, modal=hard_negative_inter_modal_nt_xent
     ),
     "weighted": Arm(epochs(uniform), views=weighted_nt_xent, modal=weighted_inter_modal_nt_xent),
+    # Of round 4
+    "uniform-distinct-dealt": Arm(dealt(epochs(uniform_distinct))),
+    "manineg-paper-dealt": Arm(dealt(manineg(paper))),
+    "manineg-epoch-masked": Arm(manineg(covering), masks=True),
 }
+FIRST_ARMS: Final = tuple(ARMS)[:-3]  # of round 1
 # They are not hypotheses, so that no family counts them.
 CONTROLS: Final = ("uniform", "uniform-again", "untrained")

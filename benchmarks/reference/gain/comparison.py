@@ -11,7 +11,7 @@ from scipy import optimize, stats
 from benchmarks.reference.gain.arms import CONTROLS
 from benchmarks.reference.gain.runs import SETTINGS
 from benchmarks.reference.gain.tasks import PRIMARY, TASKS
-from benchmarks.reference.tables import markdown, spread, with_interval
+from benchmarks.reference.tables import interval, markdown, spread, with_interval
 
 BASELINE: Final = "uniform"
 PLACEBO: Final = "uniform-again"
@@ -29,6 +29,12 @@ def differences(rows: polars.DataFrame, arm: str, task: str) -> NDArray[np.float
     """Return an arm's score less that of uniform batches, in points, for each common seed."""
     first, second = by_seed(rows, arm, task), by_seed(rows, BASELINE, task)
     return np.array([first[seed] - second[seed] for seed in sorted(first.keys() & second.keys())])
+
+
+def gain_text(rows: polars.DataFrame, arm: str, task: str) -> str:
+    """Return an arm's difference from uniform batches with its interval, as text."""
+    mean, low, high = interval(list(differences(rows, arm, task)))
+    return f"({mean:+.2f} points, 95% interval {low:+.2f} to {high:+.2f})"
 
 
 def holm(p: ArrayLike) -> NDArray[np.float64]:

@@ -1,5 +1,6 @@
 """Pictures of differences from uniform batches."""
 
+from collections.abc import Sequence
 from itertools import product
 
 import numpy as np
@@ -14,13 +15,14 @@ from benchmarks.reference.pretraining import MODES
 from benchmarks.reference.tables import interval
 
 
-def differences_figure(rows: polars.DataFrame) -> Figure:
-    """Return each arm's difference from uniform batches with its interval."""
+def differences_figure(rows: polars.DataFrame, modes: Sequence[str] = MODES) -> Figure:
+    """Return each arm's difference from uniform batches with its interval, a row for each mode."""
     present = set(rows["arm"])
     arms = [arm for arm in ARMS if arm in present - {BASELINE, "untrained"}]
-    figure = Figure(figsize=(9, 1.2 + 0.5 * len(arms)), layout="constrained")
-    axes = figure.subplots(len(MODES), len(PRIMARY), sharex="col", sharey=True)
-    for axis_row, mode in zip(axes, MODES, strict=True):
+    height = len(modes) * (0.6 + 0.25 * len(arms))
+    figure = Figure(figsize=(9, height), layout="constrained")
+    axes = figure.subplots(len(modes), len(PRIMARY), sharex="col", sharey=True, squeeze=False)
+    for axis_row, mode in zip(axes, modes, strict=True):
         for axis, task in zip(axis_row, PRIMARY, strict=True):
             axis.axvline(0, color="gray", linewidth=0.8)
             for place, arm in enumerate(arms):

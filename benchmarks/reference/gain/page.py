@@ -6,11 +6,12 @@ from typing import Any, Final
 import polars
 
 from benchmarks.reference.gain.comparison import (
-    differences,
+    gain_text,
     report,
     smallest_effect,
 )
 from benchmarks.reference.gain.figures import differences_figure, sweep_figure
+from benchmarks.reference.gain.later_rounds import LATER_ROUNDS, finding, section
 from benchmarks.reference.gain.plan import (
     BEFORE,
     MOST_ARMS,
@@ -22,6 +23,7 @@ from benchmarks.reference.gain.plan import (
     hours_of_a_run,
     seeds_of_round_2,
 )
+from benchmarks.reference.gain.predictions import ARM, prediction_table
 from benchmarks.reference.gain.rules import (
     MOST_SEEDS,
     missing,
@@ -34,15 +36,18 @@ from benchmarks.reference.gain.runs import read_runs
 from benchmarks.reference.gain.sweeps import sweep_table
 from benchmarks.reference.gain.tasks import PRIMARY, TASKS
 from benchmarks.reference.pretraining import MODES
-from benchmarks.reference.tables import interval, markdown
+from benchmarks.reference.tables import markdown
 from maninegs_sampling.data.storage import write_atomically
 from maninegs_sampling.reports.drawing import as_png
 
 
 def write_page(folder: Path) -> None:
     """Write README.md and its pictures into the folder of the tables."""
-    names = ("pilot", "round-1", "round-2", "sweeps")
+    names = ("pilot", "round-1", "round-2", *(later.name for later in LATER_ROUNDS), "sweeps")
     tables = {n: read_runs(folder / f"{n}.csv") for n in names if (folder / f"{n}.csv").exists()}
+    predicted = folder / "predictions.csv"
+    if predicted.exists():
+        tables["predictions"] = polars.read_csv(predicted)
     write_atomically(folder / "README.md", [page(tables).encode()])
     for name, figure in figures(tables).items():
         write_atomically(folder / f"{name}.png", [as_png(figure, dpi=110)])
@@ -53,7 +58,8 @@ def page(tables: Tables) -> str:
     tables, plan = by_design(tables)
     parts = [INTRODUCTION, in_short(tables, plan), advice(tables, plan), QUESTION]
     parts += [pilot_section(tables), round_1_section(tables, plan), round_2_section(tables, plan)]
-    parts += [sweeps_section(tables), REPEATING]
+    parts += [section(r, tables[r.name]) for r in LATER_ROUNDS if r.name in tables]
+    parts += [sweeps_section(tables), predictions_section(tables), REPEATING]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -66,19 +72,15 @@ def in_short(tables: Tables, plan: Plan | None) -> str:
             continue
         rows = tables["round-2"].filter(mode=mode)
         for task in PRIMARY:
-            found = verdicts(rows, task)
             for verdict in ("helps", "harms", "not decided"):
-                arms = [arm for arm, v in found.items() if v == verdict]
+                arms = arms_that(verdict, rows, task)
                 named = [f"`{arm}` {gain_text(rows, arm, task)}" for arm in arms]
                 if named:
                     lines.append(f"- {mode}, {task}: **{verdict}**: {', '.join(named)}.")
+    for later in LATER_ROUNDS:
+        if later.name in tables and later.complete(tables[later.name]):
+            lines += finding(later, tables[later.name])
     return "## In short\n\n" + "\n".join(lines)
-
-
-def gain_text(rows: polars.DataFrame, arm: str, task: str) -> str:
-    """Return a difference with its interval, as text."""
-    mean, low, high = interval(list(differences(rows, arm, task)))
-    return f"({mean:+.2f} points, 95% interval {low:+.2f} to {high:+.2f})"
 
 
 def progress(tables: Tables, plan: Plan | None, mode: str) -> str:
@@ -112,25 +114,29 @@ def progress(tables: Tables, plan: Plan | None, mode: str) -> str:
 
 def advice(tables: Tables, plan: Plan | None) -> str:
     """Return what a user should do."""
-    helpful = [
-        f"- {mode} training, judged by {task}: `{arm}`"
-        for mode in MODES
-        if decided(tables, plan, mode)
-        for task in PRIMARY
-        for arm, verdict in verdicts(tables["round-2"].filter(mode=mode), task).items()
-        if verdict == "helps"
-    ]
+    helpful, harmful = (
+        [
+            f"- {mode} training, judged by {task}: {', '.join(f'`{arm}`' for arm in arms)}"
+            for mode in MODES
+            if decided(tables, plan, mode)
+            for task in PRIMARY
+            if (arms := arms_that(verdict, tables["round-2"].filter(mode=mode), task))
+        ]
+        for verdict in ("helps", "harms")
+    )
+    parts = ["## What a user should do"]
     if helpful:
-        text = (
-            "On data like these, and with a training like this one, these arms were better than "
-            "uniform batches:\n\n"
-            + "\n".join(helpful)
-            + "\n\nElsewhere they are candidates: compare"
-            " them with uniform batches on your own data, on several seeds."
-        )
+        parts += [BETTER, "\n".join(helpful), CANDIDATES]
     else:
-        text = NO_GAIN
-    return f"## What a user should do\n\n{text}"
+        parts.append(NO_GAIN)
+    if harmful:
+        parts += ["These were worse than uniform batches:", "\n".join(harmful)]
+    return "\n\n".join(parts)
+
+
+def arms_that(verdict: str, rows: polars.DataFrame, task: str) -> list[str]:
+    """Return the arms of round 2 with this verdict, given the rows of one mode."""
+    return [arm for arm, found in verdicts(rows, task).items() if found == verdict]
 
 
 def pilot_section(tables: Tables) -> str:
@@ -233,6 +239,19 @@ decide nothing.
 ![Gain against each setting](sweeps.png)"""
 
 
+def predictions_section(tables: Tables) -> str:
+    """Return what the library predicts beside what came out."""
+    if "sweeps" not in tables or "predictions" not in tables:
+        return ""
+    return f"""## Does the table alone predict it?
+
+For each data set and batch size of the sweeps: what `suitability` answers, how the mean distance
+over all pairs of a batch changes, how far batches of distinct patterns shift the frequencies of
+patterns (`frequency_shift`, from 0 to 1), and what came out for `{ARM}`.
+
+{prediction_table(tables["predictions"], tables["sweeps"])}"""
+
+
 def figures(tables: Tables) -> dict[str, Any]:
     """Return the page's matplotlib Figures by file name."""
     tables, plan = by_design(tables)
@@ -240,6 +259,9 @@ def figures(tables: Tables) -> dict[str, Any]:
     for name in ("round-1", "round-2"):
         if plan is not None and name in tables:
             made[name] = differences_figure(tables[name])
+    for later in LATER_ROUNDS:
+        if later.name in tables and later.complete(tables[later.name]):
+            made[later.name] = differences_figure(tables[later.name], [later.mode])
     if "sweeps" in tables:
         made["sweeps"] = sweep_figure(tables["sweeps"], tables["sweeps"]["mode"][0])
     return made
@@ -258,6 +280,12 @@ Every number here is computed from the tables of runs beside this page."""
 NO_GAIN: Final = """Use uniform batches unless you can test: no gain of harder batches or of another
 loss has been shown here. If you try one, compare it with uniform batches on the same seeds and on
 held-out data, and judge it by the task that you care about, with few labels or with all."""
+
+BETTER: Final = """On data like these, and with a training like this one, these arms were better
+than uniform batches:"""
+
+CANDIDATES: Final = """Elsewhere they are candidates: compare them with uniform batches on your own
+data, on several seeds."""
 
 HIDDEN: Final = """## Round 1
 
@@ -280,6 +308,6 @@ REPEATING: Final = """## To repeat it
 
     python -m benchmarks.reference gain-page --folder benchmarks/results/gain
 
-writes this page from `pilot.csv`, `round-1.csv`, `round-2.csv` and `sweeps.csv`, of which those
+writes this page from `pilot.csv`, `round-1.csv` to `round-4.csv` and `sweeps.csv`, of which those
 that are not there yet are left out. [DESIGN.md](DESIGN.md) has the commands that make the tables;
 a round that was stopped goes on from its table."""

@@ -6,8 +6,9 @@ from typing import Final
 
 import polars
 
-from benchmarks.reference.gain.arms import ARMS, CONTROLS
+from benchmarks.reference.gain.arms import CONTROLS, FIRST_ARMS
 from benchmarks.reference.gain.comparison import BASELINE, PLACEBO
+from benchmarks.reference.gain.later_rounds import LATER_ROUNDS
 from benchmarks.reference.gain.rules import (
     ALWAYS,
     FIRST_SEED,
@@ -26,7 +27,7 @@ MOST_ARMS: Final = len(ALWAYS) + 4  # of a family of round 2
 # The table, arms and seeds of what is finished before round 2.
 BEFORE: Final = (
     ("pilot", [BASELINE, PLACEBO], PILOT_SEEDS),
-    ("round-1", list(ARMS), ROUND_1_SEEDS),
+    ("round-1", list(FIRST_ARMS), ROUND_1_SEEDS),
 )
 Tables = dict[str, polars.DataFrame]
 Plan = dict[str, tuple[list[str], range]]  # for each mode, the arms and the seeds of round 2
@@ -40,6 +41,9 @@ def by_design(tables: Tables) -> tuple[Tables, Plan | None]:
             planned[name] = tables[name].filter(
                 polars.col("arm").is_in(arms), polars.col("seed").is_in(seeds), **asdict(Settings())
             )
+    for later in LATER_ROUNDS:
+        if later.name in tables:
+            planned[later.name] = later.planned(tables[later.name])
     plan = plan_of(planned)
     if plan is not None and "round-2" in tables:
         parts = [

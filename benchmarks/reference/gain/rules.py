@@ -6,7 +6,7 @@ from typing import Final, Literal
 import numpy as np
 import polars
 
-from benchmarks.reference.gain.arms import ARMS, CONTROLS
+from benchmarks.reference.gain.arms import CONTROLS, FIRST_ARMS
 from benchmarks.reference.gain.comparison import (
     BASELINE,
     LEVEL,
@@ -44,7 +44,7 @@ def unpaired_noise(pilot: polars.DataFrame, task: str) -> float:
 
 def going_on(rows: polars.DataFrame) -> list[str]:
     """Return the arms of round 2, given the rows of one mode of round 1."""
-    others = [arm for arm in ARMS if arm not in (*CONTROLS, *ALWAYS)]
+    others = [arm for arm in FIRST_ARMS if arm not in (*CONTROLS, *ALWAYS)]
 
     def best(task: str, n: int) -> list[str]:
         gains = {arm: float(np.mean(differences(rows, arm, task))) for arm in others}
