@@ -1,14 +1,12 @@
 """Settings for ManiNeg, read off the data without training."""
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from maninegs_sampling.analysis.batch_hardness import histogram_mean
 from maninegs_sampling.analysis.frequencies import LARGE_SHIFT, frequency_shift
 from maninegs_sampling.analysis.hardness import uniform_distinct_hardness
 from maninegs_sampling.analysis.neighborhood import Neighborhood, find_shortage, neighborhood
@@ -27,6 +25,12 @@ from maninegs_sampling.analysis.setting_reasons import (
 from maninegs_sampling.data.store import ManifestationStore, check_store
 from maninegs_sampling.distances.hamming import distance_histogram
 from maninegs_sampling.distances.index import DistanceBucketIndex
+from maninegs_sampling.distances.pairs import (
+    distance_limit,
+    estimated_pair_distances,
+    few_enough_to_count,
+    pair_distances,
+)
 from maninegs_sampling.errors import InvalidValueError, check_choice, check_count
 from maninegs_sampling.sampling.drawer import Center
 from maninegs_sampling.sampling.groups import group_numbers
@@ -238,7 +242,12 @@ def covering(
 
 
 def only_distance(store: ManifestationStore) -> OneDistance | None:
-    """Return the distance between distinct patterns if there is but one, and None otherwise."""
+    """Return the distance between distinct patterns if there is but one, and None otherwise.
+
+    At most B + 1 patterns of B bits can have equal distances (Fisher's inequality).
+    """
+    if store.n_patterns > store.n_bits + 1:
+        return None
     distances = np.flatnonzero(distance_histogram(store)[1:]) + 1
     return OneDistance(int(distances[0])) if len(distances) == 1 else None
 
@@ -266,9 +275,11 @@ def settings_from(
         start: The first mu. If None, `uniform_distinct_mean`, rounded.
         easier_at: The mu at which batches are easier than uniform ones, if `start` avoids one.
     """
-    histogram = distance_histogram(store)
-    high = int(np.flatnonzero(histogram)[-1])
-    sigma = max(0.5, round(_standard_deviation(histogram), 1))
+    # Estimated even if the pairs happen to have been counted: equal calls give equal settings.
+    few = few_enough_to_count(store)
+    pairs = pair_distances(store) if few else estimated_pair_distances(store)
+    high = distance_limit(store)
+    sigma = max(0.5, round(pairs.standard_deviation, 1))
     start = round(uniform_distinct_mean, 1) if start is None else start
     end = max(0.0, round(min(around.nearest - 2 * sigma, start), 1))
     fall = max(1, steps // 2)
@@ -276,16 +287,11 @@ def settings_from(
     arguments: dict[str, Any] = {"mu": mu, "sigma": sigma, "low": 1, "high": high}
     reasons: dict[str, Reason] = {
         "mu": MuReason(start, easier_at, end, around.nearest, cluster_size, fall, steps),
-        "sigma": SigmaReason(sigma),
+        "sigma": SigmaReason(sigma, pairs.n_drawn),
         "low": LowReason(),
-        "high": HighReason(high),
+        "high": HighReason(high, is_largest=few),
     }
     if groups is not None:
         arguments["groups"] = groups
         reasons["groups"] = GroupsReason()
     return Settings(arguments, reasons)
-
-
-def _standard_deviation(histogram: NDArray[np.int64]) -> float:
-    mean_square = float(histogram @ np.arange(len(histogram)) ** 2 / histogram.sum())
-    return math.sqrt(mean_square - histogram_mean(histogram) ** 2)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from maninegs_sampling.analysis.batch_hardness import Hardness, histogram_mean
+from maninegs_sampling.analysis.batch_hardness import Hardness
 from maninegs_sampling.analysis.frequencies import LARGE_SHIFT, frequency_shift
 from maninegs_sampling.analysis.hardness import hardness_at, uniform_distinct_hardness
 from maninegs_sampling.analysis.neighborhood import Neighborhood, find_shortage, neighborhood
@@ -30,8 +30,8 @@ from maninegs_sampling.analysis.settings import (
     settings_from,
 )
 from maninegs_sampling.data.store import ManifestationStore, check_store
-from maninegs_sampling.distances.hamming import distance_histogram
 from maninegs_sampling.distances.index import DistanceBucketIndex
+from maninegs_sampling.distances.pairs import mean_distance, trait_counts
 from maninegs_sampling.errors import InvalidTypeError, InvalidValueError, check_count
 from maninegs_sampling.quoting import escape_controls
 
@@ -149,7 +149,7 @@ def suitability(
     batches = check_count("batches", batches, at_least=1)
     names = _names(store, bit_names)
     about_data: dict[str, Any] = {
-        "uniform_mean": histogram_mean(distance_histogram(store)),
+        "uniform_mean": mean_distance(store),
         "trait_shares": _trait_shares(store),
         "label_traits": _equal_to_label(store, labels),
         "duplicates": _expected_duplicates(store, batch_size),
@@ -293,7 +293,7 @@ def _label_codes(labels: ArrayLike, n_instances: int) -> NDArray[np.int64]:
 
 def _trait_shares(store: ManifestationStore) -> NDArray[np.float64]:
     """Return (B,) each bit's share of the pairs of instances that differ in a bit."""
-    ones = store.to_dense().sum(axis=0).astype(np.float64)
+    ones = trait_counts(store).astype(np.float64)
     differing = ones * (store.n_instances - ones)
     shares: NDArray[np.float64] = differing / max(1.0, differing.sum())
     return shares

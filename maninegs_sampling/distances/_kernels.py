@@ -54,6 +54,16 @@ def pairwise_rows(words, other, begin, end, out):
 
 
 @kernel
+def distances_of_pairs(words, left, right, out):
+    """Write the distance of patterns left[k] and right[k] of `words`, (U, W), to out[k]."""
+    for k in range(out.shape[0]):
+        distance = np.uint64(0)
+        for w in range(words.shape[1]):
+            distance += popcount(words[left[k], w] ^ words[right[k], w])
+        out[k] = distance
+
+
+@kernel
 def histogram_rows(words, counts, begin, end, scratch, bins, histogram):
     """Add the pairs (i, j > i), begin <= i < end, weighted by counts[i] * counts[j].
 

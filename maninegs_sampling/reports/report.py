@@ -18,8 +18,9 @@ from maninegs_sampling.analysis.suitability import Suitability, suitability
 from maninegs_sampling.data.schema import Schema
 from maninegs_sampling.data.storage import write_atomically
 from maninegs_sampling.data.store import ManifestationStore
-from maninegs_sampling.distances.hamming import distance_histogram, max_distance, pattern_distances
+from maninegs_sampling.distances.hamming import pattern_distances
 from maninegs_sampling.distances.index import DistanceBucketIndex
+from maninegs_sampling.distances.pairs import pair_distances
 from maninegs_sampling.optional import require
 from maninegs_sampling.quoting import escape_controls
 from maninegs_sampling.reports import drawing, figures
@@ -120,16 +121,16 @@ def _shown(value: Any) -> Any:
 
 def _glance(store: ManifestationStore, found: Suitability) -> list[tuple[str, str]]:
     """Return the rows of the table of numbers about the data."""
-    histogram = distance_histogram(store)
-    same = histogram[0] / max(1, histogram.sum())
+    pairs = pair_distances(store)
+    among = "" if pairs.n_drawn is None else f" among {pairs.source}"
     rows = [
         ("rows", f"{store.n_instances:,}"),
         ("traits, as bits", f"{store.n_bits:,}"),
         ("distinct patterns", f"{store.n_patterns:,}"),
         ("rows with the most common pattern", f"{int(store.counts.max()):,}"),
         ("mean distance between two rows, and in uniform batches", f"{found.uniform_mean:.2f}"),
-        ("largest distance", f"{max_distance(store)}"),
-        ("pairs of rows with equal patterns", f"{same:.1%}"),
+        (f"largest distance{among}", f"{pairs.largest}"),
+        ("pairs of rows with equal patterns", f"{pairs.shares[0]:.1%}"),
     ]
     if found.uniform_distinct is not None:
         uniform = found.uniform_distinct
@@ -144,6 +145,8 @@ def _figures(
     store: ManifestationStore, found: Suitability, steps: int, options: dict[str, Any]
 ) -> list[_Figure]:
     shown = []
+    pairs = pair_distances(store)
+    estimated = "" if pairs.n_drawn is None else f", estimated from {pairs.source}"
     if found.settings is not None:
         start, end = found.settings["mu"].start, found.settings["mu"].end
         data = figures.distance_distributions(store, found.settings)
@@ -152,10 +155,11 @@ def _figures(
                 "fig2",
                 "How far away negatives are",
                 drawing.draw_distance_distributions(data),
-                f"Bars: distances between all pairs of rows, as in uniform batches; their mean is "
-                f"{found.uniform_mean:.1f}. Lines: the distance distribution at the start of "
-                f"training, mu = {start:g}, and at the end, mu = {end:g}. Dotted: distances if the "
-                "traits were independent (Figure 2 of the paper).",
+                "Bars: distances between all pairs of rows, as in uniform batches"
+                f"{estimated}; their mean is {found.uniform_mean:.1f}. Lines: the distance "
+                f"distribution at the start of training, mu = {start:g}, and at the end, "
+                f"mu = {end:g}. Dotted: distances if the traits were independent (Figure 2 of the "
+                "paper).",
             )
         )
     bounds = figures.lower_bounds(store)
@@ -166,7 +170,8 @@ def _figures(
             "How rare hard negatives are",
             drawing.draw_lower_bounds(bounds),
             "Only 0.13% of the pairs in uniform batches are nearer than these distances (Figure 4 "
-            f"of the paper). For this data, with {size} traits, the distance is {bound}.",
+            f"of the paper). For this data, with {size} traits, the distance is {bound}"
+            f"{estimated}.",
         )
     )
     if found.uniform_distinct is not None:
