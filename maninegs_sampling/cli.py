@@ -124,6 +124,7 @@ def _parser() -> argparse.ArgumentParser:
         help="epoch: each instance is in one batch of an epoch; by default only where batches of "
         "distinct patterns would show rare patterns far too often",
     )
+    add_exact_option(advise)
     advise.set_defaults(run=run_suggest, **_PAPERS_BATCH)
 
     report = commands.add_parser(
@@ -253,11 +254,13 @@ def run_suggest(options: argparse.Namespace) -> None:
     """Print the verdict, its measurements, the settings with their reasons, and how to use them."""
     table = read_rows(options)
     store = table.store
+    count_if_asked(store, options)
     training: dict[str, Any] = {
         "batch_size": options.batch_size,
         "groups": table.groups,
         "steps": options.steps,
         "index": DistanceBucketIndex(store),
+        "exact": options.exact,
     }
     found = suitability(store, labels=table.labels(), bit_names=table.schema.bit_names, **training)
     print(f"{store.n_instances} instances, {store.n_patterns} distinct patterns\n\n{found}\n")
@@ -317,6 +320,7 @@ def run_report(options: argparse.Namespace) -> None:
         groups_source=table.groups_source,
         batch_size=options.batch_size,
         steps=options.steps,
+        exact=options.exact,
     )
     print(f"{found}\n\nwrote {_shown(options.out)}")
     if pair_distances(table.store).n_drawn is not None:

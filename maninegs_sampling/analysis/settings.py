@@ -110,6 +110,7 @@ def suggest(
     groups: ArrayLike | None = None,
     index: DistanceBucketIndex | None = None,
     seed: int = 0,
+    exact: bool = False,
 ) -> Settings:
     """Return settings read off the data, for a training of `steps` steps.
 
@@ -130,6 +131,9 @@ def suggest(
         groups: N labels, such as patient ids. No two instances of a batch share one.
         index: An index of `store` to draw from. If None, one is built.
         seed: Seed of the batches and anchors that are measured.
+        exact: Whether to count the distances of all pairs even if there are more than 131,072
+            patterns. By default sigma is estimated from random pairs then, and `high` is the number
+            of traits that vary, which draws the same batches as the largest distance.
 
     Returns:
         `mu`, `sigma`, `low`, `high`, what was asked for if it differs from the sampler's defaults,
@@ -168,7 +172,9 @@ def suggest(
     if only is not None:
         raise InvalidValueError(str(only))
     uniform = uniform_distinct_hardness(store, batch_size=batch_size, groups=groups, seed=seed)
-    settings = settings_from(store, around, uniform.pair_mean, steps, cluster_size, groups)
+    settings = settings_from(
+        store, around, uniform.pair_mean, steps, cluster_size, groups, exact=exact
+    )
     return settings.with_reasons(chosen)
 
 
@@ -262,6 +268,7 @@ def settings_from(
     *,
     start: float | None = None,
     easier_at: float | None = None,
+    exact: bool,
 ) -> Settings:
     """Return the settings that follow from the measurements; see `suggest`.
 
@@ -274,11 +281,12 @@ def settings_from(
         groups: N labels, or None.
         start: The first mu. If None, `uniform_distinct_mean`, rounded.
         easier_at: The mu at which batches are easier than uniform ones, if `start` avoids one.
+        exact: Whether to count all pairs in any case.
     """
     # Estimated even if the pairs happen to have been counted: equal calls give equal settings.
-    few = few_enough_to_count(store)
-    pairs = pair_distances(store) if few else estimated_pair_distances(store)
-    high = distance_limit(store)
+    counted = exact or few_enough_to_count(store)
+    pairs = pair_distances(store, exact=True) if counted else estimated_pair_distances(store)
+    high = pairs.largest if counted else distance_limit(store)
     sigma = max(0.5, round(pairs.standard_deviation, 1))
     start = round(uniform_distinct_mean, 1) if start is None else start
     end = max(0.0, round(min(around.nearest - 2 * sigma, start), 1))
@@ -289,7 +297,7 @@ def settings_from(
         "mu": MuReason(start, easier_at, end, around.nearest, cluster_size, fall, steps),
         "sigma": SigmaReason(sigma, pairs.n_drawn),
         "low": LowReason(),
-        "high": HighReason(high, is_largest=few),
+        "high": HighReason(high, is_largest=counted),
     }
     if groups is not None:
         arguments["groups"] = groups

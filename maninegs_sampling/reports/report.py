@@ -57,6 +57,7 @@ def save_report(
     batch_size: int = 64,
     steps: int = 9000,
     seed: int = 0,
+    exact: bool = False,
 ) -> Suitability:
     """Write the report to `path` and return what was found.
 
@@ -71,11 +72,14 @@ def save_report(
         batch_size: Instances per batch.
         steps: Number of steps of the training, for the settings.
         seed: Seed of everything that is drawn.
+        exact: Whether to count the distances of all pairs even if there are more than 131,072
+            patterns. By default they are estimated from random pairs then.
 
     Raises:
         MissingExtraError: If matplotlib or Jinja2 is not installed.
     """
     jinja2 = require("jinja2", extra="plot", what="the report")
+    pair_distances(store, exact=exact)  # kept for the table and the figures
     index = DistanceBucketIndex(store)
     found = suitability(
         store,
@@ -86,9 +90,10 @@ def save_report(
         steps=steps,
         index=index,
         seed=seed,
+        exact=exact,
     )
     options: dict[str, Any] = {"batch_size": batch_size, "index": index, "seed": seed}
-    choices = measure_choices(store, steps=steps, groups=groups, **options)
+    choices = measure_choices(store, steps=steps, groups=groups, exact=exact, **options)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,

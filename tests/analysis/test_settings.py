@@ -153,6 +153,11 @@ def test_settings_of_many_patterns_do_not_need_all_pairs(monkeypatch):
     assert found["mu"] == counted["mu"]
     assert found["high"] == 40
     assert "estimated from 1,048,576 random pairs" in str(found.reasons["sigma"])
+    exact = mn.suggest(fresh, steps=10, exact=True)
+    assert dict(exact) == dict(counted)
+    assert {n: str(r) for n, r in exact.reasons.items()} == {
+        n: str(r) for n, r in counted.reasons.items()
+    }
     # Settings do not depend on whether somebody has counted the pairs.
     assert mn.suggest(store, steps=10) == found
 
@@ -160,7 +165,7 @@ def test_settings_of_many_patterns_do_not_need_all_pairs(monkeypatch):
 def test_equal_distances_of_patterns_are_noticed_up_to_the_most_there_can_be():
     # The simplex code: 4 patterns of 3 bits at distance 2 of each other.
     simplex = [[0, 0, 0], [0, 1, 1], [1, 0, 1], [1, 1, 0]]
-    with pytest.raises(InvalidValueError, match="distance"):
+    with pytest.raises(InvalidValueError, match="all patterns are 2 bits apart"):
         mn.suggest(mn.ManifestationStore.from_dense(simplex), steps=10, batch_size=4)
 
 

@@ -88,6 +88,36 @@ def test_the_pair_table_is_read_and_emptied_along_the_way():
     assert not table.any()
 
 
+def test_the_table_of_weighted_pairs_is_read_before_a_cell_overflows():
+    # 8 patterns, all 2 bits apart, of 2**29 instances: over all rows one cell adds up to 2**32.
+    words = np.array([[1 << p for p in range(8)]], np.uint64)
+    counts = np.full(8, 2**29)
+
+    def counted(rows_between):
+        histogram, table = np.zeros(9, np.int64), np.zeros((2, 65536), np.uint32)
+        scratch = np.empty(_kernels.TILE, np.uint8)
+        _kernels.paired_histogram_rows(
+            words,
+            counts,
+            counts.astype(np.uint32),
+            8,
+            rows_between,
+            0,
+            8,
+            scratch,
+            table,
+            histogram,
+        )
+        assert not table.any()
+        return histogram
+
+    expected = np.zeros(9, np.int64)
+    expected[2] = 28 * 2**58
+    assert (counted(1) == expected).all()
+    assert (counted(2) == expected).all()
+    assert (counted(8) != expected).any(), "the test reaches no overflow"
+
+
 def test_out_is_filled_and_returned():
     store = random_store(10, 5)
     out = np.full((10, 10), 99, np.uint8)
@@ -128,7 +158,9 @@ def test_real_table(cbis):
 def test_all_pairs_of_a_store_are_counted_once(monkeypatch):
     counted = []
     count_pairs = hamming.count_pairs
-    monkeypatch.setattr(hamming, "count_pairs", lambda s: counted.append(s) or count_pairs(s))
+    monkeypatch.setattr(
+        hamming, "count_pairs", lambda s, progress: counted.append(s) or count_pairs(s)
+    )
     store, other = random_store(50, 12), random_store(50, 12)
     histogram = distance_histogram(store)
     assert distance_histogram(store) is histogram
