@@ -12,14 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maninegs_sampling import __version__
-from maninegs_sampling.analysis.batch_hardness import N_NEAREST, histogram_mean
+from maninegs_sampling.analysis.batch_hardness import N_NEAREST
 from maninegs_sampling.analysis.settings import Settings, suggest
 from maninegs_sampling.analysis.suitability import Suitability, suitability
+from maninegs_sampling.cli_pairs import (
+    add_exact_option,
+    count_if_asked,
+    estimate_note,
+    print_distances,
+)
 from maninegs_sampling.cli_tables import Rows, add_table_options, read_rows, repeated_options
 from maninegs_sampling.data.datasets import wisconsin
-from maninegs_sampling.data.store import ManifestationStore
-from maninegs_sampling.distances.hamming import distance_histogram, max_distance
 from maninegs_sampling.distances.index import DistanceBucketIndex
+from maninegs_sampling.distances.pairs import pair_distances
 from maninegs_sampling.errors import ManiNegError, MissingExtraError
 from maninegs_sampling.quoting import escape_controls
 from maninegs_sampling.reports import comparison
@@ -87,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument(
         "--out", type=Path, default=Path("comparison"), metavar="DIR", help="folder for the results"
     )
+    add_exact_option(compare)
     compare.set_defaults(run=run_compare)
 
     inspect = commands.add_parser(
@@ -94,6 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     inspect.add_argument("tables", nargs="+", metavar="TABLE", help="CSV or Parquet")
     add_table_options(inspect)
+    add_exact_option(inspect)
     inspect.set_defaults(run=run_inspect)
 
     advise = commands.add_parser(
@@ -117,6 +124,7 @@ def _parser() -> argparse.ArgumentParser:
         help="epoch: each instance is in one batch of an epoch; by default only where batches of "
         "distinct patterns would show rare patterns far too often",
     )
+    add_exact_option(advise)
     advise.set_defaults(run=run_suggest, **_PAPERS_BATCH)
 
     report = commands.add_parser(
@@ -125,6 +133,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_training_options(report)
     report.add_argument("--out", type=Path, default=Path("report.html"), metavar="FILE")
     report.add_argument("--open", action="store_true", help="open the file in the browser")
+    add_exact_option(report)
     report.set_defaults(run=run_report)
     return parser
 
@@ -157,6 +166,7 @@ def run_compare(options: argparse.Namespace) -> None:
         store, _ = wisconsin()
         source = "Wisconsin breast cancer, 30 features cut into terciles"
     options.out.mkdir(parents=True, exist_ok=True)
+    count_if_asked(store, options)
     settings: dict[str, Any] = {
         "batch_size": options.batch_size,
         "mus": tuple(options.mu) if options.mu else comparison.default_mus(store),
@@ -177,6 +187,8 @@ def run_compare(options: argparse.Namespace) -> None:
         n_instances=store.n_instances, epochs=settings["epochs"], mu=min(settings["mus"])
     )
     print(f"\n{legend}\n")
+    if pair_distances(store).n_drawn is not None:
+        print(f"distances of the data in comparison.json: {estimate_note(store)}\n")
     json_path = options.out / "comparison.json"
     used = {"source": source, "grouped": groups is not None, **settings}
     comparison.save_json(json_path, store, measured, used)
@@ -212,6 +224,7 @@ def run_inspect(options: argparse.Namespace) -> None:
     """Print the rows, bits, patterns, frequencies, missing cells and distances of a table."""
     table = read_rows(options)
     store = table.store
+    count_if_asked(store, options)
     bits = store.to_dense()
     names = [_shown(name) for name in table.schema.bit_names]
     print(f"{store.n_instances} rows, {store.n_bits} bits, {store.n_patterns} distinct patterns")
@@ -234,28 +247,20 @@ def run_inspect(options: argparse.Namespace) -> None:
     ]
     print("constant bits: " + (", ".join(constant) or "none"))
     print("duplicate bits: " + (", ".join(_duplicate_bits(bits, names)) or "none"))
-    _print_distances(store)
-
-
-def _print_distances(store: ManifestationStore) -> None:
-    """Print the histogram of the distances between rows."""
-    histogram = distance_histogram(store)
-    print(f"\npairs of rows by Hamming distance (mean {histogram_mean(histogram):.2f})")
-    most = max(1, histogram.max())
-    for distance in range(max_distance(store) + 1):
-        n = int(histogram[distance])
-        print(f"{distance:4d} {n:12d}  {'#' * round(50 * n / most)}".rstrip())
+    print_distances(store)
 
 
 def run_suggest(options: argparse.Namespace) -> None:
     """Print the verdict, its measurements, the settings with their reasons, and how to use them."""
     table = read_rows(options)
     store = table.store
+    count_if_asked(store, options)
     training: dict[str, Any] = {
         "batch_size": options.batch_size,
         "groups": table.groups,
         "steps": options.steps,
         "index": DistanceBucketIndex(store),
+        "exact": options.exact,
     }
     found = suitability(store, labels=table.labels(), bit_names=table.schema.bit_names, **training)
     print(f"{store.n_instances} instances, {store.n_patterns} distinct patterns\n\n{found}\n")
@@ -304,6 +309,7 @@ def _print_how_to_use(settings: Settings, table: Rows, options: argparse.Namespa
 def run_report(options: argparse.Namespace) -> None:
     """Write the report and print the verdict."""
     table = read_rows(options)
+    count_if_asked(table.store, options)
     found = save_report(
         options.out,
         table.store,
@@ -314,8 +320,11 @@ def run_report(options: argparse.Namespace) -> None:
         groups_source=table.groups_source,
         batch_size=options.batch_size,
         steps=options.steps,
+        exact=options.exact,
     )
     print(f"{found}\n\nwrote {_shown(options.out)}")
+    if pair_distances(table.store).n_drawn is not None:
+        print(f"distances between rows: {estimate_note(table.store)}")
     if options.open:
         webbrowser.open(options.out.resolve().as_uri())
 

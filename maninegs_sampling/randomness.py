@@ -20,6 +20,7 @@ UNIFORM_DISTINCT: Final = 16
 RANDOM_WALKS: Final = 17
 GRAPH_BLOCKS: Final = 18
 NEIGHBOR_GROUPS: Final = 19
+RANDOM_PAIRS: Final = 24
 
 
 def check_seed(seed: object) -> int:

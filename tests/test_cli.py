@@ -6,6 +6,7 @@ import polars
 import pytest
 
 from maninegs_sampling.cli import main
+from maninegs_sampling.distances import hamming, pairs
 
 
 @pytest.fixture
@@ -63,6 +64,40 @@ def test_inspect(table, capsys):
                  "no_halo is always the opposite of halo", "copy always equals halo",
                  "pairs of rows by Hamming distance"):  # fmt: skip
         assert text in printed, text
+
+
+@pytest.mark.parametrize("command", ["inspect", "suggest", "compare", "report"])
+def test_estimates_of_many_pairs_are_called_so(command, table, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(pairs, "MOST_COUNTED_PATTERNS", 20)
+    monkeypatch.setattr(hamming, "_histograms", {})
+    counted = []
+    count_pairs = hamming.count_pairs
+
+    def count(store, *, progress=False):
+        counted.append(progress)
+        return count_pairs(store)
+
+    monkeypatch.setattr(hamming, "count_pairs", count)
+    out = tmp_path / "out"
+    options = [] if command == "inspect" else ["--batch-size", "8"]
+    options += ["--out", str(out), "--epochs", "1", "--mu", "1"] if command == "compare" else []
+    options += ["--out", str(out)] if command == "report" else []
+    assert main([command, str(table), *options]) == 0
+    text = capsys.readouterr().out + (out.read_text() if command == "report" else "")
+    assert "estimated from 1,048,576 random pairs" in text
+    if command == "suggest":
+        assert "which no distance exceeds" in text
+    else:
+        assert "--exact counts all pairs" in text
+    assert True not in counted
+    if command == "compare":
+        content = json.loads((out / "comparison.json").read_text())
+        assert content["data"]["pairs_drawn"] == 2**20
+        assert all(entry["distribution"] is None for entry in content["samplers"])
+    assert main([command, str(table), *options, "--exact"]) == 0
+    text = capsys.readouterr().out + (out.read_text() if command == "report" else "")
+    assert "random pairs" not in text
+    assert True in counted
 
 
 def test_inspect_real_tables(cbis_files, capsys):

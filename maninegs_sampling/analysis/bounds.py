@@ -5,7 +5,7 @@ from numpy.typing import ArrayLike
 
 from maninegs_sampling.analysis.coverage import as_floats
 from maninegs_sampling.data.store import ManifestationStore, check_store
-from maninegs_sampling.distances.hamming import distance_histogram
+from maninegs_sampling.distances.pairs import pair_distances
 from maninegs_sampling.errors import InvalidValueError, check_count
 
 # Share of a normal distribution below its mean - 3 standard deviations.
@@ -47,7 +47,8 @@ def distance_lower_bound(n_bits: int, p: ArrayLike = 0.5) -> float:
 def data_distance_lower_bound(store: ManifestationStore) -> int:
     """Return the smallest distance within which 0.13% of all pairs of the data lie.
 
-    This is `distance_lower_bound` for traits that depend on each other.
+    This is `distance_lower_bound` for traits that depend on each other. It is estimated from random
+    pairs if there are more than 131,072 patterns, unless `distance_histogram` has counted them all.
 
     Args:
         store: The manifestations.
@@ -59,7 +60,6 @@ def data_distance_lower_bound(store: ManifestationStore) -> int:
         >>> data_distance_lower_bound(ManifestationStore.from_dense([[0, 0], [0, 1], [1, 1]]))
         1
     """
-    histogram = distance_histogram(check_store("store", store))
-    if not histogram.any():
+    if check_store("store", store).n_instances == 1:
         raise InvalidValueError("a store of one instance has no pairs")
-    return int(np.searchsorted(np.cumsum(histogram), _SHARE_BELOW * histogram.sum()))
+    return int(np.searchsorted(np.cumsum(pair_distances(store).shares), _SHARE_BELOW))

@@ -43,12 +43,21 @@ class MuReason(Reason):
 
 @dataclass(frozen=True)
 class SigmaReason(Reason):
-    """Why sigma is what it is."""
+    """Why sigma is what it is.
+
+    Attributes:
+        sigma: The standard deviation.
+        n_drawn: Number of random pairs that it is estimated from; None if it is that of all pairs.
+    """
 
     sigma: float
+    n_drawn: int | None = None
 
     def __str__(self) -> str:
-        return f"{self.sigma:g}, the standard deviation of the distances in the data"
+        text = f"{self.sigma:g}, the standard deviation of the distances in the data"
+        if self.n_drawn is None:
+            return text
+        return f"{text}, estimated from {self.n_drawn:,} random pairs"
 
 
 @dataclass(frozen=True)
@@ -61,11 +70,22 @@ class LowReason(Reason):
 
 @dataclass(frozen=True)
 class HighReason(Reason):
-    """Why high is what it is."""
+    """Why high is what it is.
+
+    Attributes:
+        high: The largest distance, or one that no pair exceeds.
+        is_largest: Whether a pair has it.
+    """
 
     high: int
+    is_largest: bool = True
 
     def __str__(self) -> str:
+        if not self.is_largest:
+            return (
+                f"{self.high}, the number of traits that vary, which no distance exceeds; there "
+                "are too many pairs to look for the largest one"
+            )
         return f"{self.high}, the largest distance in the data"
 
 

@@ -1,14 +1,12 @@
 """Settings for ManiNeg, read off the data without training."""
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from maninegs_sampling.analysis.batch_hardness import histogram_mean
 from maninegs_sampling.analysis.frequencies import LARGE_SHIFT, frequency_shift
 from maninegs_sampling.analysis.hardness import uniform_distinct_hardness
 from maninegs_sampling.analysis.neighborhood import Neighborhood, find_shortage, neighborhood
@@ -27,6 +25,12 @@ from maninegs_sampling.analysis.setting_reasons import (
 from maninegs_sampling.data.store import ManifestationStore, check_store
 from maninegs_sampling.distances.hamming import distance_histogram
 from maninegs_sampling.distances.index import DistanceBucketIndex
+from maninegs_sampling.distances.pairs import (
+    distance_limit,
+    estimated_pair_distances,
+    few_enough_to_count,
+    pair_distances,
+)
 from maninegs_sampling.errors import InvalidValueError, check_choice, check_count
 from maninegs_sampling.sampling.drawer import Center
 from maninegs_sampling.sampling.groups import group_numbers
@@ -106,6 +110,7 @@ def suggest(
     groups: ArrayLike | None = None,
     index: DistanceBucketIndex | None = None,
     seed: int = 0,
+    exact: bool = False,
 ) -> Settings:
     """Return settings read off the data, for a training of `steps` steps.
 
@@ -126,6 +131,9 @@ def suggest(
         groups: N labels, such as patient ids. No two instances of a batch share one.
         index: An index of `store` to draw from. If None, one is built.
         seed: Seed of the batches and anchors that are measured.
+        exact: Whether to count the distances of all pairs even if there are more than 131,072
+            patterns. By default sigma is estimated from random pairs then, and `high` is the number
+            of traits that vary, which draws the same batches as the largest distance.
 
     Returns:
         `mu`, `sigma`, `low`, `high`, what was asked for if it differs from the sampler's defaults,
@@ -164,7 +172,9 @@ def suggest(
     if only is not None:
         raise InvalidValueError(str(only))
     uniform = uniform_distinct_hardness(store, batch_size=batch_size, groups=groups, seed=seed)
-    settings = settings_from(store, around, uniform.pair_mean, steps, cluster_size, groups)
+    settings = settings_from(
+        store, around, uniform.pair_mean, steps, cluster_size, groups, exact=exact
+    )
     return settings.with_reasons(chosen)
 
 
@@ -238,7 +248,12 @@ def covering(
 
 
 def only_distance(store: ManifestationStore) -> OneDistance | None:
-    """Return the distance between distinct patterns if there is but one, and None otherwise."""
+    """Return the distance between distinct patterns if there is but one, and None otherwise.
+
+    At most B + 1 patterns of B bits can have equal distances (Fisher's inequality).
+    """
+    if store.n_patterns > store.n_bits + 1:
+        return None
     distances = np.flatnonzero(distance_histogram(store)[1:]) + 1
     return OneDistance(int(distances[0])) if len(distances) == 1 else None
 
@@ -253,6 +268,7 @@ def settings_from(
     *,
     start: float | None = None,
     easier_at: float | None = None,
+    exact: bool,
 ) -> Settings:
     """Return the settings that follow from the measurements; see `suggest`.
 
@@ -265,10 +281,13 @@ def settings_from(
         groups: N labels, or None.
         start: The first mu. If None, `uniform_distinct_mean`, rounded.
         easier_at: The mu at which batches are easier than uniform ones, if `start` avoids one.
+        exact: Whether to count all pairs in any case.
     """
-    histogram = distance_histogram(store)
-    high = int(np.flatnonzero(histogram)[-1])
-    sigma = max(0.5, round(_standard_deviation(histogram), 1))
+    # Estimated even if the pairs happen to have been counted: equal calls give equal settings.
+    counted = exact or few_enough_to_count(store)
+    pairs = pair_distances(store, exact=True) if counted else estimated_pair_distances(store)
+    high = pairs.largest if counted else distance_limit(store)
+    sigma = max(0.5, round(pairs.standard_deviation, 1))
     start = round(uniform_distinct_mean, 1) if start is None else start
     end = max(0.0, round(min(around.nearest - 2 * sigma, start), 1))
     fall = max(1, steps // 2)
@@ -276,16 +295,11 @@ def settings_from(
     arguments: dict[str, Any] = {"mu": mu, "sigma": sigma, "low": 1, "high": high}
     reasons: dict[str, Reason] = {
         "mu": MuReason(start, easier_at, end, around.nearest, cluster_size, fall, steps),
-        "sigma": SigmaReason(sigma),
+        "sigma": SigmaReason(sigma, pairs.n_drawn),
         "low": LowReason(),
-        "high": HighReason(high),
+        "high": HighReason(high, is_largest=counted),
     }
     if groups is not None:
         arguments["groups"] = groups
         reasons["groups"] = GroupsReason()
     return Settings(arguments, reasons)
-
-
-def _standard_deviation(histogram: NDArray[np.int64]) -> float:
-    mean_square = float(histogram @ np.arange(len(histogram)) ** 2 / histogram.sum())
-    return math.sqrt(mean_square - histogram_mean(histogram) ** 2)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from maninegs_sampling.analysis.batch_hardness import Hardness, histogram_mean
+from maninegs_sampling.analysis.batch_hardness import Hardness
 from maninegs_sampling.analysis.frequencies import LARGE_SHIFT, frequency_shift
 from maninegs_sampling.analysis.hardness import hardness_at, uniform_distinct_hardness
 from maninegs_sampling.analysis.neighborhood import Neighborhood, find_shortage, neighborhood
@@ -30,8 +30,8 @@ from maninegs_sampling.analysis.settings import (
     settings_from,
 )
 from maninegs_sampling.data.store import ManifestationStore, check_store
-from maninegs_sampling.distances.hamming import distance_histogram
 from maninegs_sampling.distances.index import DistanceBucketIndex
+from maninegs_sampling.distances.pairs import mean_distance, trait_counts
 from maninegs_sampling.errors import InvalidTypeError, InvalidValueError, check_count
 from maninegs_sampling.quoting import escape_controls
 
@@ -111,6 +111,7 @@ def suitability(
     batches: int = 200,
     index: DistanceBucketIndex | None = None,
     seed: int = 0,
+    exact: bool = False,
 ) -> Suitability:
     """Return whether ManiNeg makes harder batches of this data, why, and with which settings.
 
@@ -133,6 +134,7 @@ def suitability(
         batches: Number of batches to measure at each mu.
         index: An index of `store` to draw from. If None, one is built.
         seed: Seed of everything that is drawn.
+        exact: Whether to count the distances of all pairs for the settings, as in `suggest`.
 
     Raises:
         InvalidValueError: If labels, groups or names are missing, or there are too few or too many.
@@ -149,7 +151,7 @@ def suitability(
     batches = check_count("batches", batches, at_least=1)
     names = _names(store, bit_names)
     about_data: dict[str, Any] = {
-        "uniform_mean": histogram_mean(distance_histogram(store)),
+        "uniform_mean": mean_distance(store),
         "trait_shares": _trait_shares(store),
         "label_traits": _equal_to_label(store, labels),
         "duplicates": _expected_duplicates(store, batch_size),
@@ -160,13 +162,13 @@ def suitability(
         return Suitability("no harder batches", (problem, *remarks), None, **about_data)
 
     drawing: dict[str, Any] = {"batch_size": batch_size, "groups": groups, "seed": seed}
-    settings, found = _measure(store, index, steps, batches, drawing)
+    settings, found = _measure(store, index, steps, batches, exact, drawing)
     uniform = found.uniform_distinct.pair_mean
     final, start = _judge(found.mus, found.pair_means, uniform)
     if final.easier_at is not None:
         settings = settings_from(
             store, found.neighborhood, uniform, steps, batch_size, groups,
-            start=start, easier_at=final.easier_at,
+            start=start, easier_at=final.easier_at, exact=exact,
         )  # fmt: skip
     near = NearPatterns(found.neighborhood.within, found.neighborhood.nearest, batch_size)
     remarks += _short_batches(found.measured, batch_size)
@@ -204,6 +206,7 @@ def _measure(
     index: DistanceBucketIndex | None,
     steps: int,
     batches: int,
+    exact: bool,
     drawing: dict[str, Any],
 ) -> tuple[Settings, _Measurements]:
     """Return the suggested settings, and what batches at these settings are like."""
@@ -211,7 +214,9 @@ def _measure(
     around = neighborhood(store, index=index, **drawing)
     uniform = uniform_distinct_hardness(store, batches=batches, **drawing)
     batch_size, groups = drawing["batch_size"], drawing["groups"]
-    settings = settings_from(store, around, uniform.pair_mean, steps, batch_size, groups)
+    settings = settings_from(
+        store, around, uniform.pair_mean, steps, batch_size, groups, exact=exact
+    )
     schedule, sigma = settings["mu"], settings["sigma"]
     mus = tuple(round(float(mu), 2) for mu in np.linspace(schedule.start, schedule.end, _N_MUS))
     measured = hardness_at(store, mus, sigma=sigma, batches=batches, index=index, **drawing)
@@ -293,7 +298,7 @@ def _label_codes(labels: ArrayLike, n_instances: int) -> NDArray[np.int64]:
 
 def _trait_shares(store: ManifestationStore) -> NDArray[np.float64]:
     """Return (B,) each bit's share of the pairs of instances that differ in a bit."""
-    ones = store.to_dense().sum(axis=0).astype(np.float64)
+    ones = trait_counts(store).astype(np.float64)
     differing = ones * (store.n_instances - ones)
     shares: NDArray[np.float64] = differing / max(1.0, differing.sum())
     return shares

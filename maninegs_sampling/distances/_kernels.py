@@ -54,6 +54,16 @@ def pairwise_rows(words, other, begin, end, out):
 
 
 @kernel
+def distances_of_pairs(words, left, right, out):
+    """Write the distance of patterns left[k] and right[k] of `words`, (U, W), to out[k]."""
+    for k in range(out.shape[0]):
+        distance = np.uint64(0)
+        for w in range(words.shape[1]):
+            distance += popcount(words[left[k], w] ^ words[right[k], w])
+        out[k] = distance
+
+
+@kernel
 def histogram_rows(words, counts, begin, end, scratch, bins, histogram):
     """Add the pairs (i, j > i), begin <= i < end, weighted by counts[i] * counts[j].
 
@@ -108,6 +118,50 @@ def unweighted_histogram_rows(words, begin, end, scratch, table, histogram):
             for a in range(distances):
                 for b in range(distances):
                     seen = np.int64(table[0, 256 * a + b]) + np.int64(table[1, 256 * a + b])
+                    histogram[a] += seen
+                    histogram[b] += seen
+                    table[0, 256 * a + b] = 0
+                    table[1, 256 * a + b] = 0
+
+
+@kernel
+def paired_histogram_rows(
+    words, counts, weights, n_paired, rows_between, begin, end, scratch, table, histogram
+):  # fmt: skip
+    """Like `histogram_rows` with distances below 256, where neighbors mostly have equal counts.
+
+    Patterns 2 k and 2 k + 1 below the even number `n_paired` have equal counts. Their distances,
+    read as one 16-bit number, are counted with one addition to `table`, (2, 65536) uint32 zeros,
+    which is read whenever the count of the rows changes, and after `rows_between` rows, before a
+    cell can overflow. `weights` holds the counts as uint32.
+    """
+    patterns = words.shape[1]
+    distances = histogram.shape[0]
+    two = scratch.view(np.uint16)
+    rows = 0
+    for i in range(begin, end):
+        even = i + 1 + (i + 1) % 2
+        if i + 1 < min(even, patterns):
+            distance_tile(words, words, i, i + 1, i + 2, scratch)
+            histogram[scratch[0]] += counts[i] * counts[i + 1]
+        for tile in range(even, patterns, TILE):
+            tile_end = min(patterns, tile + TILE)
+            distance_tile(words, words, i, tile, tile_end, scratch)
+            pairs = max(0, min(tile_end, n_paired) - tile) // 2
+            for k in range(pairs // 2):
+                table[0, two[2 * k]] += weights[tile + 4 * k]
+                table[1, two[2 * k + 1]] += weights[tile + 4 * k + 2]
+            if pairs % 2 == 1:
+                table[0, two[pairs - 1]] += weights[tile + 2 * pairs - 2]
+            for k in range(2 * pairs, tile_end - tile):
+                histogram[scratch[k]] += counts[i] * counts[tile + k]
+        rows += 1
+        if i == end - 1 or rows == rows_between or counts[i + 1] != counts[i]:
+            rows = 0
+            for a in range(distances):
+                for b in range(distances):
+                    both = np.int64(table[0, 256 * a + b]) + np.int64(table[1, 256 * a + b])
+                    seen = counts[i] * both
                     histogram[a] += seen
                     histogram[b] += seen
                     table[0, 256 * a + b] = 0

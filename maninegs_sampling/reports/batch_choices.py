@@ -78,6 +78,7 @@ def measure_choices(
     groups: ArrayLike | None,
     index: DistanceBucketIndex,
     seed: int,
+    exact: bool,
 ) -> Iterator[tuple[BatchChoice, Entry | LeftOut]]:
     """Yield each choice with what was measured at its last mu, or why it cannot be made.
 
@@ -88,6 +89,7 @@ def measure_choices(
         groups: N labels. No two instances of a batch share one.
         index: An index of `store` to draw from.
         seed: Seed of everything that is drawn.
+        exact: Whether to count the distances of all pairs for the settings, as in `suggest`.
     """
     drawing: dict[str, Any] = {"batch_size": batch_size, "seed": seed}
     distinct = partial(epochs_of, UniformDistinctBatchSampler, store, groups=groups, **drawing)
@@ -99,8 +101,9 @@ def measure_choices(
             continue
         try:
             settings = suggest(
-                store, steps=steps, groups=groups, index=index, **drawing, **choice.options
-            )
+                store, steps=steps, groups=groups, index=index, exact=exact, **drawing,
+                **choice.options,
+            )  # fmt: skip
         except InvalidValueError as error:
             yield choice, LeftOut(choice.name, str(error))
             continue

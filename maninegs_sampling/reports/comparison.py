@@ -14,13 +14,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from maninegs_sampling import randomness
 from maninegs_sampling.analysis.baselines import Epochs, nearest_only, uniform
-from maninegs_sampling.analysis.batch_hardness import histogram_mean
 from maninegs_sampling.analysis.hardness import BatchesByNumber, check_mus, check_sampler
 from maninegs_sampling.analysis.neighborhood import find_shortage
 from maninegs_sampling.data.storage import write_atomically
 from maninegs_sampling.data.store import ManifestationStore, check_store
-from maninegs_sampling.distances.hamming import distance_histogram, max_distance
 from maninegs_sampling.distances.index import DistanceBucketIndex
+from maninegs_sampling.distances.pairs import distance_limit, mean_distance, pair_distances
 from maninegs_sampling.errors import InvalidTypeError, InvalidValueError, check_count
 from maninegs_sampling.reports.entries import (
     Candidate,
@@ -50,7 +49,7 @@ def default_mus(store: ManifestationStore) -> tuple[float, ...]:
     Args:
         store: The manifestations.
     """
-    mean = round(histogram_mean(distance_histogram(store)), 1)
+    mean = round(mean_distance(store), 1)
     return (mean, round(mean / 2, 1), 0.0)
 
 
@@ -167,7 +166,7 @@ def _maninegs(
     per_epoch = max(1, store.n_instances // options["batch_size"])
     index = DistanceBucketIndex(store, rows="patterns")
     authors = partial(
-        epochs_of, ManiNegBatchSampler.authors, store, high=max_distance(store),
+        epochs_of, ManiNegBatchSampler.authors, store, high=distance_limit(store),
         batches_per_epoch=per_epoch, index=index, **options,
     )  # fmt: skip
     for mu in means:
@@ -186,15 +185,17 @@ def _maninegs(
     yield Candidate("eight covering", covering, "ManiNeg")
 
 
-def _distribution(store: ManifestationStore, mu: float, sigma: float) -> NDArray[np.float64]:
+def _distribution(store: ManifestationStore, mu: float, sigma: float) -> NDArray[np.float64] | None:
     """Return the distance distribution, conditioned on the distances that occur in the data.
 
-    With one-hot traits, for example, no odd distance occurs.
+    With one-hot traits, for example, no odd distance occurs. None if the pairs are not counted:
+    which of the rare small distances occur, random pairs cannot tell.
     """
-    pairs = distance_histogram(store)
-    high = max_distance(store)
-    weights = np.append(-np.inf, log_weights(mu, sigma, 1, high))
-    weights[pairs[: high + 1] == 0] = -np.inf
+    pairs = pair_distances(store)
+    if pairs.n_drawn is not None:
+        return None
+    weights = np.append(-np.inf, log_weights(mu, sigma, 1, pairs.largest))
+    weights[pairs.shares[: pairs.largest + 1] == 0] = -np.inf
     masses = np.exp(weights - weights.max())
     distribution: NDArray[np.float64] = masses / masses.sum()
     return distribution
@@ -214,12 +215,15 @@ def save_json(
         measured: What `compare` yields.
         settings: The settings, to be written as they are.
     """
+    pairs = pair_distances(store)
     content = {
         "data": {
             "instances": store.n_instances,
             "bits": store.n_bits,
             "patterns": store.n_patterns,
-            "pair_histogram": distance_histogram(store).tolist(),
+            "pair_shares": pairs.shares.tolist(),
+            "pair_share_errors": pairs.errors.tolist(),
+            "pairs_drawn": pairs.n_drawn,
         },
         "settings": settings,
         "versions": {

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from maninegs_sampling.analysis.batch_hardness import Hardness, histogram_mean
+from maninegs_sampling.analysis.batch_hardness import Hardness
 from maninegs_sampling.analysis.bounds import data_distance_lower_bound, distance_lower_bound
 from maninegs_sampling.analysis.hardness import (
     check_mus,
@@ -17,8 +17,8 @@ from maninegs_sampling.analysis.hardness import (
 )
 from maninegs_sampling.analysis.settings import Settings
 from maninegs_sampling.data.store import ManifestationStore
-from maninegs_sampling.distances.hamming import distance_histogram, max_distance
 from maninegs_sampling.distances.index import DistanceBucketIndex
+from maninegs_sampling.distances.pairs import distance_limit, mean_distance, pair_distances
 from maninegs_sampling.errors import check_count
 from maninegs_sampling.sampling.distribution import TruncatedGaussian
 
@@ -28,7 +28,7 @@ class DistanceDistributions:
     """Figure 2: distances to negatives, drawn uniformly and from the truncated Gaussian.
 
     Attributes:
-        uniform: (D + 1,) share of all pairs of the data at each distance.
+        uniform: (D + 1,) share of the pairs of the data at each distance, see `pair_distances`.
         independent: (D + 1,) the paper's binomial distribution, for as many independent traits of
             frequency 0.5.
         gaussians: For each mu, (D + 1,) the truncated Gaussian.
@@ -89,8 +89,8 @@ class Annealing:
 
 
 def largest_distance(store: ManifestationStore) -> int:
-    """Return the largest distance between two instances, at least 1, for the end of an axis."""
-    return max(1, max_distance(store))
+    """Return the largest distance that pairs can have, at least 1, for the end of an axis."""
+    return max(1, distance_limit(store))
 
 
 def distance_distributions(store: ManifestationStore, settings: Settings) -> DistanceDistributions:
@@ -106,7 +106,7 @@ def distance_distributions(store: ManifestationStore, settings: Settings) -> Dis
         >>> list(distance_distributions(store, suggest(store, steps=100)).gaussians)
         [10.0, 2.4]
     """
-    histogram = distance_histogram(store)
+    pairs = pair_distances(store)
     end = largest_distance(store)
     sigma, low, high = (settings[name] for name in ("sigma", "low", "high"))
     gaussians = {}
@@ -114,7 +114,7 @@ def distance_distributions(store: ManifestationStore, settings: Settings) -> Dis
         pmf = TruncatedGaussian(mu, sigma, low=low, high=high).pmf()
         gaussians[mu] = np.pad(pmf, (0, end + 1))[: end + 1]
     binomial = stats.binom(store.n_bits, 0.5).pmf(np.arange(end + 1))
-    return DistanceDistributions(histogram[: end + 1] / histogram.sum(), binomial, gaussians)
+    return DistanceDistributions(pairs.shares[: end + 1], binomial, gaussians)
 
 
 def lower_bounds(store: ManifestationStore) -> LowerBounds:
@@ -170,7 +170,7 @@ def hardness_by_mu(
     return HardnessByMu(
         check_mus(mus),
         hardness_at(store, mus, sigma=sigma, **drawing),
-        histogram_mean(distance_histogram(store)),
+        mean_distance(store),
         uniform_distinct_hardness(store, **drawing),
     )
 

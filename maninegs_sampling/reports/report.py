@@ -18,8 +18,9 @@ from maninegs_sampling.analysis.suitability import Suitability, suitability
 from maninegs_sampling.data.schema import Schema
 from maninegs_sampling.data.storage import write_atomically
 from maninegs_sampling.data.store import ManifestationStore
-from maninegs_sampling.distances.hamming import distance_histogram, max_distance, pattern_distances
+from maninegs_sampling.distances.hamming import pattern_distances
 from maninegs_sampling.distances.index import DistanceBucketIndex
+from maninegs_sampling.distances.pairs import pair_distances
 from maninegs_sampling.optional import require
 from maninegs_sampling.quoting import escape_controls
 from maninegs_sampling.reports import drawing, figures
@@ -56,6 +57,7 @@ def save_report(
     batch_size: int = 64,
     steps: int = 9000,
     seed: int = 0,
+    exact: bool = False,
 ) -> Suitability:
     """Write the report to `path` and return what was found.
 
@@ -70,11 +72,14 @@ def save_report(
         batch_size: Instances per batch.
         steps: Number of steps of the training, for the settings.
         seed: Seed of everything that is drawn.
+        exact: Whether to count the distances of all pairs even if there are more than 131,072
+            patterns. By default they are estimated from random pairs then.
 
     Raises:
         MissingExtraError: If matplotlib or Jinja2 is not installed.
     """
     jinja2 = require("jinja2", extra="plot", what="the report")
+    pair_distances(store, exact=exact)  # kept for the table and the figures
     index = DistanceBucketIndex(store)
     found = suitability(
         store,
@@ -85,9 +90,10 @@ def save_report(
         steps=steps,
         index=index,
         seed=seed,
+        exact=exact,
     )
     options: dict[str, Any] = {"batch_size": batch_size, "index": index, "seed": seed}
-    choices = measure_choices(store, steps=steps, groups=groups, **options)
+    choices = measure_choices(store, steps=steps, groups=groups, exact=exact, **options)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -120,16 +126,16 @@ def _shown(value: Any) -> Any:
 
 def _glance(store: ManifestationStore, found: Suitability) -> list[tuple[str, str]]:
     """Return the rows of the table of numbers about the data."""
-    histogram = distance_histogram(store)
-    same = histogram[0] / max(1, histogram.sum())
+    pairs = pair_distances(store)
+    among = "" if pairs.n_drawn is None else f" among {pairs.source}"
     rows = [
         ("rows", f"{store.n_instances:,}"),
         ("traits, as bits", f"{store.n_bits:,}"),
         ("distinct patterns", f"{store.n_patterns:,}"),
         ("rows with the most common pattern", f"{int(store.counts.max()):,}"),
         ("mean distance between two rows, and in uniform batches", f"{found.uniform_mean:.2f}"),
-        ("largest distance", f"{max_distance(store)}"),
-        ("pairs of rows with equal patterns", f"{same:.1%}"),
+        (f"largest distance{among}", f"{pairs.largest}"),
+        ("pairs of rows with equal patterns", f"{pairs.shares[0]:.1%}"),
     ]
     if found.uniform_distinct is not None:
         uniform = found.uniform_distinct
@@ -144,6 +150,8 @@ def _figures(
     store: ManifestationStore, found: Suitability, steps: int, options: dict[str, Any]
 ) -> list[_Figure]:
     shown = []
+    pairs = pair_distances(store)
+    estimated = "" if pairs.n_drawn is None else f", estimated from {pairs.source}"
     if found.settings is not None:
         start, end = found.settings["mu"].start, found.settings["mu"].end
         data = figures.distance_distributions(store, found.settings)
@@ -152,10 +160,11 @@ def _figures(
                 "fig2",
                 "How far away negatives are",
                 drawing.draw_distance_distributions(data),
-                f"Bars: distances between all pairs of rows, as in uniform batches; their mean is "
-                f"{found.uniform_mean:.1f}. Lines: the distance distribution at the start of "
-                f"training, mu = {start:g}, and at the end, mu = {end:g}. Dotted: distances if the "
-                "traits were independent (Figure 2 of the paper).",
+                "Bars: distances between all pairs of rows, as in uniform batches"
+                f"{estimated}; their mean is {found.uniform_mean:.1f}. Lines: the distance "
+                f"distribution at the start of training, mu = {start:g}, and at the end, "
+                f"mu = {end:g}. Dotted: distances if the traits were independent (Figure 2 of the "
+                "paper).",
             )
         )
     bounds = figures.lower_bounds(store)
@@ -166,7 +175,8 @@ def _figures(
             "How rare hard negatives are",
             drawing.draw_lower_bounds(bounds),
             "Only 0.13% of the pairs in uniform batches are nearer than these distances (Figure 4 "
-            f"of the paper). For this data, with {size} traits, the distance is {bound}.",
+            f"of the paper). For this data, with {size} traits, the distance is {bound}"
+            f"{estimated}.",
         )
     )
     if found.uniform_distinct is not None:

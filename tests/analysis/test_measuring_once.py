@@ -21,9 +21,9 @@ def counted(monkeypatch):
         calls["indices"].append(options.get("rows", "instances"))
         init(self, store, **options)
 
-    def counted_pairs(store):
+    def counted_pairs(store, *, progress):
         calls["all pairs"].append(store)
-        return count_pairs(store)
+        return count_pairs(store, progress=progress)
 
     monkeypatch.setattr(DistanceBucketIndex, "__init__", counted_init)
     monkeypatch.setattr(hamming, "count_pairs", counted_pairs)

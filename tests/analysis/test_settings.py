@@ -8,6 +8,7 @@ import maninegs_sampling as mn
 from maninegs_sampling.analysis.neighborhood import neighborhood
 from maninegs_sampling.cli import main
 from maninegs_sampling.data.datasets import synthetic_mvkl, wisconsin
+from maninegs_sampling.distances import hamming, pairs
 from maninegs_sampling.errors import InvalidValueError
 from tests import naive
 from tests.conftest import random_store
@@ -139,6 +140,33 @@ def test_high_is_the_largest_distance_and_sigma_the_spread():
     assert settings["high"] == mn.max_distance(store)
     assert settings["sigma"] == pytest.approx(np.sqrt(10), abs=0.1)
     assert settings["mu"].start == pytest.approx(20, abs=0.1)
+
+
+def test_settings_of_many_patterns_do_not_need_all_pairs(monkeypatch):
+    store = random_store(500, 40)
+    counted = mn.suggest(store, steps=10)
+    monkeypatch.setattr(pairs, "MOST_COUNTED_PATTERNS", 400)
+    fresh = random_store(500, 40)
+    found = mn.suggest(fresh, steps=10)
+    assert hamming.known_histogram(fresh) is None
+    assert found["sigma"] == counted["sigma"]
+    assert found["mu"] == counted["mu"]
+    assert found["high"] == 40
+    assert "estimated from 1,048,576 random pairs" in str(found.reasons["sigma"])
+    exact = mn.suggest(fresh, steps=10, exact=True)
+    assert dict(exact) == dict(counted)
+    assert {n: str(r) for n, r in exact.reasons.items()} == {
+        n: str(r) for n, r in counted.reasons.items()
+    }
+    # Settings do not depend on whether somebody has counted the pairs.
+    assert mn.suggest(store, steps=10) == found
+
+
+def test_equal_distances_of_patterns_are_noticed_up_to_the_most_there_can_be():
+    # The simplex code: 4 patterns of 3 bits at distance 2 of each other.
+    simplex = [[0, 0, 0], [0, 1, 1], [1, 0, 1], [1, 1, 0]]
+    with pytest.raises(InvalidValueError, match="all patterns are 2 bits apart"):
+        mn.suggest(mn.ManifestationStore.from_dense(simplex), steps=10, batch_size=4)
 
 
 def test_arguments():

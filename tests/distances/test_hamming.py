@@ -54,6 +54,22 @@ def test_many_rows_cross_tiles_and_threads(n, n_bits):
     assert (distance_histogram(store) == np.bincount(upper, minlength=n_bits + 1)).all()
 
 
+@pytest.mark.parametrize("n_bits", [20, 70, 255, 256])
+@pytest.mark.parametrize("n", [2, 3, 2047, 2049, 4101])
+def test_the_histogram_counts_instances_of_patterns_with_many_counts(n, n_bits):
+    store = random_store(n, n_bits)
+    rng = np.random.default_rng(n)
+    repeats = rng.choice([1, 1, 1, 2, 2, 3, 50, 1000], store.n_patterns) + rng.integers(0, 3)
+    pattern_of = np.repeat(np.arange(store.n_patterns), repeats)
+    heavy = ManifestationStore(store.words, pattern_of, n_bits)
+    expected = np.zeros(n_bits + 1, np.int64)
+    for p, row in enumerate(store.words):
+        distances = np.bitwise_count(row ^ store.words[p + 1 :]).sum(-1)
+        np.add.at(expected, distances, repeats[p] * repeats[p + 1 :])
+    expected[0] += (repeats * (repeats - 1) // 2).sum()
+    assert (distance_histogram(heavy) == expected).all()
+
+
 def test_the_pair_table_is_read_and_emptied_along_the_way():
     patterns = random_store(3000, 20)
     store = ManifestationStore(patterns.words, np.arange(patterns.n_patterns, dtype=np.int32), 20)
@@ -70,6 +86,36 @@ def test_the_pair_table_is_read_and_emptied_along_the_way():
     assert (histogram == distance_histogram(store)).all()
     assert histogram.sum() == store.n_patterns * (store.n_patterns - 1) // 2
     assert not table.any()
+
+
+def test_the_table_of_weighted_pairs_is_read_before_a_cell_overflows():
+    # 8 patterns, all 2 bits apart, of 2**29 instances: over all rows one cell adds up to 2**32.
+    words = np.array([[1 << p for p in range(8)]], np.uint64)
+    counts = np.full(8, 2**29)
+
+    def counted(rows_between):
+        histogram, table = np.zeros(9, np.int64), np.zeros((2, 65536), np.uint32)
+        scratch = np.empty(_kernels.TILE, np.uint8)
+        _kernels.paired_histogram_rows(
+            words,
+            counts,
+            counts.astype(np.uint32),
+            8,
+            rows_between,
+            0,
+            8,
+            scratch,
+            table,
+            histogram,
+        )
+        assert not table.any()
+        return histogram
+
+    expected = np.zeros(9, np.int64)
+    expected[2] = 28 * 2**58
+    assert (counted(1) == expected).all()
+    assert (counted(2) == expected).all()
+    assert (counted(8) != expected).any(), "the test reaches no overflow"
 
 
 def test_out_is_filled_and_returned():
@@ -112,7 +158,9 @@ def test_real_table(cbis):
 def test_all_pairs_of_a_store_are_counted_once(monkeypatch):
     counted = []
     count_pairs = hamming.count_pairs
-    monkeypatch.setattr(hamming, "count_pairs", lambda s: counted.append(s) or count_pairs(s))
+    monkeypatch.setattr(
+        hamming, "count_pairs", lambda s, progress: counted.append(s) or count_pairs(s)
+    )
     store, other = random_store(50, 12), random_store(50, 12)
     histogram = distance_histogram(store)
     assert distance_histogram(store) is histogram
