@@ -46,6 +46,7 @@ from maninegs_sampling.losses.contrib import (
     mammo_clip_loss,
     soft_label_contrastive,
 )
+from maninegs_sampling.orders.order_file import BatchOrder, write_order
 from maninegs_sampling.sampling.distribution import TruncatedGaussian
 from maninegs_sampling.sampling.peers.graph_blocks import GraphBlockBatchSampler
 from maninegs_sampling.sampling.peers.neighbor_groups import NeighborGroupBatchSampler
@@ -65,6 +66,7 @@ __version__ = "0.1.0"
 __all__ = [
     "CBIS_DDSM",
     "MVKL",
+    "BatchOrder",
     "CachedContrast",
     "Constant",
     "CosineAnnealing",
@@ -120,4 +122,5 @@ __all__ = [
     "suitability",
     "sup_con",
     "synthetic_mvkl",
+    "write_order",
 ]
