@@ -144,19 +144,19 @@ def slow_write(path):
     add = parts.Parts.add
 
     def slow_add(self, *part):
-        time.sleep(0.005)
+        time.sleep(0.01)
         add(self, *part)
 
     parts.Parts.add = slow_add
-    mn.write_order(manineg(), path, epochs=8)
+    mn.write_order(manineg(), path, epochs=40)
 
 
 def test_killed_at_random_moments_it_writes_the_same_file(tmp_path, monkeypatch):
     monkeypatch.setattr(order_file, "ROWS_PER_PART", 11)
     whole, path = tmp_path / "whole.parquet", tmp_path / "order.parquet"
-    mn.write_order(manineg(), whole, epochs=8)
+    mn.write_order(manineg(), whole, epochs=40)
     folder, progress = tmp_path / "order.parquet.parts", []
-    for delay in np.random.default_rng(0).uniform(0, 0.05, 6):
+    for delay in np.random.default_rng(0).uniform(0, 0.04, 5):
         before = len(list(folder.glob("*.parquet")))
         process = context.Process(target=slow_write, args=(str(path),))
         process.start()
@@ -167,8 +167,8 @@ def test_killed_at_random_moments_it_writes_the_same_file(tmp_path, monkeypatch)
         process.kill()
         process.join()
         progress.append(len(list(folder.glob("*.parquet"))))
-    assert 0 < progress[0] <= progress[-1] < 32, "all kills are to fall within the writing"
-    mn.write_order(manineg(), path, epochs=8)
+    assert 0 < progress[0] <= progress[-1] < 160, "all kills are to fall within the writing"
+    mn.write_order(manineg(), path, epochs=40)
     assert path.read_bytes() == whole.read_bytes()
 
 
