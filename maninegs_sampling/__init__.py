@@ -47,6 +47,7 @@ from maninegs_sampling.losses.contrib import (
     soft_label_contrastive,
 )
 from maninegs_sampling.orders.order_file import BatchOrder, write_order
+from maninegs_sampling.orders.rewriting import rewrite_shards
 from maninegs_sampling.sampling.distribution import TruncatedGaussian
 from maninegs_sampling.sampling.peers.graph_blocks import GraphBlockBatchSampler
 from maninegs_sampling.sampling.peers.neighbor_groups import NeighborGroupBatchSampler
@@ -116,6 +117,7 @@ __all__ = [
     "nt_xent",
     "pairwise_hamming",
     "read_table",
+    "rewrite_shards",
     "siglip_loss",
     "soft_label_contrastive",
     "suggest",

@@ -143,6 +143,7 @@ class BatchOrder:
                 yield rows[edges[k - first] : edges[k - first + 1]].tolist()
 
 
+# Longer than 60 lines because of its docstring.
 def write_order(
     sampler: EpochBatches, path: str | PathLike[str], *, epochs: int, progress: bool = False
 ) -> BatchOrder:
@@ -166,6 +167,15 @@ def write_order(
             or holds anything but row numbers.
         StateError: If the file or its parts hold batches of other data or options.
         MissingExtraError: If pyarrow or tqdm is not installed.
+
+    Example:
+        >>> import tempfile
+        >>> import maninegs_sampling as mn
+        >>> store = mn.ManifestationStore.from_dense(np.eye(8, dtype=bool))
+        >>> sampler = mn.UniformDistinctBatchSampler(store, batch_size=4)
+        >>> order = write_order(sampler, f"{tempfile.mkdtemp()}/order.parquet", epochs=2)
+        >>> [len(batch) for batch in order.batches(1)]
+        [4, 4]
     """
     require("pyarrow", extra="streams", what="write_order")
     epochs = check_count("epochs", epochs, at_least=1)
