@@ -48,6 +48,7 @@ from maninegs_sampling.losses.contrib import (
 )
 from maninegs_sampling.orders.order_file import BatchOrder, write_order
 from maninegs_sampling.orders.rewriting import rewrite_shards
+from maninegs_sampling.orders.shard_local import ShardLocalBatchSampler
 from maninegs_sampling.sampling.distribution import TruncatedGaussian
 from maninegs_sampling.sampling.peers.graph_blocks import GraphBlockBatchSampler
 from maninegs_sampling.sampling.peers.neighbor_groups import NeighborGroupBatchSampler
@@ -92,6 +93,7 @@ __all__ = [
     "PatternDataset",
     "RandomWalkBatchSampler",
     "Schema",
+    "ShardLocalBatchSampler",
     "SigLIPLoss",
     "StepwiseAnnealing",
     "SupConLoss",

@@ -20,6 +20,7 @@ UNIFORM_DISTINCT: Final = 16
 RANDOM_WALKS: Final = 17
 GRAPH_BLOCKS: Final = 18
 NEIGHBOR_GROUPS: Final = 19
+SHARD_WINDOWS: Final = 20
 
 
 def check_seed(seed: object) -> int:

@@ -89,7 +89,7 @@ class TarShards:
             StorageError: If the file has become shorter.
         """
         begin, length = int(self.begin[sample]), int(self.end[sample] - self.begin[sample])
-        path = self.paths[self.shard[sample]]
+        path = self.paths[int(self.shard[sample])]
         with path.open("rb") as file:
             file.seek(begin)
             content = file.read(length)

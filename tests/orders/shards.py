@@ -30,16 +30,16 @@ def add(tar, name, content=b"", **attributes):
 
 def write_shards(folder, sizes=(20, 25, 15), *, form=tarfile.USTAR_FORMAT, name="sample-{:03d}"):
     """Write samples of two files each; sample i holds the number i."""
-    paths, i = [], 0
+    paths, first = [], 0
     for number, size in enumerate(sizes):
         path = folder / f"shard-{number}.tar"
         with tarfile.open(path, "w", format=form) as tar:
             add(tar, "folder", type=tarfile.DIRTYPE)
             add(tar, "__about__/notes.txt", b"skipped")
-            for i in range(i, i + size):
+            for i in range(first, first + size):
                 add(tar, f"{name.format(i)}.json", json.dumps({"row": i}).encode())
                 add(tar, f"{name.format(i)}.seg.bin", bytes(i * 37 % 1200))
-            i += 1
+        first += size
         paths.append(path)
     return paths
 
