@@ -4,75 +4,110 @@ import pytest
 
 pytest.importorskip("pyarrow", reason="pyarrow is not installed")
 
+import maninegs_sampling as mn
 from benchmarks.examples import streams
 from tests.integrations.common import run_in_processes
 from tests.orders.shards import rows_in
-from tests.orders.stream_ranks import rows_in_place, rows_through
+from tests.orders.stream_ranks import rows_through
 
-# Their own: files left to the garbage collector, and forks beside threads.
+# The engines' own: files that are left to the garbage collector, and what they call.
 pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
-PACKAGES = {"webdataset": "webdataset", "in_place": "webdataset", "datasets": "datasets"}
 
-
-def need(engine):
-    pytest.importorskip(PACKAGES[engine], reason=f"{PACKAGES[engine]} is not installed")
+# The package of each engine, the module that is imported, and the order that it reads.
+ENGINES = {
+    "webdataset": ("webdataset", "webdataset", "order.parquet"),
+    "in_place": ("webdataset", "webdataset", "local.parquet"),
+    "datasets": ("datasets", "datasets", "order.parquet"),
+    "litdata": ("litdata", "litdata", "order.parquet"),
+    "mosaicml": ("mosaicml-streaming", "streaming", "order.parquet"),
+    "ray": ("ray[data]", "ray.data", "order.parquet"),
+}
 
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
+    """A folder with tar shards, both orders, and the shards rewritten."""
     folder = tmp_path_factory.mktemp("streams")
     shards, store = streams.write_shards(folder)
-    order = streams.write_covering_order(store, folder)
-    new = streams.rewrite(order, shards, folder)
-    return shards, order, new, streams.write_local_order(store, folder)
+    streams.rewrite(streams.write_covering_order(store, folder), shards, folder)
+    streams.write_local_order(store, folder)
+    return folder
 
 
-@pytest.mark.parametrize("engine", ["webdataset", "datasets"])
-def test_rewritten_shards_give_the_batches_of_the_order(written, engine):
-    need(engine)
-    _, order, new, _ = written
-    for epoch, paths in enumerate(new):
-        batches = list(order.batches(epoch))
-        assert rows_through(engine, paths, 0) == batches
-    # Workers take turns with whole shards.
-    assert sorted(rows_through(engine, new[1], 2)) == sorted(batches)
-
-
-@pytest.mark.parametrize("engine", ["webdataset", "datasets"])
-def test_ranks_share_rewritten_shards(written, tmp_path, engine):
-    need(engine)
-    _, order, new, _ = written
-    ranks = run_in_processes(
-        "tests.orders.stream_ranks", engine, str(order.path), *map(str, new[1]), folder=tmp_path
+def batches_for(engine, folder):
+    """Skip without the engine; else write what it reads, and return the batches of each epoch."""
+    package, module, order_name = ENGINES[engine]
+    pytest.importorskip(
+        module, reason=f"{package} is not installed or cannot be imported", exc_type=ImportError
     )
-    assert sorted(ranks[0] + ranks[1]) == sorted(order.batches(1))
+    order = mn.BatchOrder(folder / order_name)
+    if engine == "litdata" and not (folder / "chunks-0").exists():
+        from benchmarks.examples.stream_litdata import Lesions, write_chunks
+
+        bits = streams.synthetic_mvkl(streams.N)[0].to_dense()
+        for epoch in range(streams.EPOCHS):
+            write_chunks(
+                order, epoch, Lesions(bits), streams.BATCH_SIZE, folder / f"chunks-{epoch}"
+            )
+    if engine == "mosaicml" and not (folder / "mds").exists():
+        from benchmarks.examples.stream_mosaicml import write_shards
+
+        write_shards(folder / "mds")
+    return [list(order.batches(epoch)) for epoch in range(streams.EPOCHS)]
+
+
+@pytest.mark.parametrize("engine", [name for name in ENGINES if name != "ray"])
+def test_an_engine_gives_the_batches_of_the_order(written, engine):
+    expected = batches_for(engine, written)
+    assert [rows_through(engine, written, epoch, 0) for epoch in range(2)] == expected
+    # Two workers take turns, and each reads whole batches.
+    assert sorted(rows_through(engine, written, 1, 2)) == sorted(expected[1])
+
+
+@pytest.mark.parametrize("engine", [name for name in ENGINES if name != "ray"])
+def test_two_ranks_share_the_batches(written, tmp_path, engine):
+    expected = batches_for(engine, written)[1]
+    ranks = run_in_processes("tests.orders.stream_ranks", engine, str(written), folder=tmp_path)
+    assert sorted(ranks[0] + ranks[1]) == sorted(expected)
     assert len(ranks[0]) == len(ranks[1])
+    if engine == "mosaicml":  # which hands out any sample: step k has the batches 2k and 2k + 1
+        assert ranks == [expected[::2], expected[1::2]]
 
 
-def test_shards_that_stay_where_they_are(written, tmp_path, monkeypatch):
-    need("in_place")
+def test_ray_gives_the_batches_of_the_order(written, monkeypatch):
+    expected = batches_for("ray", written)
+    import ray
+
+    ray.init(num_cpus=1, include_dashboard=False, object_store_memory=2**28)
+    try:
+        assert [rows_through("ray", written, epoch, 0) for epoch in range(2)] == expected
+        ranks = []
+        for rank in ("0", "1"):
+            monkeypatch.setenv("RANK", rank)
+            monkeypatch.setenv("WORLD_SIZE", "2")
+            ranks.append(rows_through("ray", written, 1, 0))
+        assert sorted(ranks[0] + ranks[1]) == sorted(expected[1])
+        assert len(ranks[0]) == len(ranks[1])
+    finally:
+        ray.shutdown()
+
+
+def test_in_place_each_shard_is_read_once(written, monkeypatch):
+    batches_for("in_place", written)
     from benchmarks.examples.stream_in_place import BatchesInPlace
 
-    shards, _, _, order = written
-    batches = list(order.batches(1))
     reads, read = [], BatchesInPlace.read
-    with monkeypatch.context() as patched:
-        patched.setattr(
-            BatchesInPlace, "read", lambda self, shard: (reads.append(shard), read(self, shard))[1]
-        )
-        assert rows_in_place(order, 1, shards, 0) == batches
-    assert sorted(reads) == [0, 1, 2, 3], "each shard is read once"
-    assert sorted(rows_in_place(order, 1, shards, 2)) == sorted(batches)
-    ranks = run_in_processes(
-        "tests.orders.stream_ranks", "in_place", str(order.path), *map(str, shards), folder=tmp_path
+    monkeypatch.setattr(
+        BatchesInPlace, "read", lambda self, shard: (reads.append(shard), read(self, shard))[1]
     )
-    assert sorted(ranks[0] + ranks[1]) == sorted(batches)
-    assert len(ranks[0]) == len(ranks[1])
+    rows_through("in_place", written, 0, 0)
+    assert sorted(reads) == [0, 1, 2, 3]
 
 
 def test_the_shards_hold_what_they_say(written):
-    shards, *_ = written
+    shards = sorted(written.glob("lesions-*.tar"))
     assert [row for path in shards for row in rows_in(path)] == list(range(streams.N))
