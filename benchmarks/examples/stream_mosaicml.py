@@ -54,7 +54,7 @@ if __name__ == "__main__":
     write_shards(folder / "mds")
     order = streams.write_covering_order(store, folder)
     dataset = OrderedDataset(order, local=str(folder / "mds"), batch_size=streams.BATCH_SIZE)
-    loader = DataLoader(dataset, batch_size=streams.BATCH_SIZE, num_workers=2)
+    loader: DataLoader[Any] = DataLoader(dataset, batch_size=streams.BATCH_SIZE, num_workers=2)
     for epoch in range(order.n_epochs):
         for batch in loader:
             print(epoch, batch["row"].tolist())

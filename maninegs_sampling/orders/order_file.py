@@ -52,8 +52,8 @@ class BatchOrder:
 
     Attributes:
         n_epochs: Number of epochs.
-        made_with: The sampler's class, the number of epochs, and the sampler's fingerprint if it
-            is one of this package's.
+        made_with: The number of epochs, the sampler's class, the instances of its store, and its
+            fingerprint. The latter two are None if it has none.
 
     Raises:
         StorageError: If the file is not an order, or is damaged.
@@ -236,6 +236,7 @@ def _made_with(sampler: EpochBatches, epochs: int) -> dict[str, Any]:
     return {
         "version": _VERSION,
         "epochs": epochs,
+        "n_rows": getattr(getattr(sampler, "store", None), "n_instances", None),
         "sampler": type(sampler).__name__,
         "fingerprint": fingerprint,
     }
@@ -245,7 +246,7 @@ def _check_made_with(
     sampler: EpochBatches, mine: dict[str, Any], theirs: dict[str, Any], where: object
 ) -> None:
     """Raise `StateError` if what is in `where` was made with something else."""
-    for name in ("version", "epochs", "sampler"):
+    for name in ("version", "epochs", "sampler", "n_rows"):
         if theirs.get(name) != mine[name]:
             raise StateError(
                 f"{where} was made with {name}={quoted(theirs.get(name))}, not {mine[name]!r}; "

@@ -93,6 +93,12 @@ def rewrite_shards(
 
 def _check_order(order: BatchOrder, n_rows: int, counted: str) -> None:
     """Raise unless each row is a sample, and is once in an epoch, in batches of one size."""
+    expected = order.made_with.get("n_rows")
+    if expected is not None and expected != n_rows:
+        raise InvalidValueError(
+            f"the order is of {expected} rows, and there are {n_rows} {counted}; row i must be the "
+            "i-th sample, or have a key in keys="
+        )
     size = len(next(order.batches(0)))
     for epoch in range(order.n_epochs):
         seen = np.zeros(n_rows, np.bool_)

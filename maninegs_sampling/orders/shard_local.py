@@ -67,7 +67,7 @@ class ShardLocalBatchSampler:
         **options: Any,
     ) -> None:
         check_store("store", store)
-        self._store = store
+        self.store = store
         self._edges = _edges(shard_sizes, store.n_instances)
         self._batch_size = check_count("batch_size", batch_size, at_least=1)
         self._mu = as_schedule(mu)
@@ -113,7 +113,7 @@ class ShardLocalBatchSampler:
         epoch = self._epoch
         self._epoch += 1
         seeds = self._stream(epoch, 1).integers(2**64, size=self._n_windows, dtype=np.uint64)
-        step = epoch * (self._store.n_instances // self._batch_size)
+        step = epoch * (self.store.n_instances // self._batch_size)
         for window, seed in zip(self.windows(epoch), seeds.tolist(), strict=True):
             rows = np.concatenate([np.arange(*self._edges[s : s + 2]) for s in np.sort(window)])
             sampler = self._sampler_of(window, rows, seed, step)
@@ -129,7 +129,7 @@ class ShardLocalBatchSampler:
         """Return the sampler of a window's rows, whose first batch is that of step `first`."""
         try:
             return ManiNegBatchSampler(
-                self._store.subset(rows),
+                self.store.subset(rows),
                 batch_size=self._batch_size,
                 mu=lambda step: self._mu(first + step),
                 groups=None if self._groups is None else self._groups[rows],

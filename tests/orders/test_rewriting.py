@@ -74,7 +74,7 @@ def test_rows_by_key(tmp_path):
          "row 59: 0 samples have the key 'other'"),
         (list(range(N)), InvalidTypeError, "keys must be a list of texts"),
         ("sample-000", InvalidTypeError, "keys must be a list of texts"),
-        (["sample-000"], InvalidValueError, r"batch 0 of epoch 0 has row \d+, of 1 keys"),
+        (["sample-000"], InvalidValueError, "the order is of 60 rows, and there are 1 keys"),
     ],
 )  # fmt: skip
 def test_keys_that_cannot_be_used(tmp_path, keys, error, message):
@@ -160,6 +160,13 @@ def test_orders_that_cannot_be_rewritten(tmp_path, batches, message):
     with pytest.raises(InvalidValueError, match=message):
         mn.rewrite_shards(order, write_shards(tmp_path), tmp_path / "new")
     assert not list(tmp_path.glob("new/*.tar"))
+
+
+@pytest.mark.parametrize("sizes", [(N - 1,), (30, N - 29)])
+def test_another_number_of_samples_is_refused(tmp_path, sizes):
+    message = f"the order is of 60 rows, and there are {sum(sizes)} samples"
+    with pytest.raises(InvalidValueError, match=message):
+        mn.rewrite_shards(order_of(tmp_path), write_shards(tmp_path, sizes), tmp_path / "new")
 
 
 def test_a_free_order_is_refused(tmp_path):

@@ -1,11 +1,15 @@
 """Each engine, unmodified, hands out the batches of the order: workers and ranks share them."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 pytest.importorskip("pyarrow", reason="pyarrow is not installed")
 
 import maninegs_sampling as mn
 from benchmarks.examples import streams
+from maninegs_sampling.data.datasets import synthetic_mvkl
 from tests.integrations.common import run_in_processes
 from tests.orders.shards import rows_in
 from tests.orders.stream_ranks import rows_through
@@ -48,7 +52,7 @@ def batches_for(engine, folder):
     if engine == "litdata" and not (folder / "chunks-0").exists():
         from benchmarks.examples.stream_litdata import Lesions, write_chunks
 
-        bits = streams.synthetic_mvkl(streams.N)[0].to_dense()
+        bits = synthetic_mvkl(streams.N)[0].to_dense()
         for epoch in range(streams.EPOCHS):
             write_chunks(
                 order, epoch, Lesions(bits), streams.BATCH_SIZE, folder / f"chunks-{epoch}"
@@ -111,3 +115,16 @@ def test_in_place_each_shard_is_read_once(written, monkeypatch):
 def test_the_shards_hold_what_they_say(written):
     shards = sorted(written.glob("lesions-*.tar"))
     assert [row for path in shards for row in rows_in(path)] == list(range(streams.N))
+
+
+def test_the_page_quotes_the_scripts():
+    root = Path(__file__).parents[2]
+    page = (root / "docs/streams.md").read_text(encoding="utf-8")
+    quotes = re.findall(
+        r"\(\.\./(benchmarks/\S+\.py)\)[^`]*?(?:`[^`]+`[^`]*?)*?```py\n(.*?)```", page, re.S
+    )
+    assert len(quotes) == len(ENGINES)
+    for path, quote in quotes:
+        script = (root / path).read_text(encoding="utf-8").splitlines()
+        missing = [line for line in quote.splitlines() if line not in script]
+        assert not missing, path
