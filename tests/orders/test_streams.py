@@ -133,3 +133,20 @@ def test_the_page_quotes_the_scripts():
         quoted = statements(rest.partition("```")[0])
         assert quoted, script
         assert quoted <= statements(script.read_text(encoding="utf-8")), script
+
+
+def test_mosaicml_resumes_within_an_epoch(written):
+    expected = batches_for("mosaicml", written)
+    from torch.utils.data import DataLoader
+
+    from benchmarks.examples.stream_mosaicml import OrderedDataset
+
+    order = mn.BatchOrder(written / "order.parquet")
+    options = {"local": str(written / "mds"), "batch_size": streams.BATCH_SIZE}
+    dataset = OrderedDataset(order, **options)
+    for _ in DataLoader(dataset, batch_size=streams.BATCH_SIZE):
+        pass
+    state = dataset.state_dict(num_samples=0, from_beginning=True)
+    dataset.load_state_dict(state | {"epoch": 1, "sample_in_epoch": 5 * streams.BATCH_SIZE})
+    loader = DataLoader(dataset, batch_size=streams.BATCH_SIZE)
+    assert [batch["row"].tolist() for batch in loader] == expected[1][5:]
