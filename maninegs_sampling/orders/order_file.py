@@ -72,10 +72,10 @@ class BatchOrder:
     """
 
     path: str | PathLike[str]
-    n_epochs: int = field(init=False)
-    made_with: dict[str, Any] = field(init=False, repr=False)
+    n_epochs: int = field(init=False, compare=False)
+    made_with: dict[str, Any] = field(init=False, repr=False, compare=False)
     # Of each row group: its epoch, its first batch and the one after its last.
-    _groups: list[tuple[int, int, int]] = field(init=False, repr=False)
+    _groups: list[tuple[int, int, int]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not Path(self.path).is_file():
@@ -166,6 +166,7 @@ def write_order(
         InvalidTypeError, InvalidValueError: If an argument cannot be used, or if a batch is empty
             or holds anything but row numbers.
         StateError: If the file or its parts hold batches of other data or options.
+        StorageError: If the file or a part is damaged.
         MissingExtraError: If pyarrow or tqdm is not installed.
 
     Example:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maninegs_sampling.errors import InvalidTypeError, InvalidValueError
+from maninegs_sampling.errors import InvalidTypeError, InvalidValueError, StorageError
 from maninegs_sampling.optional import require
 from maninegs_sampling.quoting import quoted
 
@@ -53,11 +53,10 @@ class Parts:
 
     def last_batch(self) -> tuple[int, int, list[int]] | None:
         """Return epoch, number and rows of the last batch written; None before the first."""
-        parquet = require("pyarrow.parquet", extra="streams", what="write_order")
         files = self.files()
         if not files:
             return None
-        epochs, numbers, rows = columns_of(parquet.read_table(files[-1]))
+        epochs, numbers, rows = columns_of(self._read(files[-1]))
         return int(epochs[-1]), int(numbers[-1]), rows[numbers == numbers[-1]].tolist()
 
     def add(self, epoch: int, first: int, batches: Sequence[Sequence[int]]) -> None:
@@ -82,10 +81,20 @@ class Parts:
         described = schema().with_metadata(metadata)
         with parquet.ParquetWriter(unfinished, described, compression="zstd") as writer:
             for file in self.files():
-                table = parquet.read_table(file)
+                table = self._read(file)
                 writer.write_table(table.replace_schema_metadata(metadata), len(table))
         os.replace(unfinished, self._path)
         self.remove()
+
+    def _read(self, file: Path) -> "pyarrow.Table":
+        arrow = require("pyarrow", extra="streams", what="write_order")
+        parquet = require("pyarrow.parquet", extra="streams", what="write_order")
+        try:
+            return parquet.read_table(file)
+        except (arrow.ArrowException, OSError) as error:
+            raise StorageError(
+                f"{file} is damaged ({error}); remove the folder {self}, to begin again"
+            ) from error
 
     def remove(self) -> None:
         """Remove the folder if it is there."""

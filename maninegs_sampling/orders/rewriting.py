@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from itertools import islice
 from os import PathLike
 from pathlib import Path
 
@@ -75,20 +76,21 @@ def rewrite_shards(
     _check_order(order, n_rows, "samples" if keys is None else "keys")
     target = Path(folder)
     _claim(target, order, samples, per_shard, sample_of)
-    planned = [
-        (target / f"{epoch:04d}-{number:06d}.tar", epoch, number * per_shard)
-        for epoch in range(order.n_epochs)
-        for number in range(-(-order.n_batches(epoch) // per_shard))
-    ]
     bar = require("tqdm", extra="streams", what="rewrite_shards").tqdm(
-        planned, desc="shards", unit="", leave=False, file=sys.__stderr__,
-        disable=None if progress else True,
-    )  # fmt: skip
-    for path, epoch, first in bar:
-        if not path.exists():
-            rows = np.concatenate(list(order.batches(epoch, first, first + per_shard)))
-            _write_shard(path, samples, rows if sample_of is None else sample_of[rows])
-    return [path for path, _, _ in planned]
+        desc="shards", unit="", leave=False, file=sys.__stderr__, disable=None if progress else True
+    )
+    written = []
+    with bar:
+        for epoch in range(order.n_epochs):
+            batches = order.batches(epoch)
+            for number in range(-(-order.n_batches(epoch) // per_shard)):
+                rows = np.concatenate(list(islice(batches, per_shard)))
+                written.append(target / f"{epoch:04d}-{number:06d}.tar")
+                if not written[-1].exists():
+                    chosen = rows if sample_of is None else sample_of[rows]
+                    _write_shard(written[-1], samples, chosen)
+                bar.update()
+    return written
 
 
 def _check_order(order: BatchOrder, n_rows: int, counted: str) -> None:

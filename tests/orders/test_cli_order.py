@@ -78,7 +78,10 @@ def test_rewritten_shards(here, by_key):
     shards = list(map(str, write_shards(here)))
     table = ["cases.csv", "--exclude", "key", "patient"]
     key = ["--key", "key"] if by_key else []
-    assert run(*table, "--mu", "1", "--rewrite", *shards, "--batches-per-shard", "4", *key) == 0
+    words = [*table, "--mu", "1", "--rewrite", *shards, "--batches-per-shard", "4", *key]
+    assert run(*words) == 0
+    (here / "shards" / "0001-000001.tar").unlink()
+    assert run(*words) == 0, "what is finished is kept"
     new = sorted((here / "shards").glob("*.tar"))
     assert len(new) == 6
     batches = batches_in()

@@ -94,6 +94,7 @@ def test_any_sampler_whose_epoch_can_be_set(tmp_path):
     assert next(order.batches(2, 9)) == [38, 39, 0, 1]
     copy = pickle.loads(pickle.dumps(order))
     assert list(copy.batches(1)) == list(order.batches(1))
+    assert {copy, order} == {order}
 
 
 def test_a_position_that_was_loaded_is_not_skipped(tmp_path):
@@ -217,6 +218,20 @@ def test_another_sampler_of_the_same_name_is_refused(tmp_path, monkeypatch, fini
             assert not finished
     with pytest.raises(StateError, match=r"batch 8 of epoch 1 is \[37.*the sampler draws \[38"):
         mn.write_order(Reversed(shift=1), path, epochs=2)
+
+
+@pytest.mark.parametrize("part", [0, 3])
+def test_a_damaged_part_is_named(tmp_path, monkeypatch, part):
+    monkeypatch.setattr(order_file, "ROWS_PER_PART", 11)
+    path = tmp_path / "order.parquet"
+    with monkeypatch.context() as patched:
+        patched.setattr(parts.Parts, "join", lambda *_: (_ for _ in ()).throw(StoppedError))
+        with pytest.raises(StoppedError):
+            mn.write_order(manineg(), path, epochs=1)
+    file = tmp_path / f"order.parquet.parts/{part:08d}.parquet"
+    file.write_bytes(file.read_bytes()[:50])
+    with pytest.raises(StorageError, match=rf"{part:08d}\.parquet is damaged .*to begin again"):
+        mn.write_order(manineg(), path, epochs=1)
 
 
 class Given:
