@@ -46,6 +46,9 @@ from maninegs_sampling.losses.contrib import (
     mammo_clip_loss,
     soft_label_contrastive,
 )
+from maninegs_sampling.orders.order_file import BatchOrder, write_order
+from maninegs_sampling.orders.rewriting import rewrite_shards
+from maninegs_sampling.orders.shard_local import ShardLocalBatchSampler
 from maninegs_sampling.sampling.distribution import TruncatedGaussian
 from maninegs_sampling.sampling.peers.graph_blocks import GraphBlockBatchSampler
 from maninegs_sampling.sampling.peers.neighbor_groups import NeighborGroupBatchSampler
@@ -65,6 +68,7 @@ __version__ = "0.1.0"
 __all__ = [
     "CBIS_DDSM",
     "MVKL",
+    "BatchOrder",
     "CachedContrast",
     "Constant",
     "CosineAnnealing",
@@ -89,6 +93,7 @@ __all__ = [
     "PatternDataset",
     "RandomWalkBatchSampler",
     "Schema",
+    "ShardLocalBatchSampler",
     "SigLIPLoss",
     "StepwiseAnnealing",
     "SupConLoss",
@@ -114,10 +119,12 @@ __all__ = [
     "nt_xent",
     "pairwise_hamming",
     "read_table",
+    "rewrite_shards",
     "siglip_loss",
     "soft_label_contrastive",
     "suggest",
     "suitability",
     "sup_con",
     "synthetic_mvkl",
+    "write_order",
 ]

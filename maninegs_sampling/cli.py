@@ -1,4 +1,4 @@
-"""The command `maninegs`: compare samplers; inspect tables, suggest settings, write reports."""
+"""The command `maninegs`: compare samplers; inspect tables; suggest, report, write orders."""
 
 import argparse
 import os
@@ -15,6 +15,7 @@ from maninegs_sampling import __version__
 from maninegs_sampling.analysis.batch_hardness import N_NEAREST
 from maninegs_sampling.analysis.settings import Settings, suggest
 from maninegs_sampling.analysis.suitability import Suitability, suitability
+from maninegs_sampling.cli_order import add_order_command
 from maninegs_sampling.cli_pairs import (
     add_exact_option,
     count_if_asked,
@@ -135,6 +136,7 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--open", action="store_true", help="open the file in the browser")
     add_exact_option(report)
     report.set_defaults(run=run_report)
+    add_order_command(commands)
     return parser
 
 

@@ -146,6 +146,7 @@ def test_errors_are_one_line(table, tmp_path, monkeypatch, capsys, arguments, st
         ("polars", ["inspect", "TABLE"], "maninegs-sampling[table]"),
         ("sklearn", ["compare"], "maninegs-sampling[demo]"),
         ("matplotlib", ["compare", "TABLE", "--batch-size", "4", "--epochs", "1"], "maninegs-sampling[plot]"),
+        ("pyarrow", ["order", "TABLE", "--batch-size", "4", "--epochs", "1"], "maninegs-sampling[streams]"),
         ("jinja2", ["report", "TABLE", "--batch-size", "4"], "maninegs-sampling[plot]"),
     ],
 )  # fmt: skip

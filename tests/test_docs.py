@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import maninegs_sampling as mn
+from tests.orders.shards import write_shards
 from tests.snippets import names_for_snippets, run_snippets, snippets_of, write_cases
 
 ROOT = Path(__file__).parents[1]
@@ -15,7 +16,7 @@ PAGES = sorted((ROOT / "docs").glob("*.md"))
 def test_there_are_pages():
     assert {page.stem for page in PAGES} >= {
         "advice", "experiments", "frameworks", "loaders", "losses", "samplers",
-        "tables",
+        "streams", "tables",
     }  # fmt: skip
 
 
@@ -24,6 +25,8 @@ def test_snippets_run_in_order(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_cases(tmp_path / "cases.csv")
     names = names_for_snippets()
+    if page.name == "streams.md":
+        names["shards"] = write_shards(tmp_path, (100, 100, 100))
     run_snippets(page, names)
     if page.name == "loaders.md":
         assert names["step"] == 100
@@ -42,6 +45,9 @@ def test_snippets_run_in_order(page, tmp_path, monkeypatch):
         for name in ("blocks", "grouped", "mixed"):
             assert sum(len(batch[0]) for batch in names[name]) == 300
         assert len(names["walks"].batch_sampler.batch(0)) == 32
+    elif page.name == "streams.md":
+        assert len(names["new"]) == 9
+        assert {row // 100 for row in next(names["order"].batches(0))} < {0, 1, 2}
     elif page.name == "frameworks.md":
         assert isinstance(names["loader"].batch_sampler, mn.ManiNegBatchSampler)
 
