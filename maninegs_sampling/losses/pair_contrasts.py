@@ -12,6 +12,7 @@ from maninegs_sampling.errors import InvalidTypeError, InvalidValueError
 from maninegs_sampling.losses import contrast
 from maninegs_sampling.losses.batch import Batch
 from maninegs_sampling.losses.contrast import Contrast, Side
+from maninegs_sampling.losses.direct import cross_entropy_between, cross_entropy_within
 from maninegs_sampling.losses.embeddings import scaled, with_offsets
 from maninegs_sampling.losses.masked import ROUNDINGS, counts_above, masked_cross_entropy
 from maninegs_sampling.losses.memory import CrossBatchMemory
@@ -206,12 +207,7 @@ class ViewContrast(PairContrast):
 
     def direct_cross_entropy(self) -> Tensor:
         """Return (2, n) cross-entropies from the whole matrix of logits. See `may_be_direct`."""
-        both, n = self._sides[0].rows, self.batch.n
-        logits = products_between(both, both)
-        with torch.no_grad():  # the excluded logits have probability 0 and no gradient
-            logits.fill_diagonal_(-math.inf)
-        partner = torch.arange(2 * n, device=both.device).roll(n)
-        return F.cross_entropy(logits, partner, reduction="none").view(2, n)
+        return cross_entropy_within(self._sides[0].rows).view(2, self.batch.n)
 
     def _log_sum_exp(self, sides: list[Side], largest: float) -> tuple[Tensor, ...]:
         ((rows, columns, k),), n, start = sides, self.batch.n, self.batch.offset
@@ -284,11 +280,11 @@ class ModalityContrast(PairContrast):
 
     def direct_cross_entropy(self) -> Tensor:
         """Return (k, n) cross-entropies from the whole matrix of logits. See `may_be_direct`."""
+        if len(self._sides) == 2:
+            return cross_entropy_between(*self._pair)
         logits = self.logits()
         partner = torch.arange(self.batch.n, device=logits.device)
-        sides = (logits, logits.T)[: len(self._sides)]
-        losses = [F.cross_entropy(side, partner, reduction="none") for side in sides]
-        return torch.stack(losses)
+        return F.cross_entropy(logits, partner, reduction="none")[None]
 
     def _log_sum_exp(self, sides: list[Side], largest: float) -> tuple[Tensor, ...]:
         offsets = (self.batch.offset,)
