@@ -317,7 +317,7 @@ def measure(kind: str, makers: dict[str, Callable[[], Loss]], n: int) -> None:
         (
             name,
             f"{1e3 * seconds[name]:.4g}",
-            f"{seconds[name] / quickest:.2f}",
+            f"{seconds[name] / quickest:.2f}" if peers else "",
             f"{memory[name]:.0f}",
             f"{values[name]:.5f}",
         )

@@ -49,7 +49,8 @@ class _Within(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         views, log_shares = ctx.saved_tensors
         if torch.is_grad_enabled():  # for a second derivative autograd must see every operation
-            return torch.autograd.grad(_within(views), views, grad, create_graph=True)[0]
+            found: Tensor = torch.autograd.grad(_within(views), views, grad, create_graph=True)[0]
+            return found
         n = len(views) // 2
         slopes = log_shares.exp().mul_(grad[:, None])
         slopes.diagonal(n).sub_(grad[:n])
