@@ -287,7 +287,7 @@ class Schema:
         named = ((label_column, "the label column"), (group_column, "the group column"))
         roles |= {column: role for column, role in named if column is not None}
         rules = Rules(max_options, n_bins, missing, label_column, include)
-        traits, notes = infer_table(table, rules, roles, is_missing=blank.is_missing)
+        traits, notes = infer_table(table, rules, roles, missing_forms=blank._missing_forms)
         return cls(
             name,
             traits,
