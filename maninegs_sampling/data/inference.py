@@ -276,7 +276,7 @@ def _count_texts(
             try:
                 found = part.column(name).counts()
             except TableError as error:
-                unreadable[name] = f"left out, {error}"
+                unreadable.setdefault(name, f"left out, {error}")
                 continue
             counts, forms = columns.setdefault(name, Texts(Counter({"": n_rows}), {}))
             for text, count in found.items():
