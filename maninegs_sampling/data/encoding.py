@@ -155,12 +155,12 @@ def _encode_spread(
     several = np.flatnonzero(bits.sum(axis=1) > 1)
     if trait.kind != "any_of" and len(several) > 0:
         columns = [trait.bit_names[i] for i in np.flatnonzero(bits[several[0]])]
-        error = TableError(
-            f"{table.source}, row {table.first_row + several[0]} (the first is 0): columns "
-            f"{listed(columns)} are set together, but {quoted(trait.name)} has mutually exclusive "
-            "options"
+        where = f"{table.source}, row {table.first_row + several[0]} (the first is 0)"
+        together = TableError(
+            f"{where}: columns {listed(columns)} are set together, but {quoted(trait.name)} has "
+            "mutually exclusive options"
         )
-        raise _CellError(error, trait.n_bits)
+        raise _CellError(together, trait.n_bits)
     if missing == "option":
         bits[:, -1] = ~bits.any(axis=1)
     return bits, np.arange(table.n_rows)

@@ -123,16 +123,23 @@ class _CsvParts(NamedTuple):
             for (begin, end), n_rows in zip(pairwise(self.edges), self.n_rows, strict=True):
                 content.seek(begin)
                 text = content.read(end - begin)
-                frame = polars.read_csv(
-                    text.rstrip(b"\r\n"),
-                    separator=self.separator,
-                    has_header=False,
-                    infer_schema=False,
-                )
-                if frame.shape != (n_rows, len(self.names)):
+                frame = _parsed(text, self.separator)
+                if frame is None or frame.shape != (n_rows, len(self.names)):
                     raise TableError(f"{file_name(self.file)} changed while it was read")
                 frame.columns = self.names
                 yield frame.with_columns(polars.all().replace("", None)) if b'""' in text else frame
+
+
+def _parsed(text: bytes, separator: str) -> "polars.DataFrame | None":
+    """Return the table of some rows, whose columns are not named yet; None if it is no table."""
+    import polars
+
+    try:
+        return polars.read_csv(
+            text.rstrip(b"\r\n"), separator=separator, has_header=False, infer_schema=False
+        )
+    except polars.exceptions.PolarsError:
+        return None
 
 
 def _csv_parts(file: Path) -> _CsvParts | None:

@@ -76,8 +76,8 @@ def read_table(
     _check_options(separator, header, encoding, decimal)
     name = file_name(file)
     if is_parquet(file):
-        names = ("separator", "header", "encoding", "decimal")
-        for option, value in zip(names, (separator, header, encoding, decimal), strict=True):
+        given = {"separator": separator, "header": header, "encoding": encoding, "decimal": decimal}
+        for option, value in given.items():
             if value is not None:
                 raise InvalidValueError(f"{name} is a Parquet file, which takes no {option}=")
         return _read_parquet(file, name)
