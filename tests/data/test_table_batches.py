@@ -1,5 +1,8 @@
 """Files read some rows at a time give what files read whole give, and the same errors."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pandas
 import polars
@@ -8,7 +11,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from maninegs_sampling import CBIS_DDSM, ManifestationStore, Schema, Trait, read_table
+from maninegs_sampling import (
+    CBIS_DDSM,
+    ManifestationStore,
+    Schema,
+    Trait,
+    concat_stores,
+    read_table,
+)
 from maninegs_sampling.data import table_batches, tables
 from maninegs_sampling.data.table_batches import read_rows
 from maninegs_sampling.errors import TableError
@@ -276,3 +286,83 @@ def test_the_real_tables_give_the_same_store(real_data, cbis_files, small, tmp_p
             expected = ManifestationStore.from_table(whole, schema)
         assert ManifestationStore.from_table(path, schema).digest == expected.digest
     assert sum(map(is_cut, (mushroom, blood, coco, *cbis_files))) == 7
+
+
+# Long runs.
+
+
+def test_progress_counts_the_rows_of_all_tables(small, monkeypatch, tmp_path):
+    bars = []
+
+    class Bar:
+        total = None
+
+        def __init__(self, **options):
+            self.moves, self.options = [], options
+            bars.append(self)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            self.closed = True
+
+        def update(self, n):
+            self.moves.append((n, self.total))
+
+    monkeypatch.setattr("tqdm.tqdm", Bar)
+    files = as_files({"b": ["0", "1", "1", "0", "1"], "c": list("abcde")}, tmp_path)[:2]
+    schema = Schema("s", (Trait("b", "flag"),))
+    expected = ManifestationStore.from_table(files, schema)
+    assert not bars
+    store = ManifestationStore.from_table(files, schema, progress=True)
+    assert store.digest == expected.digest
+    (bar,) = bars
+    assert bar.closed
+    assert bar.options["disable"] is None  # that is, shown on a terminal only
+    assert [total for _, total in bar.moves] == [5] * 3 + [10] * 3
+    assert sum(n for n, _ in bar.moves) == 10
+
+
+# Encodes files one by one, and saves the store of each: what docs/tables.md says of long runs.
+SCRIPT = """
+import sys
+from pathlib import Path
+from maninegs_sampling import ManifestationStore, Schema
+folder = Path(sys.argv[1])
+schema = Schema.load(folder / "schema.json")
+for table in sorted(folder.glob("*.csv")):
+    saved = table.with_suffix(".store")
+    if not saved.exists():
+        ManifestationStore.from_table(table, schema).save(saved)
+        print("saved", flush=True)
+        sys.stdin.readline()
+"""
+
+
+def test_a_run_that_is_killed_loses_no_store_that_was_saved(tmp_path):
+    schema = Schema("s", (Trait("a", "one_of", tuple("uvwxyz")), Trait("b", "flag")))
+    schema.save(tmp_path / "schema.json")
+    rng = np.random.default_rng(0)
+    paths = [tmp_path / f"{number:03}.csv" for number in range(8)]
+    for path in paths:
+        cells = {"a": rng.choice(list("uvwxyz"), 5000), "b": rng.choice(["0", "1"], 5000)}
+        polars.DataFrame(cells).write_csv(path)
+    command = [sys.executable, "-c", SCRIPT, str(tmp_path)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes, text=True, bufsize=1) as killed:
+        for _ in range(3):
+            assert killed.stdout.readline() == "saved\n"
+            killed.stdin.write("\n")
+        killed.kill()  # anywhere in the fourth file
+    saved = sorted(tmp_path.glob("*.store"))
+    assert len(saved) in (3, 4)
+    before = {path: path.read_bytes() for path in saved}
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.count("saved") == len(paths) - len(saved)
+    assert all(path.read_bytes() == content for path, content in before.items())
+    stores = [ManifestationStore.load(path.with_suffix(".store")) for path in paths]
+    joined = concat_stores(stores)
+    assert joined.digest == ManifestationStore.from_table(paths, schema).digest
