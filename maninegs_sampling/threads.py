@@ -1,7 +1,7 @@
 """Work on plain threads, for kernels that run without the GIL."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any, TypeVar
@@ -33,7 +33,9 @@ def run_on_threads(
         return list(pool.map(lambda slab: work(*slab), slabs))
 
 
-def map_on_threads(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+def map_on_threads(
+    work: Callable[[Item], Result], items: Iterable[Item]
+) -> Generator[Result, None, None]:
     """Yield work(item) for each item, in order, computed on threads.
 
     Items are taken one by one by the caller's thread, one more at a time than there are threads,
