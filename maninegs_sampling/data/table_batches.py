@@ -38,7 +38,8 @@ _PART_BYTES = 2**23
 _PART_ROWS = 2**20
 # Lines that a quoted cell at the end of a part may have.
 _MOST_LINES = 100
-# Names of columns that are looked for in the text. If one never appears, no cell equals it.
+# Names of columns that are looked for in the text. If one never appears, no cell equals it. Names
+# with quotes are not: in the text, these are doubled.
 _MOST_SOUGHT = 3
 
 
@@ -159,7 +160,8 @@ def _find_parts(file: Path, content: BinaryIO) -> _CsvParts | None:
         end += len(part)
         if not found.edges:
             found = _read_header(file, part, is_last)
-            sought = sorted((n for n in found.names if not number_text(n)), key=len)[-_MOST_SOUGHT:]
+            sought = [n for n in found.names if not number_text(n) and '"' not in n]
+            sought = sorted(sought, key=len)[-_MOST_SOUGHT:]
             text = text.partition("\n")[2]
         ends = text[len(text.rstrip("\r\n")) :]
         if ends == text and is_last and found.n_rows:

@@ -71,7 +71,7 @@ lines = st.lists(
 
 @settings(max_examples=300)
 @given(
-    header=st.sampled_from(["name,size", '"na;me",b', "x,1", "1,2", ",a", "a,a", "a", '"a\nb",c', "x,"]),
+    header=st.sampled_from(["name,size", '"na;me",b', "x,1", "1,2", ",a", "a,a", "a", '"e""f",x', '"a\nb",c', "x,"]),
     rows=lines,
     end=st.sampled_from(["\n", "\r\n", "\r"]),
     after=st.sampled_from(["", "\n", "\r\n", "\n\n \n", "\n\n\n\n", "\r", "\n\n1,2", "\0", "\n\xff"]),
@@ -82,6 +82,7 @@ lines = st.lists(
 @example("name,size", ['"c\nd",x'] * 5, "\n", "", "", ",", 16)
 @example("x,1", ["x,2"] * 9, "\n", "", "", ",", 16)
 @example("x,b", ["y,x"] * 9, "\n", "", "", ",", 16)
+@example('"e""f",1', ['"e""f",2'] * 9, "\n", "", "", ",", 40)
 @example("a,", ['a,""'] * 9, "\n", "", "", ",", 16)
 def test_any_text_is_read_in_parts_as_whole(
     tmp_path_factory, header, rows, end, after, mark, separator, size
