@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 # Bytes of a part of a CSV file.
 _PART_BYTES = 2**23
-# Rows of a part of a Parquet file: a multiple of the row groups that pyarrow and polars write.
-_PART_ROWS = 2**20
+# Rows of a part of a Parquet file.
+_PART_ROWS = 2**18
 # Lines that a quoted cell at the end of a part may have.
 _MOST_LINES = 100
 # Names of columns that are looked for in the text. If one never appears, no cell equals it. Names
