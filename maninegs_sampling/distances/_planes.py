@@ -35,18 +35,11 @@ _MOST_PLANES = 63
 # Patterns of a tile, and bytes of its planes: they stay in the first-level cache.
 _MOST_PATTERNS, _PLANES_BYTES = 2048, 20_480
 
-
-def _aligned(rows: int, columns: int) -> NDArray[np.uint8]:
-    """Return an array that begins with a line of the cache, so that no vector crosses two."""
-    room = np.empty(rows * columns + 64, np.uint8)
-    begin = -room.ctypes.data % 64
-    return room[begin : begin + rows * columns].reshape(rows, columns)
-
-
 # How many of four bits differ from four others. Each row holds the 16 counts twice, because the
 # instruction looks up each half of a vector in the same half of the table.
-_DIFFERENCES = _aligned(16, 32)
-_DIFFERENCES[:] = [[(a ^ b).bit_count() for b in [*range(16)] * 2] for a in range(16)]
+_DIFFERENCES = np.array(
+    [[(a ^ b).bit_count() for b in [*range(16)] * 2] for a in range(16)], np.uint8
+)
 
 
 class Planes(NamedTuple):
@@ -54,7 +47,6 @@ class Planes(NamedTuple):
 
     columns: NDArray[np.uint8]  # (K, patterns of a tile)
     rows: NDArray[np.uint16]  # (rows, K), the place in bytes of each row's counts in the table
-    table: NDArray[np.uint8]  # _DIFFERENCES; as a constant of a kernel it would not be aligned
 
 
 def new_planes(n_rows: int, n_bits: int) -> Planes:
@@ -62,9 +54,8 @@ def new_planes(n_rows: int, n_bits: int) -> Planes:
     n_planes = -(-n_bits // 4)
     size = _PLANES_BYTES // n_planes // COLUMNS * COLUMNS
     return Planes(
-        columns=_aligned(n_planes, min(max(size, COLUMNS), _MOST_PATTERNS)),
+        columns=np.empty((n_planes, min(max(size, COLUMNS), _MOST_PATTERNS)), np.uint8),
         rows=np.empty((n_rows, n_planes), np.uint16),
-        table=_DIFFERENCES,
     )
 
 
@@ -157,7 +148,7 @@ def pairwise_rows_by_lookup(words, other, begin, end, planes, out):
                 for first in range(0, n_planes, most):
                     after = min(n_planes, first + most)
                     _distances_of_block(
-                        planes.columns, rows, planes.table, j - tile, first, after, block
+                        planes.columns, rows, _DIFFERENCES, j - tile, first, after, block
                     )
             for r in range(i, last):
                 if blocks_end < tile_end:

@@ -26,7 +26,8 @@ def by_planes(words, other, n_bits, begin, end):
     """All rows begin .. end - 1, in the middle of an array that must stay as it is elsewhere."""
     out = np.full((words.shape[1] + 2, other.shape[1]), 77, distance_dtype(n_bits))
     planes = _planes.new_planes(end - begin, n_bits)
-    planes.columns[:] = planes.rows[:] = 99
+    for scratch in planes:
+        scratch[:] = 99
     _planes.pairwise_rows_by_lookup(words, other, begin, end, planes, out)
     assert (out[:begin] == 77).all()
     assert (out[end:] == 77).all()
