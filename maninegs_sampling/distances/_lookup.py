@@ -48,16 +48,19 @@ def stride_of(context: Any, builder: Any, kind: Any, array: Any) -> Any:
 
 
 def load(builder: Any, kind: Any, address: Any, offset: int = 0) -> Any:
+    """Return the value of a type at an address, which need not be aligned."""
     address = builder.add(address, ir.Constant(I64, offset))
     return builder.load(builder.inttoptr(address, kind.as_pointer()), align=1)
 
 
 def store(builder: Any, value: Any, address: Any, offset: int = 0) -> None:
+    """Write a value to an address, which need not be aligned."""
     address = builder.add(address, ir.Constant(I64, offset))
     builder.store(value, builder.inttoptr(address, value.type.as_pointer()), align=1)
 
 
 def call(builder: Any, name: str, result: Any, *arguments: Any) -> Any:
+    """Return the result of an instruction that LLVM knows by name."""
     kind = ir.FunctionType(result, [argument.type for argument in arguments])
     return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), list(arguments))
 
@@ -72,6 +75,7 @@ def new_sums(builder: Any, n: int) -> list[Any]:
 
 
 def add(builder: Any, sums: Any, values: Any) -> None:
+    """Add to a variable."""
     builder.store(builder.add(builder.load(sums), values), sums)
 
 
