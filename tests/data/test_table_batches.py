@@ -199,7 +199,7 @@ def result(call):
         return str(error)
 
 
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(data=st.data(), missing=st.sampled_from(["absent", "option", "error"]))
 def test_batches_give_the_bits_and_the_error_of_the_whole(tmp_path_factory, data, missing):
     n = data.draw(st.integers(1, 12))
