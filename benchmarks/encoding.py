@@ -4,9 +4,11 @@
 
 Tables of ten columns of five options, as texts, integers and categories of each library, then a CSV
 file of the shape of CelebA: 202,599 rows of 40 columns of -1 and 1, and one of file names. The
-figures are of the fastest of three calls. CPU seconds count all threads.
+figures are of the fastest of three calls. CPU seconds count all threads. Last comes the memory that
+`from_table` takes for files of the first table, in a process each.
 """
 
+import subprocess
 import sys
 import tempfile
 import time
@@ -95,8 +97,49 @@ def measure_celeba(folder: Path) -> None:
     print(text_table(("call", "wall s", "CPU s"), lines))
 
 
+# Prints the megabytes that the peak of a process grows by, and those of the store. Linux has the
+# peak in this file; that of getrusage begins with the peak of the process that started this one.
+_MEMORY = """
+import re, sys
+from pathlib import Path
+from maninegs_sampling import ManifestationStore, Schema
+schema = Schema.load(sys.argv[2])
+small = Path(sys.argv[2] + Path(sys.argv[1]).suffix)
+ManifestationStore.from_table(small, schema)  # compiles, and imports what reads the file
+def peak():
+    return int(re.search("VmHWM:[^0-9]*([0-9]+)", Path("/proc/self/status").read_text())[1]) / 1024
+before = peak()
+store = ManifestationStore.from_table(sys.argv[1], schema)
+print(round(peak() - before), round((store.words.nbytes + store.pattern_of.nbytes) / 2**20))
+"""
+
+
+def measure_memory(folder: Path, rows: int) -> None:
+    """Print the memory that a store of a CSV and of a Parquet file takes."""
+    categories, schema = tables_of_options(rows)["polars, categories"]
+    texts = categories.cast(polars.String)
+    saved = folder / "schema.json"
+    schema.save(saved)
+    lines = []
+    for kind in ("csv", "parquet"):
+        path = folder / f"table.{kind}"
+        for table, to in ((texts, path), (texts.head(1000), Path(f"{saved}.{kind}"))):
+            getattr(table, f"write_{kind}")(to)
+        found = subprocess.run(
+            [sys.executable, "-c", _MEMORY, str(path), str(saved)],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        lines.append((kind, f"{path.stat().st_size / 2**20:.0f}", *found.stdout.split()))
+    print(f"\nMemory of from_table, {rows:,} rows of {COLUMNS} columns of texts, MiB")
+    print(text_table(("file", "size", "peak above before", "store"), lines))
+
+
 if __name__ == "__main__":
     print(describe_machine())
-    measure_encoding(int(sys.argv[1]) if sys.argv[1:] else 5_000_000)
+    n_rows = int(sys.argv[1]) if sys.argv[1:] else 5_000_000
+    measure_encoding(n_rows)
     with tempfile.TemporaryDirectory() as temporary:
         measure_celeba(Path(temporary))
+        measure_memory(Path(temporary), n_rows)

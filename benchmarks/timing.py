@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from numba.core.registry import cpu_target
+
 
 def best_seconds(call: Callable[[], Any], repeats: int = 5) -> float:
     """Return the seconds of the fastest of `repeats` calls, after one that is not measured."""
@@ -21,4 +23,7 @@ def best_seconds(call: Callable[[], Any], repeats: int = 5) -> float:
 def describe_machine() -> str:
     """Return a line about the machine, to be printed above a table."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{platform.machine()}, {cores} cores, Python {platform.python_version()}"
+    _, _, features = cpu_target.target_context.codegen().magic_tuple()
+    known = ("avx512vpopcntdq", "avx512f", "avx2", "neon")
+    vectors = next((name for name in known if f"+{name}" in features), "no vectors known")
+    return f"{platform.machine()} with {vectors}, {cores} cores, Python {platform.python_version()}"

@@ -60,7 +60,7 @@ def read_rows(options: argparse.Namespace) -> Rows:
     return Rows(
         tables,
         schema,
-        ManifestationStore.from_table(tables, schema),
+        ManifestationStore.from_table(tables, schema, progress=True),
         schema.group_ids(tables) if schema.group_column else None,
         f"schema.group_ids({source})",
     )

@@ -1,13 +1,17 @@
 """Work on plain threads, for kernels that run without the GIL."""
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 def thread_count() -> int:
@@ -27,3 +31,22 @@ def run_on_threads(
     slabs = [(int(a), int(b)) for a, b in pairwise(edges) if a < b]
     with ThreadPoolExecutor(thread_count()) as pool:
         return list(pool.map(lambda slab: work(*slab), slabs))
+
+
+def map_on_threads(
+    work: Callable[[Item], Result], items: Iterable[Item]
+) -> Generator[Result, None, None]:
+    """Yield work(item) for each item, in order, computed on threads.
+
+    Items are taken one by one by the caller's thread, one more at a time than there are threads,
+    so that few of them are in memory. The threads end when the last result is taken, or when the
+    iterator is closed.
+    """
+    with ThreadPoolExecutor(thread_count()) as pool:
+        waiting: deque[Future[Result]] = deque()
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) > thread_count():
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()

@@ -36,8 +36,8 @@ WATCHED = (
     schema_files._from_json, schema_files.schema_from_json,
     schema.Schema.infer.__func__, schema.Schema.encode, encoding._encode_trait,  # type: ignore[attr-defined]
     tables.read_tables,
-    table_files._decoded, table_files._is_regular, table_files._detect_separator,
-    table_files._rows, table_files._column_names, table_files._looks_like_data,
+    table_files.decoded, table_files.regular_shape, table_files.detect_separator,
+    table_files._rows, table_files.column_names, table_files._looks_like_data,
     inference.infer_table, inference._infer_trait, inference._infer_words,
     ManiNegBatchSampler.load_state_dict, state.read_state, state.check_fingerprint,
     state.check_schedule, state._is_schedule_fingerprint,

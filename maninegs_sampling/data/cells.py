@@ -6,6 +6,8 @@ from typing import Any
 
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.I)
 _INFINITY = re.compile(r"([+-]?)inf(inity)?", re.I)
+# What a number ends in. Looking at it first is many times as fast for most words.
+_LAST_OF_NUMBER = frozenset("0123456789.fFyY")
 
 
 def number_text(text: str) -> str | None:
@@ -17,6 +19,8 @@ def number_text(text: str) -> str | None:
         >>> [number_text(text) for text in ("01", "1.0", "+1", "1e0", ".50", "-0", "1,5", "1_000")]
         ['1', '1', '1', '1', '0.5', '0', None, None]
     """
+    if text[-1:] not in _LAST_OF_NUMBER:
+        return None
     if _NUMBER.fullmatch(text) is None:
         infinity = _INFINITY.fullmatch(text)
         return None if infinity is None else f"{infinity[1].strip('+')}inf"

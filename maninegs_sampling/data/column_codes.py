@@ -95,10 +95,13 @@ def _labels_of_polars(series: "polars.Series") -> NDArray[Any]:
     import polars
 
     if isinstance(series.dtype, (polars.Categorical, polars.Enum)):
-        return series.to_physical().cast(polars.Int64).fill_null(-1).to_numpy() + 1
-    distinct = series.unique(maintain_order=True)
-    numbers = polars.arange(len(distinct), eager=True, dtype=polars.Int64)
-    return series.replace_strict(distinct, numbers, return_dtype=polars.Int64).to_numpy()
+        labels = series.to_physical()
+        if labels.null_count() > 0:
+            labels = labels.cast(polars.Int64).fill_null(-1) + 1
+        return labels.to_numpy()
+    rows = series.rename("cell").to_frame().with_row_index("row")
+    # The first row with each row's cell: several times as fast as numbering the distinct cells.
+    return rows.select(polars.col("row").min().over("cell")).to_series().to_numpy()
 
 
 def _labels_of_pyarrow(column: Any) -> NDArray[Any]:
@@ -125,7 +128,7 @@ def _in_order_of_appearance(labels: NDArray[Any]) -> tuple[NDArray[np.intp], NDA
         (array([0, 1, 4]), array([0, 1, 0, 1, 2]))
     """
     backwards = np.arange(len(labels) - 1, -1, -1)
-    row_of = np.full(labels.max() + 1, -1)
+    row_of = np.full(int(labels.max()) + 1, -1)
     row_of[labels[::-1]] = backwards  # of several rows, the last one assigned stays
     used = np.flatnonzero(row_of >= 0)
     used = used[np.argsort(row_of[used])]

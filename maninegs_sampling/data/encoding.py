@@ -1,16 +1,19 @@
 """Encoding: the bits that the traits of a schema set in each row of a table."""
 
 from collections.abc import Callable, Iterator
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from maninegs_sampling.data.patterns import pack
-from maninegs_sampling.data.tables import Table, read_tables
+from maninegs_sampling.data.tables import Table, read_sources
 from maninegs_sampling.data.traits import Trait
 from maninegs_sampling.errors import TableError
+from maninegs_sampling.progress_bar import progress_bar
 from maninegs_sampling.quoting import listed, quoted
+from maninegs_sampling.threads import Result, map_on_threads
 
 if TYPE_CHECKING:
     from maninegs_sampling.data.schema import Schema
@@ -24,27 +27,79 @@ def bit_names(trait: Trait, missing: Missing) -> tuple[str, ...]:
     return trait.bit_names + ((f"{trait.name}=missing",) if missing == "option" else ())
 
 
-def packed_batches(schema: "Schema", table: Any) -> Iterator[NDArray[np.uint64]]:
-    """Yield the bits of a table, as (rows, words) uint64 for each of its parts.
+class _CellError(Exception):
+    """A cell that a trait does not allow.
+
+    Attributes:
+        error: what is wrong.
+        place: the number of the trait, and of the check within it. Of several errors, the one with
+            the lowest place is what encoding the traits one by one would find first.
+    """
+
+    def __init__(self, error: TableError, *place: int) -> None:
+        super().__init__(str(error))
+        self.error, self.place = error, place
+
+
+def encoded_batches(
+    schema: "Schema",
+    table: Any,
+    use: Callable[[NDArray[np.uint64]], Result],
+    *,
+    progress: bool = False,
+) -> Iterator[Result]:
+    """Yield what is made of the bits of a table, some rows at a time, in their order.
+
+    Few batches are in memory at a time. A table with a cell that is not allowed is read to its
+    end, to find the first one of the first trait.
 
     Args:
         schema: how a row becomes bits.
         table: as in `Schema.encode`.
+        use: makes something of (rows, words) uint64, the bits of some rows, on a thread.
+        progress: whether to show a progress bar.
 
     Raises:
         TableError: As in `Schema.encode`.
     """
-    n_words = -(-len(schema.bit_names) // 64)
-    for part in read_tables(table):
-        words = np.zeros((part.n_rows, n_words), np.uint64)
-        bit = 0
-        for trait in schema.traits:
-            patterns, codes = _encode_trait(trait, part, schema.missing, schema.is_missing)
-            word, shift = divmod(bit, 64)
-            packed = pack(np.pad(patterns, ((0, 0), (shift, 0))))
-            words[:, word : word + packed.shape[1]] |= packed.take(codes, axis=0)
-            bit += patterns.shape[1]
-        yield words
+
+    def work(batch: Table) -> tuple[int, Result | _CellError]:
+        try:
+            return batch.n_rows, use(_packed(schema, batch))
+        except _CellError as refused:
+            return batch.n_rows, refused
+
+    total = 0
+    with progress_bar("encoding", "rows", shown=progress) as advance:
+        for source in read_sources(table):
+            total += source.n_rows
+            refused = list[_CellError]()
+            for n_rows, made in map_on_threads(work, source.batches):
+                advance(n_rows, total)
+                if isinstance(made, _CellError):
+                    refused.append(made)
+                else:
+                    yield made
+            if refused:
+                raise min(refused, key=attrgetter("place")).error from None
+
+
+def _packed(schema: "Schema", table: Table) -> NDArray[np.uint64]:
+    """Return (rows, words), the bits of all traits; raise _CellError if a cell is not allowed."""
+    words = np.zeros((table.n_rows, -(-len(schema.bit_names) // 64)), np.uint64)
+    bit = 0
+    for number, trait in enumerate(schema.traits):
+        try:
+            patterns, codes = _encode_trait(trait, table, schema.missing, schema.is_missing)
+        except TableError as error:
+            raise _CellError(error, number) from None
+        except _CellError as refused:
+            raise _CellError(refused.error, number, *refused.place) from None
+        word, shift = divmod(bit, 64)
+        packed = pack(np.pad(patterns, ((0, 0), (shift, 0))))
+        words[:, word : word + packed.shape[1]] |= packed.take(codes, axis=0)
+        bit += patterns.shape[1]
+    return words
 
 
 def _encode_trait(
@@ -77,8 +132,8 @@ def _encode_trait(
             elif missing == "error":
                 raise ValueError('is missing, and missing="error" forbids that')
         except ValueError as error:
-            where = table.row(cells.codes, place)
-            raise TableError(f"{where}, column {quoted(column)}: {error}") from None
+            where = f"{table.row(cells.codes, place)}, column {quoted(column)}"
+            raise _CellError(TableError(f"{where}: {error}"), 1) from None
     return patterns, cells.codes
 
 
@@ -90,16 +145,22 @@ def _encode_spread(
     bits = np.zeros((table.n_rows, trait.n_bits + (missing == "option")), np.bool_)
     for bit, name in enumerate(trait.bit_names):
         flag = Trait(name, "flag", optional=True)
-        patterns, codes = _encode_trait(flag, table, of_flag, is_missing)
+        try:
+            patterns, codes = _encode_trait(flag, table, of_flag, is_missing)
+        except TableError as error:
+            raise _CellError(error, bit) from None
+        except _CellError as refused:
+            raise _CellError(refused.error, bit, *refused.place) from None
         bits[:, bit] = patterns[:, 0].take(codes)
     several = np.flatnonzero(bits.sum(axis=1) > 1)
     if trait.kind != "any_of" and len(several) > 0:
-        row = int(several[0])
-        columns = [trait.bit_names[i] for i in np.flatnonzero(bits[row])]
-        raise TableError(
-            f"{table.source}, row {row} (the first is 0): columns {listed(columns)} are set "
-            f"together, but {quoted(trait.name)} has mutually exclusive options"
+        columns = [trait.bit_names[i] for i in np.flatnonzero(bits[several[0]])]
+        where = f"{table.source}, row {table.first_row + several[0]} (the first is 0)"
+        together = TableError(
+            f"{where}: columns {listed(columns)} are set together, but {quoted(trait.name)} has "
+            "mutually exclusive options"
         )
+        raise _CellError(together, trait.n_bits)
     if missing == "option":
         bits[:, -1] = ~bits.any(axis=1)
     return bits, np.arange(table.n_rows)

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -38,6 +38,8 @@ _MOST_MEASURED = 1000
 _FIVE_DIGITS = 10_000
 _MANY, _FILLED = 150, 0.9
 
+_NAMED_LIKE_AN_IDENTIFIER = "left out, named like an identifier, a file, a date or a time"
+
 _MISSING_NUMBERS = (-1, 9, 99, 999, 9999, -9, -99, -999, -9999)
 _MISSING_WORDS = {
     "unknown", "unk", "missing", "none", "nil", "blank", "unspecified", "undetermined", "uncertain",
@@ -55,6 +57,13 @@ class Rules(NamedTuple):
     missing: Missing
     label_column: str | None
     include: Collection[str]
+
+
+class Texts(NamedTuple):
+    """The distinct texts of a column, in order of appearance, and what is known of each."""
+
+    counts: Counter[str]  # rows with each text; "" stands for all missing cells
+    forms: dict[str, str]  # the normal form of each text that is not missing
 
 
 def looks_like_ids(counts: Mapping[float, int]) -> str:
@@ -107,28 +116,27 @@ def _words(distinct: list[str], most: int) -> tuple[str, list[str]] | None:
     return None
 
 
-def _infer_trait(name: str, counts: Counter[str], rules: Rules) -> tuple[Trait | None, str]:
+def _infer_trait(name: str, texts: Texts, rules: Rules) -> tuple[Trait | None, str]:
     """Return the trait that a column becomes, or None, and the reason."""
-    spellings = [text for text in counts if text]
-    first_spelling = {normal_form(text): text for text in reversed(spellings)}
+    counts = texts.counts
+    first_spelling = {form: text for text, form in reversed(texts.forms.items())}
     distinct = list(first_spelling.values())
     if len(distinct) == 0:
         return None, "left out, every cell is missing"
     if len(distinct) == 1:
         return None, f"left out, constant ({quoted(distinct[0])})"
-    number_of = {text: float(text) for text in spellings if number_text(text)}
+    if name not in rules.include and identifies(name, fractions=True):
+        return None, _NAMED_LIKE_AN_IDENTIFIER
+    number_of = {text: float(text) for text in texts.forms if number_text(text)}
     values = None
-    if len(number_of) == len(spellings):
+    if len(number_of) == len(texts.forms):
         values = Counter[float]()
         for text, value in number_of.items():
             values[value] += counts[text]
-    dates = sum(_DATE_OR_TIME.fullmatch(text) is not None for text in distinct)
-    are_dates = dates >= 0.9 * len(distinct)
-    few = len(distinct) <= rules.max_options
     if name not in rules.include:
         if identifies(name, fractions=not _whole(number_of.values())):
-            return None, "left out, named like an identifier, a file, a date or a time"
-        if are_dates:
+            return None, _NAMED_LIKE_AN_IDENTIFIER
+        if _are_dates(distinct):
             return None, "left out, dates or times"
     if set(first_spelling) in _YES_NO:
         return Trait(name, "flag"), "yes or no: one bit" + _missing_off("no", counts, rules)
@@ -137,14 +145,24 @@ def _infer_trait(name: str, counts: Counter[str], rules: Rules) -> tuple[Trait |
         note = f"two values: one bit, set for {quoted(on)}"
         trait = Trait(name, "flag", (off, on))
         return trait, note + _missing_off(quoted(off), counts, rules)
-    if few:
+    if len(distinct) <= rules.max_options:
         options = sorted(distinct, key=Decimal) if values else sorted(distinct)
         return Trait(name, "one_of", tuple(options)), f"{len(options)} options"
     if values is not None:
         return _infer_bins(name, values, rules)
-    if are_dates:
+    if _are_dates(distinct):
         return None, "left out, dates or times"
-    return _infer_words(name, counts, distinct, rules)
+    return _infer_words(name, counts, distinct, number_of, rules)
+
+
+def _are_dates(distinct: list[str]) -> bool:
+    """Return whether nine tenths of the texts are dates or times."""
+    others = 0
+    for text in distinct:
+        others += _DATE_OR_TIME.fullmatch(text) is None
+        if len(distinct) - others < 0.9 * len(distinct):
+            return False
+    return True
 
 
 def _missing_off(off: str, counts: Counter[str], rules: Rules) -> str:
@@ -178,10 +196,14 @@ def _whole(values: Iterable[float]) -> bool:
 
 
 def _infer_words(
-    name: str, counts: Counter[str], distinct: list[str], rules: Rules
+    name: str,
+    counts: Counter[str],
+    distinct: list[str],
+    number_of: Mapping[str, float],
+    rules: Rules,
 ) -> tuple[Trait | None, str]:
     """Return what a column of many distinct texts becomes, and the reason."""
-    no_numbers = [text for text in distinct if not number_text(text)]
+    no_numbers = [text for text in distinct if text not in number_of]
     if all(_COMMA_NUMBER.fullmatch(text) for text in no_numbers):
         commas = {text.count(",") for text in no_numbers}
         if commas == {1} or all(re.fullmatch(r"[0-9]+(,[0-9]{3})+", text) for text in no_numbers):
@@ -190,7 +212,7 @@ def _infer_words(
                 "decimal commas, use read_table(path, decimal=',')"
             )
     n_present = counts.total() - counts[""]
-    n_numbers = sum(n for text, n in counts.items() if number_text(text) is not None)
+    n_numbers = sum(counts[text] for text in number_of)
     if n_numbers >= 0.8 * n_present:
         return None, (
             f"left out, numbers except {listed(no_numbers)}; if these mean missing, "
@@ -243,13 +265,10 @@ def _doubts(trait: Trait, counts: Counter[str], rules: Rules) -> str:
 
 
 def _count_texts(
-    table: Any, is_missing: Callable[[str], bool]
-) -> tuple[dict[str, Counter[str]], dict[str, str]]:
-    """Return the number of rows with each text in all tables, and why columns are unreadable.
-
-    The texts of a column are in order of appearance. A missing cell is "".
-    """
-    columns: dict[str, Counter[str]] = {}
+    table: Any, missing_forms: Collection[str]
+) -> tuple[dict[str, Texts], dict[str, str]]:
+    """Return the texts of each column in all tables, and why columns are unreadable."""
+    columns: dict[str, Texts] = {}
     unreadable: dict[str, str] = {}
     n_rows = 0
     for part in read_tables(table):
@@ -257,19 +276,25 @@ def _count_texts(
             try:
                 found = part.column(name).counts()
             except TableError as error:
-                unreadable[name] = f"left out, {error}"
+                unreadable.setdefault(name, f"left out, {error}")
                 continue
-            counts = columns.setdefault(name, Counter({"": n_rows}))
+            counts, forms = columns.setdefault(name, Texts(Counter({"": n_rows}), {}))
             for text, count in found.items():
-                counts["" if is_missing(text) else text] += count
+                if text not in forms:
+                    form = normal_form(text)
+                    if form in missing_forms:
+                        counts[""] += count
+                        continue
+                    forms[text] = form
+                counts[text] += count
         n_rows += part.n_rows
-        for counts in columns.values():
+        for counts, _ in columns.values():
             counts[""] += n_rows - counts.total()
-    return {c: counts for c, counts in columns.items() if c not in unreadable}, unreadable
+    return {c: texts for c, texts in columns.items() if c not in unreadable}, unreadable
 
 
 def infer_table(
-    table: Any, rules: Rules, roles: Mapping[str, str], *, is_missing: Callable[[str], bool]
+    table: Any, rules: Rules, roles: Mapping[str, str], *, missing_forms: Collection[str]
 ) -> tuple[tuple[Trait, ...], tuple[str, ...]]:
     """Return the traits of a table, and a note on every column.
 
@@ -278,14 +303,14 @@ def infer_table(
         rules: what the caller decided.
         roles: the columns that never become traits, and what they are: "the label column", "the
             group column" or "excluded".
-        is_missing: returns whether the text of a cell counts as missing.
+        missing_forms: the normal forms of the texts that count as missing.
 
     Raises:
         TableError: If a named column does not exist, no column can become a trait, or a column to
             include cannot.
         InvalidValueError: If a column to include has one of the roles.
     """
-    columns, notes = _count_texts(table, is_missing)
+    columns, notes = _count_texts(table, missing_forms)
     for column in (*roles, *rules.include):
         if column not in columns and column not in notes:
             role = roles.get(column, "included")
@@ -301,11 +326,11 @@ def infer_table(
         columns.pop(column, None)
         notes[column] = f"left out, it is {role}"
     traits, decided = [], {}
-    for column, counts in columns.items():
-        trait, reason = _infer_trait(column, counts, rules)
+    for column, texts in columns.items():
+        trait, reason = _infer_trait(column, texts, rules)
         if trait is not None:
             traits.append(trait)
-            reason += _doubts(trait, counts, rules)
+            reason += _doubts(trait, texts.counts, rules)
         elif column in rules.include:
             raise TableError(f"column {quoted(column)} cannot be included: {reason}")
         decided[column] = reason

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from maninegs_sampling.data.cells import normal_form
 from maninegs_sampling.data.column_codes import Column
-from maninegs_sampling.data.encoding import Missing, bit_names, packed_batches
+from maninegs_sampling.data.encoding import Missing, bit_names, encoded_batches
 from maninegs_sampling.data.inference import Rules, infer_table
 from maninegs_sampling.data.schema_files import schema_from_json, schema_to_json
 from maninegs_sampling.data.storage import write_atomically
@@ -117,7 +117,7 @@ class Schema:
             TableError: If a column is missing from the table or a cell is not allowed. The message
                 names the row and the column.
         """
-        words = np.concatenate(list(packed_batches(self, table)))
+        words = np.concatenate(list(encoded_batches(self, table, lambda words: words)))
         as_bytes = words.astype("<u8", copy=False).view(np.uint8)
         bits = np.unpackbits(as_bytes, axis=1, count=len(self.bit_names), bitorder="little")
         return bits.view(np.bool_)
@@ -287,7 +287,7 @@ class Schema:
         named = ((label_column, "the label column"), (group_column, "the group column"))
         roles |= {column: role for column, role in named if column is not None}
         rules = Rules(max_options, n_bins, missing, label_column, include)
-        traits, notes = infer_table(table, rules, roles, is_missing=blank.is_missing)
+        traits, notes = infer_table(table, rules, roles, missing_forms=blank._missing_forms)
         return cls(
             name,
             traits,

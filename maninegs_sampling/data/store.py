@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from maninegs_sampling.data import store_files
 from maninegs_sampling.data._pattern_kernels import count_instances
 from maninegs_sampling.data.dense import as_array, as_matrix, dense_patterns
-from maninegs_sampling.data.encoding import packed_batches
-from maninegs_sampling.data.merging import merge_parts, new_part
+from maninegs_sampling.data.encoding import encoded_batches
+from maninegs_sampling.data.merging import Part, merge_parts, new_part
 from maninegs_sampling.data.patterns import (
     check_all_seen,
     check_bits,
@@ -151,18 +151,29 @@ class ManifestationStore:
         return cls._of(*dense_patterns(matrix), n_bits, names)
 
     @classmethod
-    def from_table(cls, table: Any, schema: "Schema") -> "ManifestationStore":
+    def from_table(
+        cls, table: Any, schema: "Schema", *, progress: bool = False
+    ) -> "ManifestationStore":
         """Return the store of a table, one instance per row, encoded by `schema`.
+
+        Files are read some rows at a time, so that they may be larger than the memory; see
+        `docs/tables.md` for the few that are read whole. A run that is killed leaves nothing. For
+        tables in many files, save a store of each and join them with `concat_stores`.
 
         Args:
             table: a pandas, polars or pyarrow table, a path to a CSV or Parquet file, or a list of
                 any of these, read one after the other.
             schema: how a row becomes bits, such as `MVKL`, `CBIS_DDSM` or `Schema.infer(table)`.
+            progress: whether to show a progress bar, on a terminal and if tqdm is installed.
 
         Raises:
             TableError: If the schema does not allow a cell; the message names its row and column.
         """
-        parts = [new_part(*deduplicate(words)) for words in packed_batches(schema, table)]
+
+        def part(words: NDArray[np.uint64]) -> Part:
+            return new_part(*deduplicate(words))
+
+        parts = list(encoded_batches(schema, table, part, progress=progress))
         words, pattern_of = merge_parts(parts)
         check_instances(len(pattern_of))
         return cls._of(words, pattern_of, len(schema.bit_names), schema.bit_names)

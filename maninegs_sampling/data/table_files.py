@@ -28,7 +28,7 @@ _BOMS = {
 _DECIMAL_COMMA = re.compile(r"[+-]?[0-9]*,[0-9]+(e[+-]?[0-9]+)?", re.I)
 _THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2},[0-9]{3}")
 _NO_NUMBER = {"", "na", "n/a", "nan", "null", "?"}
-_SNIFFED, _SNIFFED_ROWS = 10_000, 30  # characters and rows
+SNIFFED, _SNIFFED_ROWS = 10_000, 30  # characters and rows
 
 
 # Longer than 60 lines because of its docstring.
@@ -72,31 +72,49 @@ def read_table(
         [{'shape': 'round', 'size': '1.5'}, {'shape': 'oval', 'size': '2.0'}]
     """
     polars = require("polars", extra="table", what="reading files")
-    if not isinstance(path, (str, PathLike)):
-        raise InvalidTypeError(f"a path is a text or a pathlib.Path; got {quoted(path)}")
+    file = find_file(path)
     _check_options(separator, header, encoding, decimal)
-    file = Path(path)
     name = file_name(file)
-    if file.is_dir():
-        raise TableError(f"{name} is a folder, not a file")
-    if not file.is_file():
-        raise TableError(f"there is no file {name}")
-    if file.suffix.lower() in (".parquet", ".pq"):
-        options = {
-            "separator": separator, "header": header, "encoding": encoding, "decimal": decimal
-        }  # fmt: skip
-        given = [f"{key}=" for key, value in options.items() if value is not None]
-        if given:
-            raise InvalidValueError(f"{name} is a Parquet file, which takes no {given[0]}")
+    if is_parquet(file):
+        given = {"separator": separator, "header": header, "encoding": encoding, "decimal": decimal}
+        for option, value in given.items():
+            if value is not None:
+                raise InvalidValueError(f"{name} is a Parquet file, which takes no {option}=")
         return _read_parquet(file, name)
-    text = _decoded(file.read_bytes(), name, encoding)
+    text = decoded(file.read_bytes(), name, encoding)
     if separator is None:
-        separator = _detect_separator(text, name, file.suffix.lower())
+        separator = detect_separator(text, name, file.suffix.lower())
     first, frame = _parsed(text, name, separator, header)
-    frame.columns = _column_names(first, frame, name, header)
+    if header is False:
+        names = [f"column_{number}" for number in range(1, len(first) + 1)]
+    else:
+        names = column_names(first, name)
+        if header is None and _looks_like_data(names, frame):
+            raise TableError(
+                f"{name}: the first line looks like data: {listed(names)}; give header=False "
+                "(--no-header) if it is, or header=True (--header) if it names the columns"
+            )
+    frame.columns = names
     if decimal == "," or (decimal is None and separator != ","):
         frame = _with_decimal_points(frame, name, separator, decimal)
     return frame.with_columns(polars.all().replace("", None)) if '""' in text else frame
+
+
+def find_file(path: str | PathLike[str]) -> Path:
+    """Return the path of a file that exists, or raise."""
+    if not isinstance(path, (str, PathLike)):
+        raise InvalidTypeError(f"a path is a text or a pathlib.Path; got {quoted(path)}")
+    file = Path(path)
+    if file.is_dir():
+        raise TableError(f"{file_name(file)} is a folder, not a file")
+    if not file.is_file():
+        raise TableError(f"there is no file {file_name(file)}")
+    return file
+
+
+def is_parquet(file: Path) -> bool:
+    """Return whether a file is named like a Parquet file."""
+    return file.suffix.lower() in (".parquet", ".pq")
 
 
 def _read_parquet(file: Path, name: str) -> "polars.DataFrame":
@@ -116,10 +134,10 @@ def _parsed(
     """Return the cells of the first row, and the table, whose columns are not named yet."""
     import polars
 
-    if separator.isascii() and _is_regular(text, separator):
+    line = text.partition("\n")[0]
+    if separator.isascii() and line.count('"') % 2 == 0 and regular_shape(text, separator):
         # Several times as fast as _rows, which reports what is wrong in other files.
-        first = next(csv.reader([text.partition("\n")[0].rstrip("\r")], delimiter=separator))
-        return first, polars.read_csv(
+        return cells_of(line, separator), polars.read_csv(
             text.rstrip("\r\n").encode(),
             separator=separator,
             has_header=header is not False,
@@ -129,6 +147,11 @@ def _parsed(
     cells = rows if header is False else rows[1:]
     columns = {f"{i}": [row[i] or None for row in cells] for i in range(len(rows[0]))}
     return rows[0], polars.DataFrame(columns, schema=dict.fromkeys(columns, polars.String))
+
+
+def cells_of(line: str, separator: str) -> list[str]:
+    """Return the cells of a line that is a whole row."""
+    return next(csv.reader([line.rstrip("\r")], delimiter=separator))
 
 
 def file_name(path: Path) -> str:
@@ -157,7 +180,8 @@ def _check_options(separator: object, header: object, encoding: object, decimal:
             ) from None
 
 
-def _decoded(content: bytes, name: str, encoding: str | None) -> str:
+def decoded(content: bytes, name: str, encoding: str | None) -> str:
+    """Return the text of a file, or raise if it cannot be that of a table."""
     if encoding is None:
         marked = (found for mark, found in _BOMS.items() if content.startswith(mark))
         codec = next(marked, "utf-8")
@@ -190,8 +214,11 @@ def _decoded(content: bytes, name: str, encoding: str | None) -> str:
     return text
 
 
-def _is_regular(text: str, separator: str) -> bool:
-    """Return whether all lines have equally many cells and quotes enclose whole cells only."""
+def regular_shape(text: str, separator: str) -> tuple[int, int] | None:
+    """Return the rows and the columns of a text whose lines have equally many cells.
+
+    Return None for other texts, for one column, and if quotes enclose parts of cells.
+    """
     # Every second piece is in quotes, where separators and line ends do not count. An empty piece
     # between two of them is an escaped quote.
     pieces = text.rstrip("\r\n").split('"')
@@ -202,23 +229,21 @@ def _is_regular(text: str, separator: str) -> bool:
         or not {piece[:1] for piece in outside[1:]} <= ends
         or not {piece[-1:] for piece in outside[:-1]} <= ends
     ):
-        return False
-    plain = "".join(outside)
-    cuts = {line.count(separator) for line in plain.split("\n")}
-    return (
-        len(cuts) == 1
-        and cuts != {0}
-        and not ("\r" in plain and any(p.count("\r") > p.count("\r\n") for p in outside))
-        and text[: text.find("\n")].count('"') % 2 == 0
-    )
+        return None
+    lines = "".join(outside).split("\n")
+    cuts = {line.count(separator) for line in lines}
+    returns = "\r" in text and any(p.count("\r") > p.count("\r\n") for p in outside)
+    if len(cuts) > 1 or cuts == {0} or returns:
+        return None
+    return len(lines), cuts.pop() + 1
 
 
-def _detect_separator(text: str, name: str, suffix: str) -> str:
+def detect_separator(text: str, name: str, suffix: str) -> str:
     """Return the only separator that gives the first rows equally many cells, or raise."""
     first = text.lstrip().partition("\n")[0]
     if suffix == ".tsv" and "\t" in first:
         return "\t"
-    head = text[: text.find("\n", _SNIFFED)] if "\n" in text[_SNIFFED:] else text
+    head = text[: text.find("\n", SNIFFED)] if "\n" in text[SNIFFED:] else text
     widths: dict[str, list[int]] = {}
     for separator in _SEPARATORS:
         if separator not in head:
@@ -279,22 +304,14 @@ def _rows(text: str, name: str, separator: str, header: bool | None) -> list[lis
     return rows
 
 
-def _column_names(
-    first: list[str], frame: "polars.DataFrame", name: str, header: bool | None
-) -> list[str]:
-    if header is False:
-        return [f"column_{number}" for number in range(1, len(first) + 1)]
+def column_names(first: list[str], name: str) -> list[str]:
+    """Return the names in the first line, or raise if two are the same."""
     first = [word.strip() for word in first]
     twice = next((word for i, word in enumerate(first) if word in first[:i]), None)
     if twice is not None:
         raise TableError(
             f"{name}: the first line has {quoted(twice)} twice, so it does not name the columns; "
             "give header=False (--no-header) if it is data, or rename them"
-        )
-    if header is None and _looks_like_data(first, frame):
-        raise TableError(
-            f"{name}: the first line looks like data: {listed(first)}; give header=False "
-            "(--no-header) if it is, or header=True (--header) if it names the columns"
         )
     return first
 

@@ -1,19 +1,23 @@
-"""Reading tables: pandas, polars and pyarrow (through narwhals) and paths to files."""
+"""Reading tables: pandas, polars and pyarrow (through narwhals) and paths to files.
+
+Tables are read some rows at a time, so that a file need not fit the memory.
+"""
 
 import datetime
 import numbers
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from maninegs_sampling.data.cells import cell_text
 from maninegs_sampling.data.column_codes import Column, distinct_cells
-from maninegs_sampling.data.table_files import file_name, read_table
+from maninegs_sampling.data.table_batches import read_rows
+from maninegs_sampling.data.table_files import file_name
 from maninegs_sampling.errors import InvalidTypeError, TableError
 from maninegs_sampling.optional import require
 from maninegs_sampling.quoting import listed, quoted
@@ -22,13 +26,24 @@ from maninegs_sampling.quoting import listed, quoted
 _CELLS = (str, numbers.Number, np.generic, datetime.date, datetime.time, datetime.timedelta)
 _CELLS_BY_NAME = {"NoneType", "NAType", "NaTType", "Period", "Interval", "UUID"}
 
+# Rows that are encoded at a time by one thread.
+_BATCH_ROWS = 2**18
+
 
 @dataclass(frozen=True)
 class Table:
-    """One table: its source for messages, the names of its columns, and its cells."""
+    """Consecutive rows of a table.
+
+    Attributes:
+        source: what the table is called in messages.
+        names: the names of the columns.
+        first_row: the number of the first row in the table.
+        n_rows: the number of rows.
+    """
 
     source: str
     names: tuple[str, ...]
+    first_row: int
     n_rows: int
     _frame: Any
 
@@ -57,7 +72,21 @@ class Table:
 
     def row(self, codes: NDArray[np.intp], code: int) -> str:
         """Return the source and the number of the first row with a code, for messages."""
-        return f"{self.source}, row {int((codes == code).argmax())} (the first is 0)"
+        row = self.first_row + int((codes == code).argmax())
+        return f"{self.source}, row {row} (the first is 0)"
+
+    def batches(self) -> "Iterator[Table]":
+        """Yield the same rows, at most _BATCH_ROWS at a time."""
+        for begin in range(0, self.n_rows, _BATCH_ROWS):
+            frame = self._frame[begin : begin + _BATCH_ROWS]
+            yield Table(self.source, self.names, self.first_row + begin, len(frame), frame)
+
+
+class Source(NamedTuple):
+    """A whole table."""
+
+    n_rows: int
+    batches: Iterator[Table]  # its rows, which are read when they are asked for
 
 
 def _with_text_names(native: Any, source: str) -> Any:
@@ -78,7 +107,7 @@ def _check_distinct(names: list[str], source: str) -> None:
         raise TableError(f"{source} has several columns with the same name: {listed(twice)}")
 
 
-def _make(native: Any, source: str) -> Table:
+def _make(native: Any, source: str, first_row: int) -> Table:
     import narwhals
 
     names: list[str] = []
@@ -102,15 +131,23 @@ def _make(native: Any, source: str) -> Table:
     stripped = [name.strip() for name in frame.columns]  # as cells are, and as files are read
     _check_distinct(stripped, source)
     frame = frame.rename(dict(zip(frame.columns, stripped, strict=True)))
-    return Table(source, tuple(frame.columns), len(frame), frame)
+    return Table(source, tuple(frame.columns), first_row, len(frame), frame)
 
 
-def read_tables(table: Any) -> Iterator[Table]:
+def _batches_of_frames(frames: Iterable[Any], source: str) -> Iterator[Table]:
+    first_row = 0
+    for frame in frames:
+        table = _make(frame, source, first_row)
+        first_row += table.n_rows
+        yield from table.batches()
+
+
+def read_sources(table: Any) -> Iterator[Source]:
     """Yield the tables in `table`: a path, a data frame, or a list of these.
 
     Raises:
         TableError: If a path is not a readable table, or a table has no rows, no columns, or two
-            columns with the same name.
+            columns with the same name; for paths, when the batches are read.
         InvalidTypeError: If a part is not a table.
         MissingExtraError: If narwhals, or polars for paths, is not installed.
     """
@@ -120,6 +157,20 @@ def read_tables(table: Any) -> Iterator[Table]:
         raise TableError("no table was given")
     for number, part in enumerate(parts, 1):
         if isinstance(part, (str, PathLike)):
-            yield _make(read_table(part), file_name(Path(part)))
+            rows = read_rows(part)
+            yield Source(rows.n_rows, _batches_of_frames(rows.frames, file_name(Path(part))))
         else:
-            yield _make(part, "the table" if len(parts) == 1 else f"table {number}")
+            whole = _make(part, "the table" if len(parts) == 1 else f"table {number}", 0)
+            yield Source(whole.n_rows, whole.batches())
+
+
+def read_tables(table: Any) -> Iterator[Table]:
+    """Yield the rows of all tables in `table`, some at a time.
+
+    Raises:
+        TableError: As `read_sources`.
+        InvalidTypeError: As `read_sources`.
+        MissingExtraError: As `read_sources`.
+    """
+    for source in read_sources(table):
+        yield from source.batches

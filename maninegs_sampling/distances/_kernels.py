@@ -11,6 +11,7 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from maninegs_sampling.compiling import kernel
+from maninegs_sampling.distances._lookup import COUNTS_BY_LOOKUP, MOST_WORDS, tile_by_lookup
 
 
 @intrinsic
@@ -30,15 +31,20 @@ TILE = 2048
 @kernel
 def distance_tile(words, other, i, begin, end, out):
     """Write the distances of pattern i of `words` to patterns begin..end of `other` into `out`."""
+    done = 0
+    if COUNTS_BY_LOOKUP and 1 < words.shape[0] <= MOST_WORDS:
+        done = tile_by_lookup(words, other, i, begin, end, out)
+        begin += done
+    rest = out[done:]
     word = words[0, i]
     others = other[0, begin:end]
     for j in range(end - begin):
-        out[j] = popcount(word ^ others[j])
+        rest[j] = popcount(word ^ others[j])
     for w in range(1, words.shape[0]):
         word = words[w, i]
         others = other[w, begin:end]
         for j in range(end - begin):
-            out[j] += popcount(word ^ others[j])
+            rest[j] += popcount(word ^ others[j])
 
 
 @kernel

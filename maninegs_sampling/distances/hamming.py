@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from maninegs_sampling.data.patterns import frozen
 from maninegs_sampling.data.store import ManifestationStore, check_store
 from maninegs_sampling.distances import _kernels
+from maninegs_sampling.distances._lookup import COUNTS_BY_LOOKUP
+from maninegs_sampling.distances._planes import new_planes, pairwise_rows_by_lookup
 from maninegs_sampling.errors import InvalidTypeError, InvalidValueError
 from maninegs_sampling.threads import run_on_threads, thread_count
 
@@ -85,10 +87,15 @@ def pairwise_hamming(
         )
     left = transposed(store.words[store.pattern_of])
     right = left if other is store else transposed(other.words[other.pattern_of])
-    run_on_threads(
-        lambda begin, end: _kernels.pairwise_rows(left, right, begin, end, out),
-        np.linspace(0, shape[0], _SLABS + 1, dtype=np.int64),
-    )
+
+    def fill(begin: int, end: int) -> None:
+        if COUNTS_BY_LOOKUP:
+            planes = new_planes(end - begin, store.n_bits)
+            pairwise_rows_by_lookup(left, right, begin, end, planes, out)
+        else:
+            _kernels.pairwise_rows(left, right, begin, end, out)
+
+    run_on_threads(fill, np.linspace(0, shape[0], _SLABS + 1, dtype=np.int64))
     return out
 
 

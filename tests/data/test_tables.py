@@ -374,7 +374,7 @@ pieces = st.text(alphabet='x,"\n\r1 ', min_size=1, max_size=25).filter(str.strip
 @example(text='"x, ""y""",1\r\n"",2\r\n', one_line_end=False)
 def test_regular_files_are_read_as_others_are(tmp_path_factory, text, one_line_end):
     text = "a,b\n" + (text.replace("\r", "\n") if one_line_end else text)
-    if table_files._is_regular(text, ","):
+    if table_files.regular_shape(text, ","):
         path = write(tmp_path_factory.getbasetemp(), text)
         slow = table_files._rows(text, "text", ",", True)
         fast = read_table(path, separator=",", header=True).rows()
