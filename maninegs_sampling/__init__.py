@@ -2,6 +2,7 @@
 
 from maninegs_sampling.analysis.bounds import distance_lower_bound
 from maninegs_sampling.analysis.coverage import coverage
+from maninegs_sampling.analysis.frequencies import frequency_shift
 from maninegs_sampling.analysis.hardness import hardness
 from maninegs_sampling.analysis.settings import suggest
 from maninegs_sampling.analysis.suitability import suitability
@@ -98,6 +99,7 @@ __all__ = [
     "coverage",
     "distance_histogram",
     "distance_lower_bound",
+    "frequency_shift",
     "gaussian_mixture_soft_labels",
     "hard_negative_inter_modal_nt_xent",
     "hard_negative_nt_xent",

@@ -33,7 +33,7 @@ from maninegs_sampling.sampling.drawer import Center
 from maninegs_sampling.sampling.sampler import Coverage
 
 # What `suggest` makes settings for unless it is told otherwise.
-_PAPERS_BATCH = {"anchors_per_batch": 1, "center": "anchor", "coverage": "free"}
+_PAPERS_BATCH = {"anchors_per_batch": 1, "center": "anchor", "coverage": None}
 
 # Exit statuses after an interrupt and a closed pipe: 128 + the number of the signal.
 INTERRUPTED, CLOSED_PIPE = 130, 141
@@ -114,7 +114,8 @@ def _parser() -> argparse.ArgumentParser:
     advise.add_argument(
         "--coverage",
         choices=get_args(Coverage),
-        help="epoch: each instance is in one batch of an epoch",
+        help="epoch: each instance is in one batch of an epoch; by default only where batches of "
+        "distinct patterns would show rare patterns far too often",
     )
     advise.set_defaults(run=run_suggest, **_PAPERS_BATCH)
 

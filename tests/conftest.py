@@ -1,7 +1,7 @@
 """Data and settings shared by the tests."""
 
-import hashlib
 import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from maninegs_sampling import ManifestationStore
+from maninegs_sampling.data import storage
 from maninegs_sampling.data.built_in_schemas import CBIS_DDSM
 
 # The first call of a kernel compiles it, which no deadline should count.
@@ -49,12 +50,16 @@ def random_store(n: int, n_bits: int, seed: int = 0, density: float = 0.5) -> Ma
 
 
 def signed(
-    header: bytes, arrays: bytes = b"", version: int = 1, header_size: int | None = None
+    header: bytes,
+    arrays: bytes = b"",
+    version: int = storage.VERSION,
+    header_size: int | None = None,
 ) -> bytes:
-    """Return a store file with this content and a checksum that matches."""
+    """Return a store file with this content and checksums that match."""
     size = len(header) if header_size is None else header_size
-    checksum = hashlib.blake2b(header + arrays, digest_size=32).digest()
-    return struct.pack("<8sII32s", b"MANINEGS", version, size, checksum) + header + arrays
+    checksums = zlib.crc32(header), zlib.crc32(arrays)
+    prefix = struct.pack("<8sIIII", b"MANINEGS", version, size, *checksums)
+    return prefix + header + arrays
 
 
 @st.composite

@@ -20,6 +20,7 @@ from maninegs_sampling.data import (
     schema,
     schema_files,
     storage,
+    store_files,
     table_files,
     tables,
 )
@@ -28,8 +29,9 @@ from tests.untrusted import TARGETS
 
 # Not whole modules: Numba compiles kernels from their bytecode, and must find it as it is.
 WATCHED = (
-    storage.load, storage._read_header, storage._find_arrays, ManifestationStore.load.__func__,  # type: ignore[attr-defined]
-    patterns.check_bits, patterns.check_arrays, patterns.check_names,
+    storage.StoredArrays.__init__, storage.StoredArrays.load, storage.StoredArrays._read,
+    store_files.load, store_files._ArrayCheck.rows, storage._read_header, storage._find_arrays, ManifestationStore.load.__func__,  # type: ignore[attr-defined]
+    patterns.check_bits, patterns.check_shapes, patterns.check_pattern_of, patterns.check_names,
     schema.Schema.load.__func__, schema.Schema.__post_init__, schema.Trait.__post_init__,  # type: ignore[attr-defined]
     schema_files._from_json, schema_files.schema_from_json,
     schema.Schema.infer.__func__, schema.Schema.encode, encoding.encode_trait,  # type: ignore[attr-defined]

@@ -334,3 +334,12 @@ def nearest_mean(rows, batches, k, *, masked):
             if nearest:
                 means.append(sum(nearest) / len(nearest))
     return sum(means) / len(means) if means else nan
+
+
+def merged_patterns(lists):
+    """All distinct patterns of some lists, sorted by the last word first, and each one's place.
+
+    A pattern is a tuple of words.
+    """
+    whole = sorted({pattern for patterns in lists for pattern in patterns}, key=lambda p: p[::-1])
+    return whole, [[whole.index(pattern) for pattern in patterns] for patterns in lists]

@@ -108,7 +108,7 @@ def _valid_stores() -> list[bytes]:
 
 
 def _unsigned(content: bytes) -> bytes:
-    return content[12:14] + content[48:]
+    return content[12:14] + content[24:]
 
 
 # Flags, options, words, numbers, missing values, quotes, a column to leave out, and Windows' ends.

@@ -1,33 +1,17 @@
 """How often batches of distinct patterns show each pattern, against its share of the data."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
-from maninegs_sampling.data.store import ManifestationStore
+from maninegs_sampling.analysis.reasons import FrequencyShift, TooFew
+from maninegs_sampling.data.store import ManifestationStore, check_store
+from maninegs_sampling.errors import InvalidValueError, check_count
 
-# The most common patterns that are reported, by number.
+# Number of the most common patterns that are reported.
 N_COMMON = 5
 
-
-@dataclass(frozen=True)
-class FrequencyShift:
-    """What leaving out duplicates does to how often instances are seen.
-
-    Attributes:
-        share: Share of the places in batches that would have to hold instances of other patterns
-            for each pattern to be seen as often as in the data: the total-variation distance
-            between the two distributions over patterns, in [0, 1].
-        n_common: Number of the most common patterns that the next two are about.
-        common_in_data: Their share of the instances.
-        common_in_batches: Their share of the places in batches of distinct patterns.
-    """
-
-    share: float
-    n_common: int
-    common_in_data: float
-    common_in_batches: float
+# Batches of distinct patterns that shift frequencies by more are advised against.
+LARGE_SHIFT = 0.3
 
 
 def frequency_shift(store: ManifestationStore, batch_size: int) -> FrequencyShift:
@@ -41,12 +25,20 @@ def frequency_shift(store: ManifestationStore, batch_size: int) -> FrequencyShif
         store: The manifestations, with at least `batch_size` patterns.
         batch_size: Instances per batch.
 
+    Raises:
+        InvalidTypeError: If an argument has another type.
+        InvalidValueError: If there are fewer patterns than a batch has instances.
+
     Example:
         >>> store = ManifestationStore.from_dense([[0, 0]] * 97 + [[0, 1], [1, 0], [1, 1]])
         >>> shift = frequency_shift(store, 2)
         >>> f"{shift.share:.0%}"
         '47%'
     """
+    check_store("store", store)
+    batch_size = check_count("batch_size", batch_size, at_least=1)
+    if batch_size > store.n_patterns:
+        raise InvalidValueError(str(TooFew("patterns", store.n_patterns, batch_size)))
     counts = np.sort(store.counts.astype(np.float64))[::-1]
     in_data = counts / counts.sum()
     in_batches = _inclusion_probabilities(counts, batch_size) / batch_size
@@ -56,6 +48,7 @@ def frequency_shift(store: ManifestationStore, batch_size: int) -> FrequencyShif
         n,
         float(in_data[:n].sum()),
         float(in_batches[:n].sum()),
+        batch_size,
     )
 
 

@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from maninegs_sampling.analysis.batch_hardness import histogram_mean
+from maninegs_sampling.analysis.frequencies import LARGE_SHIFT, frequency_shift
 from maninegs_sampling.analysis.hardness import uniform_distinct_hardness
 from maninegs_sampling.analysis.neighborhood import Neighborhood, find_shortage, neighborhood
-from maninegs_sampling.analysis.reasons import (
+from maninegs_sampling.analysis.reasons import FrequencyShift, OneDistance, Reason
+from maninegs_sampling.analysis.setting_reasons import (
     AnchorsReason,
     CenterReason,
     CoverageReason,
@@ -20,8 +22,6 @@ from maninegs_sampling.analysis.reasons import (
     KeepReason,
     LowReason,
     MuReason,
-    OneDistance,
-    Reason,
     SigmaReason,
 )
 from maninegs_sampling.data.store import ManifestationStore, check_store
@@ -29,6 +29,7 @@ from maninegs_sampling.distances.hamming import distance_histogram
 from maninegs_sampling.distances.index import DistanceBucketIndex
 from maninegs_sampling.errors import InvalidValueError, check_choice, check_count
 from maninegs_sampling.sampling.drawer import Center
+from maninegs_sampling.sampling.groups import group_numbers
 from maninegs_sampling.sampling.sampler import Coverage
 from maninegs_sampling.sampling.schedules import LinearAnnealing
 
@@ -62,6 +63,13 @@ class Settings(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(self.arguments)
 
+    def with_reasons(self, more: Mapping[str, tuple[Any, Reason]]) -> "Settings":
+        """Return these settings and more, given as name to (value, reason)."""
+        return Settings(
+            self.arguments | {name: value for name, (value, _) in more.items()},
+            self.reasons | {name: reason for name, (_, reason) in more.items()},
+        )
+
     def call(self, *, groups: str = "groups") -> str:
         """Return the arguments as Python source, to be pasted into a call.
 
@@ -94,7 +102,7 @@ def suggest(
     batch_size: int = 64,
     anchors_per_batch: int = 1,
     center: Center = "anchor",
-    coverage: Coverage = "free",
+    coverage: Coverage | None = None,
     groups: ArrayLike | None = None,
     index: DistanceBucketIndex | None = None,
     seed: int = 0,
@@ -110,9 +118,11 @@ def suggest(
         anchors_per_batch: Clusters of a batch, as in `ManiNegBatchSampler`. It must divide
             `batch_size`.
         center: What distances are measured from, as in `ManiNegBatchSampler`.
-        coverage: Whether an epoch covers the data, as in `ManiNegBatchSampler`. With "epoch", the
-            settings include `duplicates="keep"` if a pattern has more instances than an epoch has
-            batches (N // batch_size); tell the loss with `ids=`, see `PatternDataset`.
+        coverage: Whether an epoch covers the data, as in `ManiNegBatchSampler`. By default it does
+            where batches of distinct patterns would show rare patterns far too often; see
+            `frequency_shift`. With "epoch", the settings include `duplicates="keep"` if a pattern
+            has more instances than an epoch has batches (N // batch_size); tell the loss with
+            `ids=`, see `PatternDataset`.
         groups: N labels, such as patient ids. No two instances of a batch share one.
         index: An index of `store` to draw from. If None, one is built.
         seed: Seed of the batches and anchors that are measured.
@@ -139,8 +149,12 @@ def suggest(
     steps = check_count("steps", steps, at_least=1)
     batch_size = check_count("batch_size", batch_size, at_least=2)
     cluster_size = _cluster_size(batch_size, anchors_per_batch)
-    asked_for = _asked_for(store, batch_size, cluster_size, center, coverage)
-    if "duplicates" in asked_for:
+    shift = None
+    if coverage is None and (shift := large_shift(store, batch_size, groups)) is not None:
+        coverage = "epoch"
+    coverage = "free" if coverage is None else coverage
+    chosen = _chosen(store, batch_size, cluster_size, center, coverage, shift)
+    if "duplicates" in chosen:
         _check_instances(store, batch_size)
         cluster_size = min(cluster_size, max(2, store.n_patterns))
     elif (shortage := find_shortage(store, batch_size, groups)) is not None:
@@ -151,10 +165,23 @@ def suggest(
         raise InvalidValueError(str(only))
     uniform = uniform_distinct_hardness(store, batch_size=batch_size, groups=groups, seed=seed)
     settings = settings_from(store, around, uniform.pair_mean, steps, cluster_size, groups)
-    return Settings(
-        settings.arguments | {name: value for name, (value, _) in asked_for.items()},
-        settings.reasons | {name: reason for name, (_, reason) in asked_for.items()},
-    )
+    return settings.with_reasons(chosen)
+
+
+def large_shift(
+    store: ManifestationStore, batch_size: int, groups: ArrayLike | None
+) -> FrequencyShift | None:
+    """Return what distinct patterns do to frequencies, if it is much and coverage can mend it."""
+    if batch_size > store.n_patterns:
+        return None
+    shift = frequency_shift(store, batch_size)
+    if shift.share <= LARGE_SHIFT:
+        return None
+    if groups is not None:
+        largest = np.bincount(group_numbers(groups, store.n_instances)).max()
+        if largest > store.n_instances // batch_size:  # no plan keeps its instances apart
+            return None
+    return shift
 
 
 def _cluster_size(batch_size: int, anchors_per_batch: int) -> int:
@@ -179,8 +206,13 @@ def _check_instances(store: ManifestationStore, batch_size: int) -> None:
         )
 
 
-def _asked_for(
-    store: ManifestationStore, batch_size: int, cluster_size: int, center: str, coverage: str
+def _chosen(
+    store: ManifestationStore,
+    batch_size: int,
+    cluster_size: int,
+    center: str,
+    coverage: str,
+    shift: FrequencyShift | None,
 ) -> dict[str, tuple[Any, Reason]]:
     """Return what differs from the sampler's defaults, each with its reason."""
     found: dict[str, tuple[Any, Reason]] = {}
@@ -190,10 +222,18 @@ def _asked_for(
     if check_choice("center", center, get_args(Center)) == "cluster":
         found["center"] = center, CenterReason()
     if check_choice("coverage", coverage, get_args(Coverage)) == "epoch":
-        covers = CoverageReason(int(store.counts.max()), store.n_instances // batch_size)
-        found["coverage"] = coverage, covers
-        if not covers.fits:
-            found["duplicates"] = "keep", KeepReason(covers.largest, covers.n_batches)
+        found.update(covering(store, batch_size, shift))
+    return found
+
+
+def covering(
+    store: ManifestationStore, batch_size: int, shift: FrequencyShift | None
+) -> dict[str, tuple[Any, Reason]]:
+    """Return the arguments, with their reasons, with which an epoch covers the data."""
+    covers = CoverageReason(int(store.counts.max()), store.n_instances // batch_size, shift)
+    found: dict[str, tuple[Any, Reason]] = {"coverage": ("epoch", covers)}
+    if not covers.fits:
+        found["duplicates"] = "keep", KeepReason(covers.largest, covers.n_batches)
     return found
 
 

@@ -8,19 +8,27 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from maninegs_sampling.analysis.batch_hardness import Hardness, histogram_mean
+from maninegs_sampling.analysis.frequencies import LARGE_SHIFT, frequency_shift
 from maninegs_sampling.analysis.hardness import hardness_at, uniform_distinct_hardness
 from maninegs_sampling.analysis.neighborhood import Neighborhood, find_shortage, neighborhood
 from maninegs_sampling.analysis.reasons import (
     Duplicates,
     EqualsLabel,
     FinalHardness,
+    FrequencyShift,
     LargestShares,
     NearPatterns,
     NoPromise,
     Reason,
     ShortBatches,
 )
-from maninegs_sampling.analysis.settings import Settings, only_distance, settings_from
+from maninegs_sampling.analysis.settings import (
+    Settings,
+    covering,
+    large_shift,
+    only_distance,
+    settings_from,
+)
 from maninegs_sampling.data.store import ManifestationStore, check_store
 from maninegs_sampling.distances.hamming import distance_histogram
 from maninegs_sampling.distances.index import DistanceBucketIndex
@@ -34,7 +42,7 @@ WORTHWHILE_FALL = 0.05
 # Number of values of mu to measure.
 _N_MUS = 7
 
-Verdict = Literal["harder batches", "harder batches with these settings", "no harder batches"]
+Verdict = Literal["harder batches, training gain not shown", "no harder batches"]
 
 
 @dataclass(frozen=True)
@@ -42,14 +50,15 @@ class Suitability:
     """Whether ManiNeg makes harder batches of some data, and the measurements behind the answer.
 
     Attributes:
-        verdict: "harder batches"; "harder batches with these settings", if mu has to start below
-            the mean distance of uniform batches; or "no harder batches".
+        verdict: "harder batches, training gain not shown", or "no harder batches".
         reasons: What was found, the deciding reason first. `str` makes a sentence of a reason.
         settings: Suggested settings; None if batches become no harder.
         uniform_mean: Mean distance over all pairs of instances, and so of uniform batches.
         trait_shares: (B,) each bit's share of the mean distance.
         label_traits: Bits that equal the label, or its opposite.
         duplicates: Expected number of instances in a uniform batch that repeat a pattern.
+        frequency_shift: What batches of distinct patterns do to the frequencies of patterns; None
+            if such batches cannot be full.
         uniform_distinct: Hardness of uniform batches of distinct patterns, the baseline of the
             verdict; None if such batches cannot be full.
         mus: (M,) means of the distance distribution that were measured, falling.
@@ -64,6 +73,7 @@ class Suitability:
     trait_shares: NDArray[np.float64]
     label_traits: tuple[int, ...]
     duplicates: float
+    frequency_shift: FrequencyShift | None = None
     uniform_distinct: Hardness | None = None
     mus: tuple[float, ...] = ()
     measured: tuple[Hardness, ...] = ()
@@ -109,7 +119,9 @@ def suitability(
     below that of uniform batches of distinct patterns. Plain uniform batches are not a fair
     baseline, because leaving out duplicates raises the mean distance by itself.
 
-    Harder batches do not promise better representations.
+    Harder batches do not promise better representations: on the images that this project trained
+    on, they gained nothing, and batches of distinct patterns that show rare patterns far too often
+    cost several points. Such data get settings with `coverage="epoch"`.
 
     Args:
         store: The manifestations.
@@ -129,7 +141,7 @@ def suitability(
     Example:
         >>> store = ManifestationStore.from_dense(np.random.default_rng(0).random((900, 12)) < 0.5)
         >>> suitability(store, batch_size=32).verdict
-        'harder batches'
+        'harder batches, training gain not shown'
     """
     check_store("store", store)
     batch_size = check_count("batch_size", batch_size, at_least=2)
@@ -158,10 +170,16 @@ def suitability(
         )  # fmt: skip
     near = NearPatterns(found.neighborhood.within, found.neighborhood.nearest, batch_size)
     remarks += _short_batches(found.measured, batch_size)
+    shift = frequency_shift(store, batch_size)
+    if shift.share > LARGE_SHIFT:
+        remarks.append(shift)
+    if (reason := large_shift(store, batch_size, groups)) is not None:
+        settings = settings.with_reasons(covering(store, batch_size, reason))
     return Suitability(
-        _verdict(final),
+        "harder batches, training gain not shown" if final.harder else "no harder batches",
         (final, near, *remarks, *([NoPromise()] if final.harder else [])),
         settings if final.harder else None,
+        frequency_shift=shift,
         **about_data,
         **vars(found),
     )
@@ -217,12 +235,6 @@ def _judge(
 def _short_batches(measured: Sequence[Hardness], batch_size: int) -> list[Reason]:
     smallest = min(h.instances_min for h in measured)
     return [ShortBatches(smallest, batch_size)] if smallest < batch_size else []
-
-
-def _verdict(final: FinalHardness) -> Verdict:
-    if not final.harder:
-        return "no harder batches"
-    return "harder batches" if final.easier_at is None else "harder batches with these settings"
 
 
 def _names(store: ManifestationStore, bit_names: Sequence[str] | None) -> list[str]:

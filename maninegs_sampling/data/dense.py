@@ -1,4 +1,4 @@
-"""Reading matrices of traits: nested lists, numpy, torch, scipy and data frames."""
+"""Reading matrices of traits: nested lists, numpy, torch, scipy and data frames; packing them."""
 
 import numbers
 from typing import Any
@@ -8,7 +8,14 @@ import scipy.sparse
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from maninegs_sampling.data._pattern_kernels import new_sort_scratch
+from maninegs_sampling.data.merging import Part, merge_parts, new_part
+from maninegs_sampling.data.patterns import deduplicate, pack
 from maninegs_sampling.errors import InvalidTypeError, InvalidValueError
+from maninegs_sampling.threads import run_on_threads, thread_count
+
+# Words that are packed and sorted at a time by one thread; they stay in its caches.
+_BLOCK_WORDS = 2**18
 
 
 def as_array(name: str, values: Any) -> NDArray[Any]:
@@ -60,8 +67,8 @@ def _from_tensor(name: str, tensor: torch.Tensor) -> NDArray[Any]:
     return array
 
 
-def as_binary(bits: ArrayLike | torch.Tensor) -> NDArray[np.bool_]:
-    """Return a dense matrix of traits as (N, B) bool, or raise if a value is neither 0 nor 1."""
+def as_matrix(bits: ArrayLike | torch.Tensor) -> NDArray[Any]:
+    """Return a dense matrix of traits as an (N, B) array of numbers; `binary_rows` checks them."""
     array = as_array("bits", bits)
     if array.ndim != 2:
         raise InvalidValueError(
@@ -72,25 +79,58 @@ def as_binary(bits: ArrayLike | torch.Tensor) -> NDArray[np.bool_]:
         raise InvalidValueError(
             f"a store needs at least one instance and one trait; got shape {array.shape}"
         )
-    if array.dtype == np.bool_:
-        return array
     if array.dtype == object:
         _check_numbers(array)
-    elif array.dtype.kind not in "iuf":
+    elif array.dtype.kind not in "biuf":
         raise InvalidTypeError(
             f"bits must be bool, integers or floats that are 0 or 1; got dtype {array.dtype}"
         )
-    binary: NDArray[np.bool_] = array == 1
-    wrong = np.flatnonzero(~(binary | (array == 0)).all(axis=1))
-    if len(wrong) > 0:
-        row = int(wrong[0])
-        column = int(np.flatnonzero((array[row] != 0) & (array[row] != 1))[0])
-        value = array[row, column]
-        problem = f"is {value}" if value == value else "is missing (NaN)"
-        raise InvalidValueError(
-            f"bits must be 0 or 1; row {row}, column {column} {problem} ({len(wrong)} such rows)"
+    return array
+
+
+def dense_patterns(matrix: NDArray[Any]) -> tuple[NDArray[np.uint64], NDArray[Any]]:
+    """Return the distinct rows of an (N, B) matrix, packed and sorted, and the pattern of each row.
+
+    Blocks of rows are packed and sorted on threads, and then merged, so that the memory used at a
+    time is about twice that of the result.
+    """
+    n, n_bits = matrix.shape
+    rows = _BLOCK_WORDS // -(-n_bits // 64)
+
+    def encode(begin: int, end: int) -> list[Part]:
+        scratch = new_sort_scratch(min(rows, end - begin))
+        blocks = (
+            _binary_rows(matrix, first, min(first + rows, end)) for first in range(begin, end, rows)
         )
+        return [new_part(*deduplicate(pack(block), scratch)) for block in blocks]
+
+    edges = np.linspace(0, n, thread_count() + 1, dtype=np.int64)
+    return merge_parts([part for parts in run_on_threads(encode, edges) for part in parts])
+
+
+def _binary_rows(matrix: NDArray[Any], begin: int, end: int) -> NDArray[np.bool_]:
+    """Return some rows as bool, or raise if a value is neither 0 nor 1."""
+    block = np.ascontiguousarray(matrix[begin:end])
+    if block.dtype == np.bool_:
+        return block
+    if block.dtype.kind in "iu" and block.itemsize == 1 and block.view(np.uint8).max() <= 1:
+        return block.view(np.bool_)
+    binary: NDArray[np.bool_] = block == 1
+    if not (binary | (block == 0)).all():
+        raise _not_binary(matrix)
     return binary
+
+
+def _not_binary(matrix: NDArray[Any]) -> InvalidValueError:
+    """Return the error for a matrix that holds another value than 0 and 1."""
+    wrong = np.flatnonzero(~((matrix == 0) | (matrix == 1)).all(axis=1))
+    row = int(wrong[0])
+    column = int(np.flatnonzero((matrix[row] != 0) & (matrix[row] != 1))[0])
+    value = matrix[row, column]
+    problem = f"is {value}" if value == value else "is missing (NaN)"
+    return InvalidValueError(
+        f"bits must be 0 or 1; row {row}, column {column} {problem} ({len(wrong)} such rows)"
+    )
 
 
 def _check_numbers(objects: NDArray[np.object_]) -> None:

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from maninegs_sampling.data import _pattern_kernels
+from maninegs_sampling.data._pattern_kernels import SortScratch, first_out_of_order
 from maninegs_sampling.errors import InvalidTypeError, InvalidValueError, check_count
 
 # Instances and patterns are indexed with int32.
@@ -17,20 +19,43 @@ LARGEST_BITS = 2**16 - 1
 def pack(bits: NDArray[np.bool_]) -> NDArray[np.uint64]:
     """Pack (N, B) bool into (N, ceil(B / 64)) words: bit b is bit b % 64 of word b // 64."""
     n, n_bits = bits.shape
-    words = np.zeros((n, -(-n_bits // 64) * 8), dtype=np.uint8)
-    words[:, : -(-n_bits // 8)] = np.packbits(bits, axis=1, bitorder="little")
-    return words.view("<u8").astype(np.uint64, copy=False)
+    words = np.empty((n, -(-n_bits // 64)), np.uint64)
+    _pattern_kernels.pack_rows(frozen(np.ascontiguousarray(bits).view(np.uint8)), words)
+    return words
 
 
-def deduplicate(words: NDArray[np.uint64]) -> tuple[NDArray[np.uint64], NDArray[np.int32]]:
+def id_dtype(n_patterns: int) -> np.dtype[Any]:
+    """Return the smallest unsigned type that holds the numbers of `n_patterns` patterns."""
+    return np.min_scalar_type(n_patterns - 1)
+
+
+def as_int32(pattern_of: NDArray[Any]) -> NDArray[np.int32]:
+    """Return the pattern of each instance as int32, read-only, the one type that kernels take.
+
+    Above 65,536 patterns the result is a view. Below, it is a copy of 4 bytes an instance.
+    """
+    array = np.asarray(pattern_of)
+    return frozen(array.view(np.int32) if array.dtype == np.uint32 else array.astype(np.int32))
+
+
+def deduplicate(
+    words: NDArray[np.uint64], scratch: SortScratch | None = None
+) -> tuple[NDArray[np.uint64], NDArray[Any]]:
     """Return the distinct rows, sorted by the last word first, and each row's index in them."""
-    order = np.lexsort(words.T)
-    ordered = words[order]
-    is_new = np.ones(len(words), dtype=np.bool_)
-    is_new[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
-    pattern_of = np.empty(len(words), dtype=np.int32)
-    pattern_of[order] = np.cumsum(is_new) - 1
-    return ordered[is_new], pattern_of
+    n = len(words)
+    words = frozen(np.ascontiguousarray(words).view())
+    scratch = scratch or _pattern_kernels.new_sort_scratch(n)
+    half = _pattern_kernels.sort_patterns(words, scratch)
+    last_words, order = frozen(scratch.keys[half, :n]), frozen(scratch.rows[half, :n])
+    distinct, pattern_of = np.empty_like(words), np.empty(n, np.uint32)
+    n_patterns = _pattern_kernels.number_patterns(words, last_words, order, distinct, pattern_of)
+    return shorten(distinct, n_patterns), pattern_of.astype(id_dtype(n_patterns), copy=False)
+
+
+def shorten(array: NDArray[Any], n: int) -> NDArray[Any]:
+    """Return an array that nobody else refers to, cut to its first `n` rows without a copy."""
+    array.resize((n, *array.shape[1:]), refcheck=False)
+    return array
 
 
 def frozen(array: NDArray[Any]) -> NDArray[Any]:
@@ -71,35 +96,65 @@ def check_names(names: object, n_bits: int) -> tuple[str, ...] | None:
     return tuple(str(name) for name in listed)
 
 
-def check_arrays(words: NDArray[Any], pattern_of: NDArray[Any], n_bits: int) -> None:
-    """Raise unless `words` are distinct patterns and `pattern_of` uses each of them."""
-    if words.dtype.newbyteorder("=") != np.uint64:
-        raise InvalidTypeError(f"words must be uint64; got {words.dtype}")
-    if words.ndim != 2 or words.shape[1] != -(-n_bits // 64):
+def check_shapes(words: tuple[int, ...], pattern_of: tuple[int, ...], n_bits: int) -> None:
+    """Raise unless arrays of these shapes can be the patterns of `n_bits` and their instances."""
+    if len(words) != 2 or words[1] != -(-n_bits // 64):
         raise InvalidValueError(
             f"words must have the shape (patterns, {-(-n_bits // 64)}) for {n_bits} bits; "
-            f"got shape {words.shape}"
+            f"got shape {words}"
         )
-    if pattern_of.ndim != 1:
-        raise InvalidValueError(f"pattern_of must be a vector; got shape {pattern_of.shape}")
-    if len(words) == 0 or len(pattern_of) == 0:
+    if len(pattern_of) != 1:
+        raise InvalidValueError(f"pattern_of must be a vector; got shape {pattern_of}")
+    if words[0] == 0 or pattern_of[0] == 0:
         raise InvalidValueError(
             "a store needs at least one instance and one trait; "
-            f"got {len(pattern_of)} instances of {len(words)} patterns"
+            f"got {pattern_of[0]} instances of {words[0]} patterns"
         )
-    check_instances(len(pattern_of))
-    if pattern_of.dtype.kind not in "iu":
-        raise InvalidTypeError(f"pattern_of must hold whole numbers; got {pattern_of.dtype}")
-    outside = (pattern_of < 0) | (pattern_of >= len(words))
-    if outside.any():
-        first = int(outside.argmax())
-        raise InvalidValueError(
-            f"pattern_of[{first}] is {pattern_of[first]}, and the patterns are [0, {len(words)})"
-        )
-    used = np.bincount(pattern_of.astype(np.intp, copy=False), minlength=len(words))
-    if not used.all():
-        raise InvalidValueError(f"pattern {used.argmin()} has no instance in pattern_of")
+    check_instances(pattern_of[0])
+
+
+def check_used_bits(words: NDArray[np.uint64], n_bits: int) -> None:
+    """Raise if a bit from `n_bits` on is set."""
     if n_bits % 64 != 0 and (words[:, -1] >> np.uint64(n_bits % 64)).any():
         raise InvalidValueError(f"bits beyond the {n_bits} of a pattern are set")
-    if len(deduplicate(words)[0]) != len(words):
+
+
+def check_pattern_of(pattern_of: NDArray[Any], first: int, seen: NDArray[np.bool_]) -> None:
+    """Raise unless `pattern_of` numbers patterns, and mark these in `seen`, (U,).
+
+    Args:
+        pattern_of: (n,) whole numbers, those of the instances from `first` on.
+        first: the number of an instance.
+        seen: (U,) whether each pattern has an instance.
+    """
+    if pattern_of.min() < 0 or pattern_of.max() >= len(seen):
+        outside = (pattern_of < 0) | (pattern_of >= len(seen))
+        place = int(outside.argmax())
+        raise InvalidValueError(
+            f"pattern_of[{first + place}] is {pattern_of[place]}, and the patterns are "
+            f"[0, {len(seen)})"
+        )
+    seen[pattern_of] = True
+
+
+def check_all_seen(seen: NDArray[np.bool_]) -> None:
+    """Raise unless every pattern has an instance."""
+    if not seen.all():
+        raise InvalidValueError(f"pattern {seen.argmin()} has no instance in pattern_of")
+
+
+def in_order(
+    words: NDArray[np.uint64], pattern_of: NDArray[Any]
+) -> tuple[NDArray[np.uint64], NDArray[Any]]:
+    """Return the same patterns sorted, and their instances; the same arrays if they are sorted.
+
+    Raises:
+        InvalidValueError: If a pattern appears twice.
+    """
+    plain = frozen(np.ascontiguousarray(words).view())
+    if first_out_of_order(plain[:0], plain) < 0:
+        return words, pattern_of
+    distinct, places = deduplicate(plain)
+    if len(distinct) < len(words):
         raise InvalidValueError("patterns must be distinct; a pattern appears twice")
+    return distinct, places[pattern_of]

@@ -10,21 +10,29 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from maninegs_sampling.data import storage
-from maninegs_sampling.data.dense import as_array, as_binary
+from maninegs_sampling.data import store_files
+from maninegs_sampling.data._pattern_kernels import count_instances
+from maninegs_sampling.data.dense import as_array, as_matrix, dense_patterns
+from maninegs_sampling.data.merging import merge_parts, new_part
 from maninegs_sampling.data.patterns import (
-    check_arrays,
+    check_all_seen,
     check_bits,
     check_instances,
     check_names,
-    deduplicate,
+    check_pattern_of,
+    check_shapes,
+    check_used_bits,
     frozen,
-    pack,
+    id_dtype,
+    in_order,
 )
 from maninegs_sampling.errors import InvalidTypeError, InvalidValueError
 
 if TYPE_CHECKING:
     from maninegs_sampling.data.schema import Schema
+
+# Instances hashed at a time: the digest is of 4 bytes each, whatever type holds them.
+_DIGEST_BLOCK = 2**20
 
 
 class ManifestationStore:
@@ -34,8 +42,10 @@ class ManifestationStore:
     source, and must be item i of the dataset that the batches index.
 
     Attributes:
-        words: (U, W) uint64, one row per distinct pattern, bit b in bit b % 64 of word b // 64.
-        pattern_of: (N,) int32, the pattern of each instance.
+        words: (U, W) uint64, one row per distinct pattern, bit b in bit b % 64 of word b // 64;
+            sorted by the last word, then by the one before it, and so on.
+        pattern_of: (N,) the pattern of each instance, in the smallest unsigned type that holds U
+            numbers: uint8 up to 256 patterns, uint16 up to 65,536, uint32 beyond.
         n_bits: B, the number of binary traits.
         bit_names: B names, or None if they are not known.
 
@@ -62,7 +72,8 @@ class ManifestationStore:
             n_bits: B, from 1 to 65,535.
             bit_names: B texts, or integers, which become text.
 
-        The arrays are copied, except read-only memory maps.
+        The arrays are copied, except read-only memory maps. Patterns that are not sorted, by their
+        last word first, are sorted, and their instances follow.
 
         Raises:
             InvalidValueError: If the arrays contradict each other or `n_bits`.
@@ -70,14 +81,22 @@ class ManifestationStore:
         """
         n_bits = check_bits(n_bits)
         words, pattern_of = as_array("words", words), as_array("pattern_of", pattern_of)
-        check_arrays(words, pattern_of, n_bits)
-        own = _own(words, np.uint64), _own(pattern_of, np.int32)
-        self._take(*own, n_bits, check_names(bit_names, n_bits))
+        if words.dtype.newbyteorder("=") != np.uint64:
+            raise InvalidTypeError(f"words must be uint64; got {words.dtype}")
+        check_shapes(words.shape, pattern_of.shape, n_bits)
+        if pattern_of.dtype.kind not in "iu":
+            raise InvalidTypeError(f"pattern_of must hold whole numbers; got {pattern_of.dtype}")
+        check_used_bits(words, n_bits)
+        seen = np.zeros(len(words), np.bool_)
+        check_pattern_of(pattern_of, 0, seen)
+        check_all_seen(seen)
+        words, pattern_of = in_order(_own(words, np.uint64), _own(pattern_of, id_dtype(len(words))))
+        self._take(words, pattern_of, n_bits, check_names(bit_names, n_bits))
 
     def _take(
         self,
         words: NDArray[np.uint64],
-        pattern_of: NDArray[np.int32],
+        pattern_of: NDArray[Any],
         n_bits: int,
         bit_names: tuple[str, ...] | None,
     ) -> None:
@@ -90,7 +109,7 @@ class ManifestationStore:
     def _of(
         cls,
         words: NDArray[np.uint64],
-        pattern_of: NDArray[np.int32],
+        pattern_of: NDArray[Any],
         n_bits: int,
         bit_names: tuple[str, ...] | None,
     ) -> "ManifestationStore":
@@ -123,11 +142,11 @@ class ManifestationStore:
                 other than 0 and 1 or a missing one; the message names its row and column.
             InvalidTypeError: If a value is neither bool nor a number, or a name is not a text.
         """
-        binary = as_binary(bits)
-        check_instances(len(binary))
-        n_bits = check_bits(binary.shape[1])
+        matrix = as_matrix(bits)
+        check_instances(len(matrix))
+        n_bits = check_bits(matrix.shape[1])
         names = check_names(bit_names, n_bits)
-        return cls._of(*deduplicate(pack(binary)), n_bits, names)
+        return cls._of(*dense_patterns(matrix), n_bits, names)
 
     @classmethod
     def from_table(cls, table: Any, schema: "Schema") -> "ManifestationStore":
@@ -159,7 +178,8 @@ class ManifestationStore:
     @cached_property
     def counts(self) -> NDArray[np.int32]:
         """The number of instances with each pattern, (U,) int32."""
-        counts = np.bincount(self.pattern_of, minlength=self.n_patterns).astype(np.int32)
+        counts = np.zeros(self.n_patterns, np.int32)
+        count_instances(frozen(np.asarray(self.pattern_of).view()), counts)
         return frozen(counts)
 
     @cached_property
@@ -168,7 +188,9 @@ class ManifestationStore:
         state = hashlib.blake2b(digest_size=16)
         state.update(f"{self.n_instances} {self.n_bits} {self.n_patterns}".encode())
         state.update(np.ascontiguousarray(self.words, dtype="<u8").data)
-        state.update(np.ascontiguousarray(self.pattern_of, dtype="<i4").data)
+        for begin in range(0, self.n_instances, _DIGEST_BLOCK):
+            block = self.pattern_of[begin : begin + _DIGEST_BLOCK]
+            state.update(np.ascontiguousarray(block, dtype="<u4").data)
         return state.hexdigest()
 
     def to_dense(self) -> NDArray[np.bool_]:
@@ -209,7 +231,7 @@ class ManifestationStore:
             )
         used, pattern_of = np.unique(self.pattern_of[chosen], return_inverse=True)
         return ManifestationStore._of(
-            self.words[used], pattern_of.astype(np.int32), self.n_bits, self.bit_names
+            self.words[used], pattern_of.astype(id_dtype(len(used))), self.n_bits, self.bit_names
         )
 
     def save(self, path: str | Path) -> None:
@@ -218,38 +240,27 @@ class ManifestationStore:
         Args:
             path: the file to write.
         """
-        header = {"n_bits": self.n_bits, "bit_names": self.bit_names}
-        storage.save(path, header, {"words": self.words, "pattern_of": self.pattern_of})
+        store_files.save(path, self.words, self.pattern_of, self.n_bits, self.bit_names)
 
     @classmethod
-    def load(cls, path: str | Path, *, mmap: bool = False) -> "ManifestationStore":
+    def load(
+        cls, path: str | Path, *, mmap: bool = False, verify: bool = True
+    ) -> "ManifestationStore":
         """Return the store saved at `path`.
 
         Args:
             path: a file written by `save`.
-            mmap: whether to memory-map the arrays, so that processes share them.
+            mmap: whether to memory-map the arrays, so that processes share them, and nothing is
+                read before it is needed. The file must then stay as it is while the store exists.
+            verify: whether to check the arrays and their checksum, which reads the file once.
+                Without, a file that was damaged or crafted makes kernels read and write outside
+                their arrays: use False for files that you wrote yourself.
 
         Raises:
             StorageError: If the file is not a saved store, has another version, is truncated or
                 changed, or its arrays are invalid. Loading cannot execute code.
         """
-        header, arrays = storage.load(
-            path, {"words": (np.uint64, 2), "pattern_of": (np.int32, 1)}, mmap=mmap
-        )
-        words, pattern_of = arrays["words"], arrays["pattern_of"]
-        names = header.get("bit_names")
-        # `save` writes texts only.
-        if names is not None and not (
-            isinstance(names, list) and all(isinstance(name, str) for name in names)
-        ):
-            raise storage.damaged(path, "bit_names are not a list of texts")
-        try:
-            n_bits = check_bits(header.get("n_bits"))
-            check_arrays(words, pattern_of, n_bits)
-            checked_names = check_names(names, n_bits)
-        except (InvalidValueError, InvalidTypeError) as error:
-            raise storage.damaged(path, str(error)) from None
-        return cls._of(words, pattern_of, n_bits, checked_names)
+        return cls._of(*store_files.load(path, mmap=mmap, verify=verify))
 
     def __repr__(self) -> str:
         return (
@@ -293,11 +304,7 @@ def concat_stores(stores: Sequence[ManifestationStore]) -> ManifestationStore:
                 "theirs differently"
             )
     check_instances(sum(store.n_instances for store in stores))
-    words, row_of = deduplicate(np.concatenate([store.words for store in stores]))
-    first_row = np.cumsum([0, *(store.n_patterns for store in stores)])
-    pattern_of = np.concatenate(
-        [row_of[first + store.pattern_of] for first, store in zip(first_row, stores, strict=False)]
-    )
+    words, pattern_of = merge_parts([new_part(store.words, store.pattern_of) for store in stores])
     bit_names = named[0][1] if named else None
     return ManifestationStore._of(words, pattern_of, stores[0].n_bits, bit_names)
 

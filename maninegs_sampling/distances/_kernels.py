@@ -4,43 +4,13 @@ Words are laid out transposed, (W, U): word w of every pattern lies contiguously
 loops run over patterns and vectorize. A distance is uint8 up to 255 bits and uint16 beyond.
 """
 
-from collections.abc import Callable
 from typing import Any
 
-import numba
 import numpy as np
 from numba.core import types
 from numba.extending import intrinsic
 
-from maninegs_sampling.distances.compiling import announce_compilation
-
-announce_compilation()
-
-
-def kernel(function: Callable[..., Any]) -> Any:
-    """Compile with the one set of options that every kernel of the package shares.
-
-    nogil: slabs of rows run on plain Python threads, see `hamming.run_on_threads`. Numba's own
-    parallel regions start OpenMP, and a forked DataLoader worker of a process that ran OpenMP can
-    hang or be killed.
-    cache: compiled code is kept on disk, so that only the first process on a machine compiles. If
-    no folder for it is writable, every process compiles.
-    error_model: no branch for division by zero. No kernel divides by data.
-    forceinline, _nrt: kernels pass each other tuples of arrays. Inlined and without reference
-    counting this costs nothing; with it, drawing a batch took eight times as long. In exchange, no
-    kernel may allocate memory.
-    fastmath is off: batches must not depend on how sums were reordered.
-    """
-    options: dict[str, Any] = {
-        "nogil": True,
-        "error_model": "numpy",
-        "forceinline": True,
-        "_nrt": False,
-    }
-    try:
-        return numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # Numba's answer where it can write neither beside the code nor at home
-        return numba.njit(**options)(function)
+from maninegs_sampling.compiling import kernel
 
 
 @intrinsic

@@ -1,12 +1,8 @@
 """Hamming distances between manifestations: checks, allocates, calls the kernels."""
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from typing import Any
 from weakref import WeakKeyDictionary
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +10,7 @@ from maninegs_sampling.data.patterns import frozen
 from maninegs_sampling.data.store import ManifestationStore, check_store
 from maninegs_sampling.distances import _kernels
 from maninegs_sampling.errors import InvalidTypeError, InvalidValueError
+from maninegs_sampling.threads import run_on_threads, thread_count
 
 
 def distance_dtype(n_bits: int) -> np.dtype[Any]:
@@ -30,26 +27,8 @@ def transposed(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return frozen(np.ascontiguousarray(words.T))
 
 
-def _threads() -> int:
-    # The configured number, not numba.get_num_threads(): that call would start OpenMP.
-    return int(getattr(numba.config, "NUMBA_NUM_THREADS"))  # noqa: B009 (set at run time)
-
-
-def run_on_threads(
-    work: Callable[[int, int], Any], edges: Sequence[int] | NDArray[np.int64]
-) -> list[Any]:
-    """Return [work(edges[0], edges[1]), work(edges[1], edges[2]), ...], computed on threads.
-
-    The threads end before this returns, so that a process may be forked at any time after it.
-    There are as many as the process may use cores, or as the variable NUMBA_NUM_THREADS says.
-    """
-    slabs = [(int(a), int(b)) for a, b in pairwise(edges) if a < b]
-    with ThreadPoolExecutor(_threads()) as pool:
-        return list(pool.map(lambda slab: work(*slab), slabs))
-
-
 # Enough slabs for threads of unequal speed to finish together, few enough to start quickly.
-_SLABS = 8 * _threads()
+_SLABS = 8 * thread_count()
 
 
 def pairwise_hamming(

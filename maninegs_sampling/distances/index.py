@@ -19,10 +19,10 @@ from maninegs_sampling.distances import _kernels
 from maninegs_sampling.distances.hamming import (
     distance_dtype,
     pattern_distances,
-    run_on_threads,
     transposed,
 )
 from maninegs_sampling.errors import InvalidTypeError, InvalidValueError, check_choice, check_whole
+from maninegs_sampling.threads import run_on_threads
 
 _UNITS = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3, "T": 1000**4}
 _UNITS |= {"Ki": 1024, "Mi": 1024**2, "Gi": 1024**3, "Ti": 1024**4}

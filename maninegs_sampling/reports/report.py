@@ -29,8 +29,7 @@ from maninegs_sampling.reports.batch_choices import measure_choices
 MOST_TRAITS = 60
 
 _ANSWERS = {
-    "harder batches": "Yes, harder batches.",
-    "harder batches with these settings": "Yes, with the settings below.",
+    "harder batches, training gain not shown": "Yes, but a training gain is not shown.",
     "no harder batches": "No, not harder than uniform batches.",
 }
 

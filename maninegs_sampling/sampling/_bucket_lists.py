@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from maninegs_sampling.distances._kernels import TILE, kernel
+from maninegs_sampling.compiling import kernel
+from maninegs_sampling.distances._kernels import TILE
 from maninegs_sampling.sampling._distances import LANES
 from maninegs_sampling.sampling._population import (
     count_eligible,

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from maninegs_sampling.distances._kernels import TILE, distance_tile, kernel
+from maninegs_sampling.compiling import kernel
+from maninegs_sampling.distances._kernels import TILE, distance_tile
 from maninegs_sampling.distances.hamming import distance_dtype
 from maninegs_sampling.sampling._population import (
     Taken,

@@ -6,7 +6,7 @@ weights, padded with infinity to whole LANES.
 
 import numpy as np
 
-from maninegs_sampling.distances._kernels import kernel
+from maninegs_sampling.compiling import kernel
 
 # Running sums are read and changed this many at a time: a loop of fixed length has no remainder
 # that would run one by one.

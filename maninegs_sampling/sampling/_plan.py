@@ -19,7 +19,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from maninegs_sampling.distances._kernels import kernel, popcount
+from maninegs_sampling.compiling import kernel
+from maninegs_sampling.distances._kernels import popcount
 from maninegs_sampling.sampling._distances import condition, draw_distance, nearest_open
 from maninegs_sampling.sampling._offers import draw_at, start_anchor
 from maninegs_sampling.sampling._population import is_unweighted

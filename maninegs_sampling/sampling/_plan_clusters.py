@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from maninegs_sampling.distances._kernels import kernel
+from maninegs_sampling.compiling import kernel
 from maninegs_sampling.sampling._cluster import STEPS_PER_BIT
 from maninegs_sampling.sampling._distances import condition, draw_distance
 from maninegs_sampling.sampling._offers import draw_at, forget_sums

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from maninegs_sampling.distances._kernels import kernel
+from maninegs_sampling.compiling import kernel
 from maninegs_sampling.sampling._stream import random_below
 
 

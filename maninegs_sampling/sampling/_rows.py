@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from maninegs_sampling.distances._kernels import TILE, distance_tile, kernel
+from maninegs_sampling.compiling import kernel
+from maninegs_sampling.distances._kernels import TILE, distance_tile
 from maninegs_sampling.distances.hamming import distance_dtype
 
 # Patterns skipped at a time in a search: counting matches vectorizes, stopping at one does not.

@@ -6,7 +6,7 @@ import numpy as np
 from numba.core import types
 from numba.extending import intrinsic
 
-from maninegs_sampling.distances._kernels import kernel
+from maninegs_sampling.compiling import kernel
 
 # What a stream is kept in, all uint64: key 2, counter 4, buffer 8, words used of the buffer.
 STREAM_WORDS = 15

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maninegs_sampling import randomness
+from maninegs_sampling.data.patterns import as_int32
 from maninegs_sampling.data.store import ManifestationStore
 from maninegs_sampling.distances.hamming import max_distance
 from maninegs_sampling.distances.index import DistanceBucketIndex
@@ -87,7 +88,7 @@ class BatchDrawer:
         if empty == "renormalize":
             self._end = max(self.low, min(self.high, self.index.largest_distance))
         self.population = Population(
-            pattern_of=store.pattern_of,
+            pattern_of=as_int32(store.pattern_of),
             members=self.index.members,
             starts=self.index.starts,
             counts=store.counts,

@@ -158,7 +158,7 @@ class EpochPlanner:
         order: NDArray[np.int64] = rng.permutation(drawer.store.n_instances)[:n]
         keys: list[NDArray[np.int32]] = []
         if drawer.rules.distinct_patterns:
-            keys.append(drawer.store.pattern_of)
+            keys.append(drawer.population.pattern_of)
         if drawer.n_groups:
             keys.append(drawer.population.group_of)
         if not keys:

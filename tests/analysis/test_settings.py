@@ -12,6 +12,8 @@ from maninegs_sampling.errors import InvalidValueError
 from tests import naive
 from tests.conftest import random_store
 
+HARDER = "harder batches, training gain not shown"
+
 
 def clustered(n=600, n_bits=30, n_clusters=12, seed=0):
     """Groups of alike instances: hard negatives are there to be found."""
@@ -22,10 +24,10 @@ def clustered(n=600, n_bits=30, n_clusters=12, seed=0):
 
 def test_clusters_give_harder_batches():
     found = mn.suitability(mn.ManifestationStore.from_dense(clustered()))
-    assert found.verdict == "harder batches"
+    assert found.verdict == HARDER
     assert found.pair_means[-1] < 0.8 * found.uniform_distinct_mean
     assert found.settings is not None
-    assert str(found).startswith("harder batches:\n- the lower mu, the harder the batches")
+    assert str(found).startswith(f"{HARDER}:\n- the lower mu, the harder the batches")
 
 
 def test_many_independent_traits_of_few_instances_give_no_harder_batches():
@@ -66,7 +68,7 @@ def test_a_trait_that_equals_the_label_is_called_out(opposite):
     store = mn.ManifestationStore.from_dense(bits)
     found = mn.suitability(store, labels=labels, bit_names=names)
     assert found.label_traits == (7,)
-    assert found.verdict == "harder batches"
+    assert found.verdict == HARDER
     assert any(str(reason).startswith("'sign 7' equals the label") for reason in found.reasons)
     labels[0] = {"MALIGNANT": "BENIGN", "BENIGN": "MALIGNANT"}[labels[0]]
     assert mn.suitability(store, labels=labels).label_traits == ()
@@ -81,7 +83,7 @@ def test_a_label_of_one_value_calls_nothing_out():
 
 def test_where_uniform_batches_are_nearer_mu_starts_lower():
     found = mn.suitability(random_store(1500, 40, density=0.08))
-    assert found.verdict == "harder batches with these settings"
+    assert found.verdict == HARDER
     assert found.pair_means[0] > 1.05 * found.uniform_distinct_mean
     assert found.settings["mu"].start < found.mus[0]
     assert found.pair_means[-1] < 0.9 * found.uniform_distinct_mean
@@ -159,7 +161,7 @@ def test_command_line(tmp_path, capsys):
     polars.DataFrame(table).write_csv(path)
     assert main(["suggest", str(path), "--label", "outcome", "--steps", "2000"]) == 0
     out = capsys.readouterr().out
-    assert "harder batches:" in out
+    assert f"{HARDER}:" in out
     assert "'sign 0' equals the label" in out
     assert "uniform batches" in out
     assert "mn.ManiNegBatchSampler.wrap(loader, store, mu=mn.LinearAnnealing(" in out
@@ -170,7 +172,7 @@ def test_command_line(tmp_path, capsys):
 
 
 def test_wisconsin_gives_harder_batches():
-    assert mn.suitability(wisconsin()[0]).verdict == "harder batches"
+    assert mn.suitability(wisconsin()[0]).verdict == HARDER
 
 
 # The synthetic table

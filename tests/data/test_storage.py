@@ -5,6 +5,7 @@ import os
 import stat
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -52,8 +53,46 @@ def test_every_flipped_byte_is_refused(tmp_path):
         changed = bytearray(content)
         changed[place] ^= 0x41
         path.write_bytes(changed)
-        with pytest.raises(StorageError):
-            ManifestationStore.load(path)
+        for mmap in (False, True):
+            with pytest.raises(StorageError):
+                ManifestationStore.load(path, mmap=mmap)
+
+
+@pytest.mark.parametrize("mmap", [False, True])
+def test_without_verification_the_arrays_are_not_read(tmp_path, mmap, monkeypatch):
+    """A changed word passes, and a changed header does not."""
+    path = tmp_path / "a"
+    store = random_store(9, 64)
+    store.save(path)
+    content = bytearray(path.read_bytes())
+    header_end = 24 + int.from_bytes(content[12:16], "little")
+    content[-9 - 40] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(StorageError):
+        ManifestationStore.load(path, mmap=mmap)
+    assert ManifestationStore.load(path, mmap=mmap, verify=False).n_patterns == 9
+    content[header_end - 1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(StorageError, match="checksum of its header"):
+        ManifestationStore.load(path, mmap=mmap, verify=False)
+
+
+@pytest.mark.parametrize("n_bits", [40, 64, 130])
+@pytest.mark.parametrize("mmap", [False, True])
+def test_blocks_are_checked_across_their_edges(tmp_path, monkeypatch, n_bits, mmap):
+    """With blocks of two or three rows each pair of neighboring patterns is compared."""
+    store = random_store(20, n_bits)
+    for block in (16, 24, 48, 2**20):
+        monkeypatch.setattr(storage, "_BLOCK_BYTES", block)
+        store.save(tmp_path / "a")
+        assert ManifestationStore.load(tmp_path / "a", mmap=mmap).digest == store.digest
+        for i in range(store.n_patterns - 1):
+            words = store.words.copy()
+            words[i + 1] = words[i]
+            header = {"n_bits": n_bits, "bit_names": None}
+            storage.save(tmp_path / "b", header, {"words": words, "pattern_of": store.pattern_of})
+            with pytest.raises(StorageError, match=f"pattern {i + 1} does not come after"):
+                ManifestationStore.load(tmp_path / "b", mmap=mmap)
 
 
 def test_appended_bytes_are_refused(tmp_path):
@@ -75,9 +114,25 @@ def test_appended_bytes_are_refused(tmp_path):
         (lambda h, a: h.update(bit_names=["x"]), "1 bit_names were given for 70 bits"),
         (lambda h, a: h.update(bit_names=[1] * 70), "bit_names are not a list of texts"),
         (lambda h, a: a.update(pattern_of=a["pattern_of"] + 1), r"is 9, and .* \[0, 9\)"),
-        (lambda h, a: a.update(pattern_of=a["pattern_of"] - 1), r"is -1, and .* \[0, 9\)"),
+        (lambda h, a: a.update(pattern_of=a["pattern_of"] - 1), r"is 255, and .* \[0, 9\)"),
         (lambda h, a: a.update(pattern_of=a["pattern_of"] * 0), "pattern 1 has no instance"),
-        (lambda h, a: a.update(words=np.repeat(a["words"][:1], 9, 0)), "appears twice"),
+        (
+            lambda h, a: a.update(words=np.repeat(a["words"][:1], 9, 0)),
+            "pattern 1 does not come after",
+        ),
+        (lambda h, a: a.update(words=a["words"][::-1]), "sorted and distinct; pattern 1 does not"),
+        (
+            lambda h, a: a.update(words=a["words"][[0, 1, 2, 3, 4, 5, 6, 8, 7]]),
+            "pattern 8 does not",
+        ),
+        (
+            lambda h, a: a.update(pattern_of=a["pattern_of"].astype(np.uint16)),
+            "uint8 for 9 patterns; got uint16",
+        ),
+        (
+            lambda h, a: a.update(pattern_of=a["pattern_of"].astype(np.int32)),
+            "instead of pattern_of",
+        ),
         (lambda h, a: a.update(words=a["words"].astype(np.int64)), "instead of words"),
         (lambda h, a: a.update(words=a["words"].ravel()), "instead of words"),
         (lambda h, a: a.update(more=a["words"]), "lists 3 arrays"),
@@ -94,8 +149,9 @@ def test_content_that_no_store_has_is_refused_in_spite_of_its_checksum(tmp_path,
     arrays = {"words": store.words, "pattern_of": store.pattern_of}
     change(header, arrays)
     storage.save(tmp_path / "a", header, arrays)
-    with pytest.raises(StorageError, match=message):
-        ManifestationStore.load(tmp_path / "a")
+    for mmap in (False, True):
+        with pytest.raises(StorageError, match=message):
+            ManifestationStore.load(tmp_path / "a", mmap=mmap)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +159,7 @@ def test_content_that_no_store_has_is_refused_in_spite_of_its_checksum(tmp_path,
     [
         (b"", "it is empty"),
         (b"PK\x03\x04" + bytes(100), "is not a saved store"),
-        (signed(b"{}", version=2), "has format version 2; this release reads 1"),
+        (signed(b"{}", version=1), "has format version 1; this release reads 2"),
         (signed(b"{}"), "lists no arrays"),
         (signed(b"[1]"), "lists no arrays"),
         (signed(b"nonsense"), "is not JSON"),
@@ -122,7 +178,7 @@ def test_crafted_files_are_refused(tmp_path, content, message):
 def test_a_header_cannot_ask_for_more_memory_than_the_file_has(tmp_path):
     listing = [
         {"name": "words", "dtype": "uint64", "shape": [2**50, 2**20]},
-        {"name": "pattern_of", "dtype": "int32", "shape": [2**50]},
+        {"name": "pattern_of", "dtype": "uint32", "shape": [2**50]},
     ]
     header = json.dumps({"n_bits": 64, "arrays": listing}).encode()
     (tmp_path / "a").write_bytes(signed(header))
@@ -297,3 +353,27 @@ def test_a_path_that_no_system_takes():
             InvalidValueError, match=r"path must not contain a null character; got 'a\\x00b'"
         ):
             use("a\0b")
+
+
+def test_a_build_killed_at_any_moment_leaves_an_old_or_a_new_file(tmp_path):
+    """Builds and saves without end, killed after pauses of many lengths."""
+    path = tmp_path / "a"
+    old = random_store(2000, 70)
+    old.save(path)
+    program = (
+        "import sys\n"
+        "import numpy as np\n"
+        "from maninegs_sampling import ManifestationStore\n"
+        "bits = np.random.default_rng(0).random((20_000, 300)) < 0.5\n"
+        "print(flush=True)\n"
+        "while True:\n"
+        "    ManifestationStore.from_dense(bits).save(sys.argv[1])\n"
+    )
+    for pause in np.random.default_rng(0).random(6) / 4:
+        command = [sys.executable, "-c", program, str(path)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as builder:
+            builder.stdout.readline()
+            time.sleep(pause)
+            builder.kill()
+        assert ManifestationStore.load(path).n_instances in (2000, 20_000)
+        assert [name for name in os.listdir(tmp_path) if not name.endswith(".tmp")] == ["a"]

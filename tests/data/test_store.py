@@ -152,7 +152,7 @@ def test_arrays_that_no_store_has(words, pattern_of, n_bits, error, message):
 def test_integers_of_any_width_and_byte_order():
     for dtype in (np.uint8, np.int64, ">i4", np.uint64):
         store = ManifestationStore(WORDS.astype(">u8"), PLACES.astype(dtype), np.int64(2))
-        assert store.pattern_of.dtype == np.int32
+        assert store.pattern_of.dtype == np.uint8
         assert store.words.dtype == np.uint64
         assert type(store.n_bits) is int
         assert store.to_dense().tolist() == [
@@ -173,7 +173,7 @@ def test_distances_must_fit_two_bytes(tmp_path):
     words = np.packbits(bits, axis=1).view(np.uint64)
     with pytest.raises(InvalidValueError, match=r"at most 65535 bits .* got 65536"):
         ManifestationStore(words, np.array([0, 1]), 65_536)
-    arrays = {"words": words, "pattern_of": np.array([0, 1], np.int32)}
+    arrays = {"words": words, "pattern_of": np.array([0, 1], np.uint8)}
     storage.save(tmp_path / "a", {"n_bits": 65_536, "bit_names": None}, arrays)
     with pytest.raises(StorageError, match=r"at most 65535 bits .* got 65536"):
         ManifestationStore.load(tmp_path / "a")

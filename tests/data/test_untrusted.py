@@ -17,7 +17,7 @@ HEADER = {
     "bit_names": None,
     "arrays": [
         {"name": "words", "dtype": "uint64", "shape": [3, 1]},
-        {"name": "pattern_of", "dtype": "int32", "shape": [4]},
+        {"name": "pattern_of", "dtype": "uint8", "shape": [4]},
     ],
 }
 
@@ -53,9 +53,9 @@ def changed(draw, content):
 
 @given(header=changed(HEADER), more=st.binary(max_size=80))
 def test_any_header(header, more):
-    gap = bytes(-(48 + len(header)) % 64)
+    gap = bytes(-(24 + len(header)) % 64)
     words = WORDS.tobytes() + bytes(64 - WORDS.nbytes)
-    load_store(signed(header, gap + words + np.array([0, 1, 2, 2], "<i4").tobytes() + more))
+    load_store(signed(header, gap + words + np.array([0, 1, 2, 2], np.uint8).tobytes() + more))
     load_store(signed(header, more))
 
 
@@ -92,7 +92,7 @@ BROKEN = [
     # a shape whose product is 0 and whose numbers are no C integers
     signed(json.dumps({**HEADER, "arrays": [
         {"name": "words", "dtype": "uint64", "shape": [0, 2**70]},
-        {"name": "pattern_of", "dtype": "int32", "shape": [0]},
+        {"name": "pattern_of", "dtype": "uint8", "shape": [0]},
     ]}).encode(), bytes(64)),
 ]  # fmt: skip
 

@@ -13,7 +13,7 @@ from maninegs_sampling import (
     pairwise_hamming,
 )
 from maninegs_sampling.distances import _kernels, hamming
-from maninegs_sampling.distances.hamming import run_on_threads
+from maninegs_sampling.threads import run_on_threads
 from tests import naive
 from tests.conftest import bit_matrices, random_store
 

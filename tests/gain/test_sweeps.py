@@ -1,6 +1,6 @@
 """Where the comparison of batches is swept over settings: data, runs, table and picture."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import polars
@@ -14,7 +14,7 @@ for framework in ("kornia", "lightning_fabric", "monai", "PIL"):
 
 from benchmarks.reference.__main__ import main
 from benchmarks.reference.data import TRAINING
-from benchmarks.reference.gain import sweeps, training
+from benchmarks.reference.gain import predictions, sweeps, training
 from benchmarks.reference.gain.arms import ARMS
 from benchmarks.reference.gain.figures import sweep_figure
 from benchmarks.reference.gain.lesions import LESION_TASKS, lesion_scores, with_traits
@@ -169,3 +169,29 @@ def test_sweeps_are_run_shown_and_resumed(tmp_path, capsys, monkeypatch):
     before = table.read_bytes()
     run(tmp_path / "elsewhere", "0-1")  # all comes from the table
     assert table.read_bytes() == before
+
+
+def test_predictions_stand_beside_what_came_out():
+    rng = np.random.default_rng(0)
+    rows = [
+        {"data": point.folder, "mode": "unimodal", "arm": arm, "seed": seed,
+         **asdict(point.settings), "task": task,
+         "score": 0.5 + 0.03 * (arm == "manineg-paper" and point.folder == "phantom") + noise}
+        for point in predictions.points() for arm in ("uniform", "manineg-paper")
+        for seed, noise in enumerate(rng.normal(0, 1e-4, 5)) for task in sweeps.tasks_of(point)
+        if point.settings.batch_size < 256
+    ]  # fmt: skip
+    predicted = polars.DataFrame(
+        [
+            {"data": p.folder, "batch_size": p.settings.batch_size, "answer": "harder batches",
+             "change": -0.25, "shift": float("nan") if p.settings.batch_size == 256 else 0.5}
+            for p in predictions.points()
+        ]
+    )  # fmt: skip
+    lines = predictions.prediction_table(predicted, polars.DataFrame(rows)).splitlines()
+    found = {(c[1].strip(), c[2].strip()): c[3:-1] for c in (line.split("|") for line in lines)}
+    lesions, cells = found["phantom", "64"], found["wbcatt", "256"]
+    assert [c.strip() for c in lesions[:3]] == ["harder batches", "-25%", "0.50"]
+    assert "+3.0" in lesions[3]
+    assert "+3.0" in lesions[4]
+    assert [c.strip() for c in cells[2:]] == ["", "", ""]

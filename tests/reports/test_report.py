@@ -173,7 +173,7 @@ def test_report_of_a_table(tmp_path, capsys, monkeypatch):
         if tag == "th":
             assert attributes.get("scope") in ("row", "col")
     assert "my cases.csv" in text
-    assert "Yes, harder batches." in text
+    assert "Yes, but a training gain is not shown." in text
     assert "equals the label" in text
     assert "sign &lt;3&gt; &amp; more" in text
     assert "sign <3>" not in text

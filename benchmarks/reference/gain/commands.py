@@ -14,7 +14,16 @@ from benchmarks.reference.gain import sweeps
 from benchmarks.reference.gain.arms import ARMS
 from benchmarks.reference.gain.comparison import report
 from benchmarks.reference.gain.page import write_page
-from benchmarks.reference.gain.runs import SETTINGS, Run, merge, perform, read_runs, split
+from benchmarks.reference.gain.predictions import predictions
+from benchmarks.reference.gain.runs import (
+    SETTINGS,
+    Run,
+    merge,
+    perform,
+    read_runs,
+    split,
+    write_csv,
+)
 from benchmarks.reference.gain.sweeps import SWEEPS
 from benchmarks.reference.gain.training import Settings
 from benchmarks.reference.gain.tuning import tune
@@ -74,6 +83,12 @@ def run_sweeps(options: argparse.Namespace) -> None:
                     done = f"left out {done}: {error}"
                 print(done, file=sys.stderr)
         sweeps.write_table(folder, options.table)
+
+
+def run_predict(options: argparse.Namespace) -> None:
+    """Write what the library predicts from the tables of the sweeps alone."""
+    found = predictions(folder_of(options.data), options.out / "images")
+    write_csv(options.table, found)
 
 
 def run_tune(options: argparse.Namespace) -> None:
@@ -136,6 +151,10 @@ def add_to(commands: Any) -> None:
     sweeping.add_argument(
         "--table", type=Path, required=True, metavar="FILE", help="read first, if it exists"
     )
+    predicting = command("gain-predict", run_predict)
+    predicting.add_argument("--data", required=True, metavar="wbcatt=FOLDER")
+    predicting.add_argument("--out", type=Path, required=True, metavar="DIR")
+    predicting.add_argument("--table", type=Path, required=True, metavar="FILE")
     for name, function in (("gain-merge", run_merge), ("gain-split", run_split)):
         moving = command(name, function)
         moving.add_argument("--out", type=Path, required=True, metavar="DIR")

@@ -68,7 +68,7 @@ LATER_ROUNDS: Final = (
     ),
     LaterRound(
         "round-4",
-        "Round 4: hardness or frequency?",
+        "Round 4: hardness or frequency",
         "Batches of distinct patterns show instances of rare patterns more often than the data "
         "does. The arms `...-dealt` draw the same instances, as often, as their twins, but deal "
         "them to batches at random: they have the frequencies and not the hardness. "

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any, Final
 
+import polars
+
 from benchmarks.reference.gain.comparison import (
     gain_text,
     report,
@@ -21,6 +23,7 @@ from benchmarks.reference.gain.plan import (
     hours_of_a_run,
     seeds_of_round_2,
 )
+from benchmarks.reference.gain.predictions import ARM, prediction_table
 from benchmarks.reference.gain.rules import (
     MOST_SEEDS,
     missing,
@@ -42,6 +45,9 @@ def write_page(folder: Path) -> None:
     """Write README.md and its pictures into the folder of the tables."""
     names = ("pilot", "round-1", "round-2", *(later.name for later in LATER_ROUNDS), "sweeps")
     tables = {n: read_runs(folder / f"{n}.csv") for n in names if (folder / f"{n}.csv").exists()}
+    predicted = folder / "predictions.csv"
+    if predicted.exists():
+        tables["predictions"] = polars.read_csv(predicted)
     write_atomically(folder / "README.md", [page(tables).encode()])
     for name, figure in figures(tables).items():
         write_atomically(folder / f"{name}.png", [as_png(figure, dpi=110)])
@@ -53,7 +59,7 @@ def page(tables: Tables) -> str:
     parts = [INTRODUCTION, in_short(tables, plan), advice(tables, plan), QUESTION]
     parts += [pilot_section(tables), round_1_section(tables, plan), round_2_section(tables, plan)]
     parts += [section(r, tables[r.name]) for r in LATER_ROUNDS if r.name in tables]
-    parts += [sweeps_section(tables), REPEATING]
+    parts += [sweeps_section(tables), predictions_section(tables), REPEATING]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -66,9 +72,8 @@ def in_short(tables: Tables, plan: Plan | None) -> str:
             continue
         rows = tables["round-2"].filter(mode=mode)
         for task in PRIMARY:
-            found = verdicts(rows, task)
             for verdict in ("helps", "harms", "not decided"):
-                arms = [arm for arm, v in found.items() if v == verdict]
+                arms = arms_that(verdict, rows, task)
                 named = [f"`{arm}` {gain_text(rows, arm, task)}" for arm in arms]
                 if named:
                     lines.append(f"- {mode}, {task}: **{verdict}**: {', '.join(named)}.")
@@ -109,25 +114,29 @@ def progress(tables: Tables, plan: Plan | None, mode: str) -> str:
 
 def advice(tables: Tables, plan: Plan | None) -> str:
     """Return what a user should do."""
-    helpful = [
-        f"- {mode} training, judged by {task}: `{arm}`"
-        for mode in MODES
-        if decided(tables, plan, mode)
-        for task in PRIMARY
-        for arm, verdict in verdicts(tables["round-2"].filter(mode=mode), task).items()
-        if verdict == "helps"
-    ]
+    helpful, harmful = (
+        [
+            f"- {mode} training, judged by {task}: {', '.join(f'`{arm}`' for arm in arms)}"
+            for mode in MODES
+            if decided(tables, plan, mode)
+            for task in PRIMARY
+            if (arms := arms_that(verdict, tables["round-2"].filter(mode=mode), task))
+        ]
+        for verdict in ("helps", "harms")
+    )
+    parts = ["## What a user should do"]
     if helpful:
-        text = (
-            "On data like these, and with a training like this one, these arms were better than "
-            "uniform batches:\n\n"
-            + "\n".join(helpful)
-            + "\n\nElsewhere they are candidates: compare"
-            " them with uniform batches on your own data, on several seeds."
-        )
+        parts += [BETTER, "\n".join(helpful), CANDIDATES]
     else:
-        text = NO_GAIN
-    return f"## What a user should do\n\n{text}"
+        parts.append(NO_GAIN)
+    if harmful:
+        parts += ["These were worse than uniform batches:", "\n".join(harmful)]
+    return "\n\n".join(parts)
+
+
+def arms_that(verdict: str, rows: polars.DataFrame, task: str) -> list[str]:
+    """Return the arms of round 2 with this verdict, given the rows of one mode."""
+    return [arm for arm, found in verdicts(rows, task).items() if found == verdict]
 
 
 def pilot_section(tables: Tables) -> str:
@@ -230,6 +239,19 @@ decide nothing.
 ![Gain against each setting](sweeps.png)"""
 
 
+def predictions_section(tables: Tables) -> str:
+    """Return what the library predicts beside what came out."""
+    if "sweeps" not in tables or "predictions" not in tables:
+        return ""
+    return f"""## Does the table alone predict it?
+
+For each data set and batch size of the sweeps: what `suitability` answers, how the mean distance
+over all pairs of a batch changes, how far batches of distinct patterns shift the frequencies of
+patterns (`frequency_shift`, from 0 to 1), and what came out for `{ARM}`.
+
+{prediction_table(tables["predictions"], tables["sweeps"])}"""
+
+
 def figures(tables: Tables) -> dict[str, Any]:
     """Return the page's matplotlib Figures by file name."""
     tables, plan = by_design(tables)
@@ -258,6 +280,12 @@ Every number here is computed from the tables of runs beside this page."""
 NO_GAIN: Final = """Use uniform batches unless you can test: no gain of harder batches or of another
 loss has been shown here. If you try one, compare it with uniform batches on the same seeds and on
 held-out data, and judge it by the task that you care about, with few labels or with all."""
+
+BETTER: Final = """On data like these, and with a training like this one, these arms were better
+than uniform batches:"""
+
+CANDIDATES: Final = """Elsewhere they are candidates: compare them with uniform batches on your own
+data, on several seeds."""
 
 HIDDEN: Final = """## Round 1
 

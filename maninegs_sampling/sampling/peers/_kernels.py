@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from maninegs_sampling.distances._kernels import TILE, distance_tile, kernel
+from maninegs_sampling.compiling import kernel
+from maninegs_sampling.distances._kernels import TILE, distance_tile
 from maninegs_sampling.sampling._stream import random_below, random_unit, start_stream
 
 

@@ -6,10 +6,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from maninegs_sampling.data.dense import as_array
+from maninegs_sampling.data.patterns import as_int32
 from maninegs_sampling.data.store import ManifestationStore
-from maninegs_sampling.distances.hamming import distance_dtype, run_on_threads, transposed
+from maninegs_sampling.distances.hamming import distance_dtype, transposed
 from maninegs_sampling.errors import InvalidTypeError, InvalidValueError
 from maninegs_sampling.sampling.peers._kernels import nearest_rows
+from maninegs_sampling.threads import run_on_threads
 
 # Rows found by one thread before it takes the next slab.
 _SLAB_ROWS = 64
@@ -163,7 +165,7 @@ def find_neighbors(
     """
     if neighbors is None:
         nearest = nearest_patterns(drawn, n_neighbors, skip_nearest=skip_nearest)
-        lists = NeighborLists(drawn.pattern_of, nearest)
+        lists = NeighborLists(as_int32(drawn.pattern_of), nearest)
         longest = drawn.n_patterns - 1
     else:
         listed = listed_neighbors(neighbors, n_instances, indices)

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch.utils.data import Sampler
 
 from maninegs_sampling import randomness
+from maninegs_sampling.data.patterns import as_int32
 from maninegs_sampling.data.store import ManifestationStore
 from maninegs_sampling.errors import InvalidValueError
 from maninegs_sampling.sampling import state
@@ -76,6 +77,7 @@ class UniformDistinctBatchSampler(ReproducibleBatchSampler):
         )  # fmt: skip
         self._groups = numbers_of_drawn(groups, store.n_instances, self.indices)
         self._n_groups = int(self._groups.max()) + 1 if len(self._groups) else 0
+        self._pattern_of = as_int32(self._drawn.pattern_of)
         self._check_supply()
         self._settle_replicas()
 
@@ -101,7 +103,7 @@ class UniformDistinctBatchSampler(ReproducibleBatchSampler):
             listed=np.empty(n_instances, np.int32),
         )
         draw_uniform(
-            self._drawn.pattern_of,
+            self._pattern_of,
             self._groups,
             int(n_instances * _PATIENCE),
             scratch,

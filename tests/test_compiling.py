@@ -35,7 +35,7 @@ def test_other_peoples_kernels_are_theirs_to_announce(tmp_path):
 import time, numba
 import maninegs_sampling
 from numba.core import event
-from maninegs_sampling.distances import compiling
+from maninegs_sampling import compiling
 compiling._PATIENCE = 0.0
 numba.njit(lambda x: x + 1)(3)
 time.sleep(0.2)
