@@ -9,13 +9,13 @@ import maninegs_sampling as mn
 from tests.snippets import names_for_snippets, run_snippets, snippets_of, write_cases
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted((ROOT / "docs").glob("*.md"))
+PAGES = sorted((ROOT / "docs").rglob("*.md"))
 
 
 def test_there_are_pages():
     assert {page.stem for page in PAGES} >= {
-        "advice", "experiments", "frameworks", "loaders", "losses", "samplers",
-        "tables",
+        "advice", "experiments", "frameworks", "install", "loaders", "losses", "quickstart",
+        "samplers", "tables",
     }  # fmt: skip
 
 
@@ -42,6 +42,11 @@ def test_snippets_run_in_order(page, tmp_path, monkeypatch):
         for name in ("blocks", "grouped", "mixed"):
             assert sum(len(batch[0]) for batch in names[name]) == 300
         assert len(names["walks"].batch_sampler.batch(0)) == 32
+    elif page.name == "install.md":
+        assert len(names["sampler"].batch(0)) == 32
+    elif page.name == "quickstart.md":
+        assert names["loss"].isfinite()
+        assert isinstance(names["loader"].batch_sampler, mn.ManiNegBatchSampler)
     elif page.name == "frameworks.md":
         assert isinstance(names["loader"].batch_sampler, mn.ManiNegBatchSampler)
 
