@@ -53,7 +53,10 @@ def test_snippets_run_in_order(page, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     "page",
-    [*(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")), *PAGES],
+    [
+        *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")),
+        *PAGES,
+    ],
     ids=lambda page: page.name,
 )
 def test_links_lead_to_files(page):

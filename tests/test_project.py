@@ -1,10 +1,13 @@
 """The project's own files agree with each other."""
 
+import os
 import re
 from importlib import metadata
 from pathlib import Path
 
 import pytest
+
+import maninegs_sampling as mn
 
 ROOT = Path(__file__).parents[1]
 CONSTRAINTS = (ROOT / "constraints.txt").read_text(encoding="utf-8")
@@ -41,3 +44,16 @@ def test_the_installed_tools_are_the_pinned_ones(tool):
     except metadata.PackageNotFoundError:
         pytest.skip(f"{tool} comes with the extra dev")
     assert installed == PINNED[tool]
+
+
+def test_the_citation_names_this_version():
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert re.findall(r"^version: (\S+)$", citation, flags=re.M) == [mn.__version__]
+
+
+def test_workflows_run_scripts_that_are_there():
+    workflows = (ROOT / ".github/workflows").glob("*.yml")
+    text = "".join(path.read_text(encoding="utf-8") for path in workflows)
+    scripts = re.findall(r"run: (\S+)", text)
+    assert set(scripts) == {".ci/build", ".ci/run", ".ci/site"}
+    assert all(os.access(ROOT / script, os.X_OK) for script in scripts)
