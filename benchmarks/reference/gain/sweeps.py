@@ -15,7 +15,7 @@ from benchmarks.reference.gain.runs import merge, read_runs, split, write_csv
 from benchmarks.reference.gain.tasks import PRIMARY
 from benchmarks.reference.gain.training import Settings
 from benchmarks.reference.phantom import PHANTOMS
-from benchmarks.reference.tables import markdown, with_interval
+from benchmarks.reference.tables import interval, markdown, with_interval
 
 CELLS: Final = "wbcatt"
 LABELS: Final = ("few labels", "all labels")
@@ -106,6 +106,26 @@ def tasks_of(point: Point) -> Sequence[str]:
 def rows_of(rows: polars.DataFrame, point: Point, mode: str) -> polars.DataFrame:
     """Return the runs of a point."""
     return rows.filter(data=point.folder, mode=mode, **asdict(point.settings))
+
+
+def sweep_findings(rows: polars.DataFrame) -> list[str]:
+    """Return a line for each arm: at how many values it was better and worse with few labels."""
+    lines = []
+    for mode in rows["mode"].unique(maintain_order=True):
+        every = (point for name in SWEEPS for point in SWEEPS[name])
+        points = {(point.folder, point.settings): point for point in every}
+        for arm in sorted(set(rows["arm"]) - {BASELINE}):
+            better = worse = values = 0
+            for point in points.values():
+                found = list(differences(rows_of(rows, point, mode), arm, tasks_of(point)[0]))
+                if len(found) > 1:
+                    _, low, high = interval(found)
+                    values, better, worse = values + 1, better + (low > 0), worse + (high < 0)
+            lines.append(
+                f"- Sweeps, {mode}, few labels: `{arm}` better at {better} and worse at {worse} of "
+                f"{values} combinations of settings and data."
+            )
+    return lines
 
 
 def sweep_table(rows: polars.DataFrame) -> str:
