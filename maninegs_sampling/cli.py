@@ -156,7 +156,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def run_compare(options: argparse.Namespace) -> dict[str, Any]:
     """Measure the samplers, print the table, and write the picture and the JSON file."""
-    groups, notes = None, ()
+    groups = None
+    notes: Sequence[str] = ()
     if options.tables:
         rows = read_rows(options)
         store, groups, notes = rows.store, rows.groups, rows.schema.notes

@@ -22,7 +22,8 @@ class CommandParser(argparse.ArgumentParser):
     """A parser whose errors are one line, which names the help to read."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, formatter_class=argparse.RawDescriptionHelpFormatter, **options)
+        super().__init__(*args, **options)
+        self.formatter_class = argparse.RawDescriptionHelpFormatter
         self.color = False  # Python 3.14 colors help, and what acts on a terminal is escaped
 
     def error(self, message: str) -> NoReturn:
@@ -39,7 +40,8 @@ class _PrintCompletion(argparse.Action):
             if isinstance(action, argparse._SubParsersAction):
                 for command in action.choices.values():
                     _mark_files(command, shtab)
-        parser.exit(0, shtab.complete(parser, shell))
+        print(shtab.complete(parser, shell))
+        parser.exit()
 
 
 def _mark_files(command: argparse.ArgumentParser, shtab: Any) -> None:

@@ -104,7 +104,9 @@ def add_table_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--separator", metavar="SIGN", help="separator between cells; detected by default"
     )
-    parser.add_argument("--decimal", choices=(",", "."), help="decimal separator")
+    parser.add_argument(
+        "--decimal", choices=(",", "."), metavar="SIGN", help="decimal sign: a comma or a period"
+    )
     parser.add_argument(
         "--encoding", metavar="NAME", help="encoding of the file, such as cp1252; by default UTF-8"
     )
