@@ -14,8 +14,9 @@ PAGES = sorted((ROOT / "docs").rglob("*.md"))
 
 def test_there_are_pages():
     assert {page.stem for page in PAGES} >= {
-        "advice", "experiments", "frameworks", "install", "loaders", "losses", "quickstart",
-        "samplers", "tables",
+        "advice", "architecture", "command_line", "determinism", "distributions", "experiments",
+        "frameworks", "install", "loaders", "losses", "mu_and_sigma", "quickstart", "report", "samplers",
+        "several_gpus", "tables",
     }  # fmt: skip
 
 
@@ -47,6 +48,18 @@ def test_snippets_run_in_order(page, tmp_path, monkeypatch):
     elif page.name == "quickstart.md":
         assert names["loss"].isfinite()
         assert isinstance(names["loader"].batch_sampler, mn.ManiNegBatchSampler)
+    elif page.name == "mu_and_sigma.md":
+        assert names["mu"](4500) == pytest.approx(names["settings"]["mu"].end)
+        assert names["measured"].n_batches > 0
+    elif page.name == "several_gpus.md":
+        assert names["within"].batch_sampler.shard == "within"
+        assert names["loss"].isfinite()
+        assert names["shared"].digest == names["store"].digest
+    elif page.name == "distributions.md":
+        assert names["gauss"].pmf()[:4].round(3).tolist() == [0.0, 0.289, 0.245, 0.186]
+        assert names["far"].pmf()[1] == 1
+    elif page.name == "determinism.md":
+        assert len(names["late"]) == 32
     elif page.name == "frameworks.md":
         assert isinstance(names["loader"].batch_sampler, mn.ManiNegBatchSampler)
 
