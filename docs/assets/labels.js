@@ -10,9 +10,17 @@ for (const nav of document.querySelectorAll("nav.md-nav[aria-labelledby]")) {
   }
 }
 
-// The buttons on code come later.
-new MutationObserver(() =>
+// A corner of a table that heads nothing is no heading.
+for (const corner of document.querySelectorAll("th:empty")) {
+  corner.replaceWith(document.createElement("td"));
+}
+
+// The theme adds these later: the buttons on code, and what scrolls wide tables.
+new MutationObserver(() => {
   document
     .querySelectorAll(".md-code__nav")
-    .forEach((nav, i) => nav.ariaLabel || name(nav, `Code ${i + 1}`)),
-).observe(document.body, { childList: true, subtree: true });
+    .forEach((nav, i) => nav.ariaLabel || name(nav, `Code ${i + 1}`));
+  for (const wide of document.querySelectorAll(".md-typeset__scrollwrap:not([tabindex])")) {
+    wide.tabIndex = 0;
+  }
+}).observe(document.body, { childList: true, subtree: true });
