@@ -310,6 +310,6 @@ REPEATING: Final = """## To repeat it
 
     python -m benchmarks.reference gain-page --folder benchmarks/results/gain
 
-writes this page from `pilot.csv`, `round-1.csv` to `round-4.csv` and `sweeps.csv`, of which those
-that are not there yet are left out. [DESIGN.md](DESIGN.md) has the commands that make the tables;
-a round that was stopped goes on from its table."""
+writes this page from `pilot.csv`, `round-1.csv` to `round-4.csv`, `sweeps.csv` and
+`predictions.csv`, of which those that are not there yet are left out. [DESIGN.md](DESIGN.md) has
+the commands that make the tables; a round that was stopped goes on from its table."""

@@ -1,6 +1,6 @@
 """When does it help? One setting after the other is varied, and gains are compared."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -67,6 +67,14 @@ SWEEPS: Final[dict[str, tuple[Point, ...]]] = {
 }
 
 
+def distinct_points(names: Iterable[str]) -> list[Point]:
+    """Return the points of these sweeps, one of those that differ only in what tables show."""
+    found: dict[tuple[str, Settings], Point] = {}
+    for point in (point for name in names for point in SWEEPS[name]):
+        found.setdefault((point.folder, point.settings), point)
+    return list(found.values())
+
+
 def load(point: Point, folder: Path, cache: Path) -> wbcatt.Cells | Cases:
     """Return a point's data.
 
@@ -109,21 +117,20 @@ def rows_of(rows: polars.DataFrame, point: Point, mode: str) -> polars.DataFrame
 
 
 def sweep_findings(rows: polars.DataFrame) -> list[str]:
-    """Return a line for each arm: at how many values it was better and worse with few labels."""
+    """Return a line for each arm: at how many points it was better and worse with few labels."""
     lines = []
     for mode in rows["mode"].unique(maintain_order=True):
-        every = (point for name in SWEEPS for point in SWEEPS[name])
-        points = {(point.folder, point.settings): point for point in every}
         for arm in sorted(set(rows["arm"]) - {BASELINE}):
-            better = worse = values = 0
-            for point in points.values():
-                found = list(differences(rows_of(rows, point, mode), arm, tasks_of(point)[0]))
-                if len(found) > 1:
-                    _, low, high = interval(found)
-                    values, better, worse = values + 1, better + (low > 0), worse + (high < 0)
+            found = [
+                list(differences(rows_of(rows, point, mode), arm, tasks_of(point)[0]))
+                for point in distinct_points(SWEEPS)
+            ]
+            intervals = [interval(gains) for gains in found if len(gains) > 1]
+            better = sum(low > 0 for _, low, _ in intervals)
+            worse = sum(high < 0 for _, _, high in intervals)
             lines.append(
                 f"- Sweeps, {mode}, few labels: `{arm}` better at {better} and worse at {worse} of "
-                f"{values} combinations of settings and data."
+                f"{len(intervals)} combinations of settings and data, by uncorrected 95% intervals."
             )
     return lines
 
