@@ -15,8 +15,8 @@ PAGES = sorted((ROOT / "docs").rglob("*.md"))
 def test_there_are_pages():
     assert {page.stem for page in PAGES} >= {
         "advice", "architecture", "command_line", "determinism", "distributions", "experiments",
-        "frameworks", "install", "loaders", "losses", "mu_and_sigma", "quickstart", "report", "samplers",
-        "several_gpus", "tables",
+        "frameworks", "install", "large_data", "loaders", "losses", "mu_and_sigma", "quickstart", "report",
+        "resuming", "samplers", "several_gpus", "tables", "traits",
     }  # fmt: skip
 
 
@@ -60,6 +60,16 @@ def test_snippets_run_in_order(page, tmp_path, monkeypatch):
         assert names["far"].pmf()[1] == 1
     elif page.name == "determinism.md":
         assert len(names["late"]) == 32
+    elif page.name == "resuming.md":
+        per_epoch = len(names["hard"])
+        every = [(epoch, k) for epoch in range(3) for k in range(per_epoch)]
+        interrupted, resumed = names["seen"][:14], names["seen"][14:]
+        assert interrupted == every[:14]
+        assert resumed == every[13:]  # the last state was saved before the last batch
+    elif page.name == "large_data.md":
+        assert names["shared"].digest == names["store"].digest
+    elif page.name == "traits.md":
+        assert names["tagged"].n_patterns == 3
     elif page.name == "frameworks.md":
         assert isinstance(names["loader"].batch_sampler, mn.ManiNegBatchSampler)
 
