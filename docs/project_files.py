@@ -1,9 +1,9 @@
 """Shows files outside docs/ on the site: pages of the navigation, and whatever a page links to.
 
 A file keeps its path below `project/`: benchmarks/results/README.md is a page of the site, its
-pictures are beside it, a notebook is a page with its outputs, and a source file is a page that shows
-its text. Links between pages are written for a reader of the repository; here they are changed to
-lead to the same file on the site.
+pictures are beside it, a notebook is a page with its outputs, and a source file is a page that
+shows its text. Links between pages are written for a reader of the repository; here they are
+changed to lead to the same file on the site.
 """
 
 import posixpath

@@ -3,9 +3,9 @@
     python -m benchmarks.examples.attribute_maps --out DIR [--data wbcatt=FOLDER]
 
 On rendered lesions, whose traits have known places, a map *points* to a trait if its highest place
-lies on it. Beside the share of such hits stand those of two controls: the map of another lesion with
-the same trait, which only knows where that trait usually is, and a place drawn at random. On real
-cells (WBCAtt) nobody marked places, so that there are only pictures to look at.
+lies on it. Beside the share of such hits stand those of two controls: the map of another lesion
+with the same trait, which only knows where that trait usually is, and a place drawn at random. On
+real cells (WBCAtt) nobody marked places, so that there are only pictures to look at.
 """
 
 import argparse
@@ -17,10 +17,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn.functional import max_pool2d
 
-from benchmarks.examples.attribution import CELL, SpatialEncoder, TraitMaps
-from benchmarks.examples.attribution import train_encoder, train_maps
+from benchmarks.examples.attribution import (
+    CELL,
+    SpatialEncoder,
+    TraitMaps,
+    train_encoder,
+    train_maps,
+)
 from benchmarks.examples.traced_lesions import TRAITS, TracedLesions, traced_lesions
 from benchmarks.figures import save
 from benchmarks.reference import wbcatt
@@ -58,7 +63,7 @@ def pointing(maps: Tensor, marks: NDArray[np.bool_], names: tuple[str, ...]) -> 
         marks: (N, T, s, s), where the traits are; none in an image without the trait.
         names: T names.
     """
-    cells = F.max_pool2d(torch.from_numpy(marks).float(), CELL).flatten(2) > 0
+    cells = max_pool2d(torch.from_numpy(marks).float(), CELL).flatten(2) > 0
     highest = maps.flatten(2).argmax(2)
     found = []
     for t, name in enumerate(names):
@@ -92,7 +97,7 @@ def draw_maps(rows: list[tuple[str, list[tuple[Any, Any, Any]]]]) -> Any:
     """
     n_columns = max(len(panels) for _, panels in rows)
     figure, axes = drawing.new_figure(
-        len(rows), 2 * n_columns, figsize=(1.15 * 2 * n_columns, 1.35 * len(rows))
+        len(rows), 2 * n_columns, figsize=(1.9 * n_columns, 1.1 * len(rows))
     )
     for axis in axes.flat:
         axis.axis("off")
@@ -101,11 +106,11 @@ def draw_maps(rows: list[tuple[str, list[tuple[Any, Any, Any]]]]) -> Any:
         for i, (image, heat, marks) in enumerate(panels):
             size = len(image)
             for axis in line[2 * i : 2 * i + 2]:
-                axis.imshow(image, cmap="gray", vmin=0, vmax=1)
+                axis.imshow(np.asarray(image), cmap="gray", vmin=0, vmax=1)
             if marks is not None:
                 line[2 * i].contour(marks, [0.5], colors=drawing.AUTHORS, linewidths=0.8)
             line[2 * i + 1].imshow(
-                heat, cmap="inferno", alpha=0.6, interpolation="bilinear",
+                np.asarray(heat), cmap="inferno", alpha=0.6, interpolation="bilinear",
                 extent=(-0.5, size - 0.5, size - 0.5, -0.5), vmin=0,
             )  # fmt: skip
     return figure
@@ -118,14 +123,19 @@ def on_lesions(n: int, steps: int, seed: int = 0) -> tuple[list[Pointing], Any]:
     images, present = torch.from_numpy(cases.images)[:, None], torch.from_numpy(cases.present)
     n_training = 2 * n // 3
     encoder, maps = learned_maps(
-        images[:n_training], cases.store.subset(range(n_training)), present[:n_training], steps=steps
+        images[:n_training],
+        cases.store.subset(range(n_training)),
+        present[:n_training],
+        steps=steps,
     )
     heat = maps(features_of(encoder, images[n_training:]))
     marks = cases.marks[n_training:]
     rows = []
     for t, trait in enumerate(TRAITS):
         chosen = np.flatnonzero(marks[:, t].any((1, 2)))[:3]
-        rows.append((trait, [(cases.images[n_training + i], heat[i, t], marks[i, t]) for i in chosen]))
+        rows.append(
+            (trait, [(cases.images[n_training + i], heat[i, t], marks[i, t]) for i in chosen])
+        )
     return pointing(heat, marks, TRAITS), draw_maps(rows)
 
 

@@ -9,7 +9,7 @@ of the same batch that lack it. No position is ever told.
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn.functional import softplus
 from torch.utils.data import DataLoader, TensorDataset
 
 import maninegs_sampling as mn
@@ -18,22 +18,22 @@ CELL = 4  # pixels a side that one place of the feature map stands for
 
 
 class SpatialEncoder(nn.Module):
-    """A small network whose feature map is kept: (n, 1, s, s) to (n, 64, s / 4, s / 4)."""
+    """A small network whose feature map is kept: (n, 1, s, s) to (n, 32, s / 4, s / 4)."""
 
     def __init__(self) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Conv2d(1, 32, 5, stride=2, padding=2),
+            nn.Conv2d(1, 16, 5, stride=2, padding=2),
+            nn.BatchNorm2d(16),
+            nn.ReLU(),
+            nn.Conv2d(16, 32, 3, stride=2, padding=1),
             nn.BatchNorm2d(32),
             nn.ReLU(),
-            nn.Conv2d(32, 64, 3, stride=2, padding=1),
-            nn.BatchNorm2d(64),
-            nn.ReLU(),
-            nn.Conv2d(64, 64, 3, padding=1),
-            nn.BatchNorm2d(64),
+            nn.Conv2d(32, 32, 3, padding=1),
+            nn.BatchNorm2d(32),
             nn.ReLU(),
         )
-        self.embedding = nn.Linear(128, 64)
+        self.embedding = nn.Linear(64, 64)
 
     def features(self, images: Tensor) -> Tensor:
         """Return the feature map."""
@@ -48,10 +48,10 @@ class SpatialEncoder(nn.Module):
 
 
 class TraitMaps(nn.Module):
-    """One direction for each trait: (n, 64, h, w) features to (n, T, h, w) maps.
+    """One direction for each trait: (n, 32, h, w) features to (n, T, h, w) maps.
 
     Args:
-        features: (n, 64, h, w), whose mean and deviation scale each feature.
+        features: (n, 32, h, w), whose mean and deviation scale each feature.
         n_traits: T.
         sharpness: of the mean over places that scores an image: 0 is the mean, infinity the
             maximum.
@@ -59,8 +59,8 @@ class TraitMaps(nn.Module):
 
     def __init__(self, features: Tensor, n_traits: int, sharpness: float = 4.0) -> None:
         super().__init__()
-        self.register_buffer("mean", features.mean((0, 2, 3), keepdim=True))
-        self.register_buffer("deviation", features.std((0, 2, 3), keepdim=True) + 1e-6)
+        self.mean = features.mean((0, 2, 3), keepdim=True)
+        self.deviation = features.std((0, 2, 3), keepdim=True) + 1e-6
         self.directions = nn.Parameter(torch.randn(n_traits, features.shape[1]) / 100)
         self.sharpness = sharpness
 
@@ -88,7 +88,7 @@ def presence_contrast(scores: Tensor, present: Tensor) -> Tensor:
         present: (n, T) bool.
     """
     lacking = scores.masked_fill(present, -torch.inf).logsumexp(0)
-    terms = F.softplus(lacking - scores)[present & lacking.isfinite()]
+    terms = softplus(lacking - scores)[present & lacking.isfinite()]
     return terms.sum() / max(1, len(terms))
 
 
@@ -123,7 +123,7 @@ def train_maps(features: Tensor, present: Tensor, steps: int, batch_size: int = 
     """Return the maps learned from which images have which trait.
 
     Args:
-        features: (N, 64, h, w) of the frozen encoder.
+        features: (N, 32, h, w) of the frozen encoder.
         present: (N, T) bool.
         steps: batches.
         batch_size: images in a batch.

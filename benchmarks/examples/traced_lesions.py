@@ -106,4 +106,5 @@ def traced_lesions(n: int, size: int, seed: int = 0) -> TracedLesions:
             change = lesion.marks.get(trait, np.zeros((1, 1, 1)))[0]
             marks[i, t] = (change >= SEEN * change.max()) & (change > 0)
     store = ManifestationStore.from_dense(bits, MVKL.bit_names)
-    return TracedLesions(images, store, marks.any((2, 3)), marks)
+    present: NDArray[np.bool_] = np.asarray(marks.any((2, 3)))
+    return TracedLesions(images, store, present, marks)
