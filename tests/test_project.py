@@ -55,6 +55,20 @@ def test_the_citation_names_this_version():
     assert re.findall(r"^version: (\S+)$", citation, flags=re.M) == [mn.__version__]
 
 
+def test_the_oldest_versions_are_the_lower_bounds():
+    project = project_table()
+    extras = project["optional-dependencies"]
+    required = project["dependencies"] + [
+        r for name in ("table", "plot", "soft-labels") for r in extras[name]
+    ]
+    bounds = dict(requirement.split(">=") for requirement in required)
+    text = (ROOT / "constraints-oldest.txt").read_text(encoding="utf-8")
+    oldest = dict(re.findall(r"^([A-Za-z0-9_.-]+)==(\S+)", text, flags=re.M))
+    assert oldest.keys() == bounds.keys()
+    for name, version in oldest.items():
+        assert f"{version}.".startswith(f"{bounds[name]}."), name
+
+
 def test_the_conda_recipe_agrees_with_the_project():
     yaml = pytest.importorskip("yaml", reason="pyyaml comes with the extra dev")
     recipe = yaml.safe_load((ROOT / "conda/recipe.yaml").read_text(encoding="utf-8"))
@@ -72,5 +86,5 @@ def test_workflows_run_scripts_that_are_there():
     workflows = (ROOT / ".github/workflows").glob("*.yml")
     text = "".join(path.read_text(encoding="utf-8") for path in workflows)
     scripts = re.findall(r"run: (\S+)", text)
-    assert set(scripts) == {".ci/build", ".ci/run", ".ci/site"}
+    assert set(scripts) == {".ci/build", ".ci/oldest", ".ci/run", ".ci/site"}
     assert all(os.access(ROOT / script, os.X_OK) for script in scripts)
