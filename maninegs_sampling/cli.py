@@ -1,10 +1,13 @@
 """The command `maninegs`: compare samplers; inspect tables; suggest, report, write orders."""
 
 import argparse
+import json
 import os
 import sys
 import webbrowser
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any, get_args
 
@@ -12,9 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maninegs_sampling import __version__
-from maninegs_sampling.analysis.batch_hardness import N_NEAREST
-from maninegs_sampling.analysis.settings import Settings, suggest
-from maninegs_sampling.analysis.suitability import Suitability, suitability
+from maninegs_sampling.cli_json import (
+    json_text,
+    settings_record,
+    suitability_record,
+    table_record,
+)
 from maninegs_sampling.cli_order import add_order_command
 from maninegs_sampling.cli_pairs import (
     add_exact_option,
@@ -22,24 +28,23 @@ from maninegs_sampling.cli_pairs import (
     estimate_note,
     print_distances,
 )
-from maninegs_sampling.cli_tables import Rows, add_table_options, read_rows, repeated_options
+from maninegs_sampling.cli_parser import CommandParser, add_completion_option, complete_commands
+from maninegs_sampling.cli_progress import progress, with_progress
+from maninegs_sampling.cli_suggest import PAPERS_BATCH, run_suggest
+from maninegs_sampling.cli_tables import add_table_options, read_rows
 from maninegs_sampling.data.datasets import wisconsin
-from maninegs_sampling.distances.index import DistanceBucketIndex
-from maninegs_sampling.distances.pairs import pair_distances
-from maninegs_sampling.errors import ManiNegError, MissingExtraError
+from maninegs_sampling.distances.pairs import mean_distance, pair_distances
+from maninegs_sampling.errors import ManiNegError
 from maninegs_sampling.quoting import escape_controls
 from maninegs_sampling.reports import comparison
 from maninegs_sampling.reports.comparison_picture import save_picture
 from maninegs_sampling.reports.comparison_table import comparison_legend, comparison_table
-from maninegs_sampling.reports.entries import Entry, LeftOut, default_epochs
+from maninegs_sampling.reports.entries import Entry, default_epochs
 from maninegs_sampling.reports.report import save_report
-from maninegs_sampling.reports.terminal import escaped_output, shell_word
+from maninegs_sampling.reports.terminal import escaped_output
 from maninegs_sampling.reports.text_table import text_table
 from maninegs_sampling.sampling.drawer import Center
 from maninegs_sampling.sampling.sampler import Coverage
-
-# What `suggest` makes settings for unless it is told otherwise.
-_PAPERS_BATCH = {"anchors_per_batch": 1, "center": "anchor", "coverage": None}
 
 # Exit statuses after an interrupt and a closed pipe: 128 + the number of the signal.
 INTERRUPTED, CLOSED_PIPE = 130, 141
@@ -48,18 +53,24 @@ INTERRUPTED, CLOSED_PIPE = 130, 141
 def _add_training_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("tables", nargs="+", metavar="TABLE", help="CSV or Parquet")
     add_table_options(parser)
-    parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument(
-        "--steps", type=int, default=9000, help="number of steps of the whole training"
+        "--batch-size", type=int, default=64, help="instances of a batch; by default 64"
+    )
+    parser.add_argument(
+        "--steps", type=int, default=9000, help="steps of the whole training; by default 9000"
     )
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="maninegs", description="Hard-negative batches by Hamming distance (ManiNeg)."
+    parser = CommandParser(
+        prog="maninegs",
+        description="Hard-negative batches by Hamming distance (ManiNeg).",
+        epilog="example:\n  maninegs suggest cases.csv --label outcome\n\n"
+        "maninegs COMMAND --help shows the options of a command.",
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True)
+    add_completion_option(parser)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     compare = commands.add_parser("compare", help="measure uniform, mined and ManiNeg batches")
     compare.add_argument(
@@ -69,7 +80,9 @@ def _parser() -> argparse.ArgumentParser:
         help="CSV or Parquet; without one, the Wisconsin breast cancer data of scikit-learn",
     )
     add_table_options(compare)
-    compare.add_argument("--batch-size", type=int, default=64)
+    compare.add_argument(
+        "--batch-size", type=int, default=64, help="instances of a batch; by default 64"
+    )
     compare.add_argument(
         "--mu",
         type=float,
@@ -89,9 +102,13 @@ def _parser() -> argparse.ArgumentParser:
         help="number of epochs to measure; by default as many as make up 2,000 batches, but at "
         "least 1 and at most 20",
     )
-    compare.add_argument("--seed", type=int, default=0)
+    compare.add_argument("--seed", type=int, default=0, help="seed of all samplers; by default 0")
     compare.add_argument(
-        "--out", type=Path, default=Path("comparison"), metavar="DIR", help="folder for the results"
+        "--out",
+        type=Path,
+        default=Path("comparison"),
+        metavar="DIR",
+        help="folder for the results; by default comparison",
     )
     add_exact_option(compare)
     compare.set_defaults(run=run_compare)
@@ -126,59 +143,52 @@ def _parser() -> argparse.ArgumentParser:
         "distinct patterns would show rare patterns far too often",
     )
     add_exact_option(advise)
-    advise.set_defaults(run=run_suggest, **_PAPERS_BATCH)
+    advise.set_defaults(run=run_suggest, **PAPERS_BATCH)
 
     report = commands.add_parser(
         "report", help="write an HTML file with the answers of suggest, and figures"
     )
     _add_training_options(report)
-    report.add_argument("--out", type=Path, default=Path("report.html"), metavar="FILE")
+    report.add_argument(
+        "--out",
+        type=Path,
+        default=Path("report.html"),
+        metavar="FILE",
+        help="the HTML file; by default report.html",
+    )
     report.add_argument("--open", action="store_true", help="open the file in the browser")
     add_exact_option(report)
     report.set_defaults(run=run_report)
     add_order_command(commands)
+    complete_commands(commands.choices)
     return parser
 
 
-def _with_progress(entries: Iterable[Entry | LeftOut]) -> Iterable[Entry | LeftOut]:
-    """Return the same entries, with a progress bar on a terminal if tqdm is installed."""
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        return entries
-    progress: Iterable[Entry | LeftOut] = tqdm(
-        entries,
-        desc="measuring",
-        unit=" samplers",
-        leave=False,
-        file=sys.__stderr__,  # sys.stderr would escape what moves the cursor
-        disable=None,  # disabled if that is not a terminal
-    )
-    return progress
-
-
-def run_compare(options: argparse.Namespace) -> None:
+def run_compare(options: argparse.Namespace) -> dict[str, Any]:
     """Measure the samplers, print the table, and write the picture and the JSON file."""
     groups = None
+    notes: Sequence[str] = ()
     if options.tables:
         rows = read_rows(options)
-        store, groups = rows.store, rows.groups
+        store, groups, notes = rows.store, rows.groups, rows.schema.notes
         source = f"{', '.join(options.tables)} ({rows.schema.name})"
     else:
         store, _ = wisconsin()
         source = "Wisconsin breast cancer, 30 features cut into terciles"
     options.out.mkdir(parents=True, exist_ok=True)
     count_if_asked(store, options)
+    with progress("measuring distances"):
+        mus = tuple(options.mu) if options.mu else comparison.default_mus(store)
     settings: dict[str, Any] = {
         "batch_size": options.batch_size,
-        "mus": tuple(options.mu) if options.mu else comparison.default_mus(store),
+        "mus": mus,
         "sigma": options.sigma,
         "epochs": default_epochs(store, options.batch_size)
         if options.epochs is None
         else options.epochs,
         "seed": options.seed,
     }
-    measured = list(_with_progress(comparison.compare(store, groups=groups, **settings)))
+    measured = list(with_progress(comparison.compare(store, groups=groups, **settings)))
     print(
         f"{escape_controls(source)}\n"
         f"{store.n_instances} instances, {store.n_patterns} distinct patterns, "
@@ -198,6 +208,8 @@ def run_compare(options: argparse.Namespace) -> None:
     picture_path = options.out / "comparison.png"
     save_picture(picture_path, store, [row for row in measured if isinstance(row, Entry)])
     print(f"wrote {_shown(picture_path)}")
+    record: dict[str, Any] = json.loads(json_path.read_text(encoding="utf-8"))
+    return record | {"schema_notes": list(notes), "wrote": [str(json_path), str(picture_path)]}
 
 
 def _shown(text: object) -> str:
@@ -222,7 +234,7 @@ def _duplicate_bits(bits: NDArray[np.bool_], names: Sequence[str]) -> list[str]:
     return duplicates
 
 
-def run_inspect(options: argparse.Namespace) -> None:
+def run_inspect(options: argparse.Namespace) -> dict[str, Any]:
     """Print the rows, bits, patterns, frequencies, missing cells and distances of a table."""
     table = read_rows(options)
     store = table.store
@@ -239,9 +251,9 @@ def run_inspect(options: argparse.Namespace) -> None:
     ]
     print(text_table(("bit", "rows", "share"), rows))
 
-    counts = table.schema.count_missing(table.tables).items()
-    missing = [f"{_shown(name)} {n}" for name, n in counts if n]
-    print("\nmissing cells: " + (", ".join(missing) or "none"))
+    missing = {name: n for name, n in table.schema.count_missing(table.tables).items() if n}
+    cells = ", ".join(f"{_shown(name)} {n}" for name, n in missing.items())
+    print(f"\nmissing cells: {cells or 'none'}")
     constant = [
         f"{name} (always {int(f)})"
         for name, f in zip(names, frequencies, strict=True)
@@ -249,86 +261,60 @@ def run_inspect(options: argparse.Namespace) -> None:
     ]
     print("constant bits: " + (", ".join(constant) or "none"))
     print("duplicate bits: " + (", ".join(_duplicate_bits(bits, names)) or "none"))
+    with progress("measuring distances"):
+        pairs = pair_distances(store)
     print_distances(store)
-
-
-def run_suggest(options: argparse.Namespace) -> None:
-    """Print the verdict, its measurements, the settings with their reasons, and how to use them."""
-    table = read_rows(options)
-    store = table.store
-    count_if_asked(store, options)
-    training: dict[str, Any] = {
-        "batch_size": options.batch_size,
-        "groups": table.groups,
-        "steps": options.steps,
-        "index": DistanceBucketIndex(store),
-        "exact": options.exact,
+    return table_record(table) | {
+        "most_common_pattern_rows": int(store.counts.max()),
+        "bit_rows": dict(zip(table.schema.bit_names, bits.sum(axis=0).tolist(), strict=True)),
+        "missing_cells": missing,
+        "duplicate_bits": _duplicate_bits(bits, table.schema.bit_names),
+        "mean_distance": mean_distance(store),
+        "pair_shares": pairs.shares.tolist(),
+        "pair_share_errors": pairs.errors.tolist(),
+        "pairs_drawn": pairs.n_drawn,
     }
-    found = suitability(store, labels=table.labels(), bit_names=table.schema.bit_names, **training)
-    print(f"{store.n_instances} instances, {store.n_patterns} distinct patterns\n\n{found}\n")
-    if found.mus:
-        print(_hardness_table(found) + "\n")
-    settings = found.settings
-    asked_for: dict[str, Any] = {name: getattr(options, name) for name in _PAPERS_BATCH}
-    if asked_for != _PAPERS_BATCH:
-        print(
-            "Settings for the batches asked for; the answer above is about batches of one anchor "
-            "and distinct patterns."
-        )
-        settings = suggest(store, **training, **asked_for)
-    if settings is not None:
-        for name, reason in settings.reasons.items():
-            print(f"{name}: {reason}")
-        _print_how_to_use(settings, table, options)
 
 
-def _hardness_table(found: Suitability) -> str:
-    assert found.uniform_distinct is not None
-    measured = [("uniform batches of distinct patterns", found.uniform_distinct)]
-    names = (f"ManiNeg, mu = {mu:g}" for mu in found.mus)
-    measured += zip(names, found.measured, strict=True)
-    rows = [("uniform batches", "", f"{found.uniform_mean:.2f}", "")]
-    rows += (
-        (name, f"{h.anchor_mean:.2f}", f"{h.pair_mean:.2f}", f"{h.nearest_mean:.2f}")
-        for name, h in measured
-    )
-    header = ("mean distance", "to the anchor", "all pairs", f"{N_NEAREST} nearest")
-    return text_table(header, rows)
-
-
-def _print_how_to_use(settings: Settings, table: Rows, options: argparse.Namespace) -> None:
-    """Print the call with the settings, and the command that compares samplers at them."""
-    call = settings.call(groups=table.groups_source)
-    print(f"\nmn.ManiNegBatchSampler.wrap(loader, store, {call})")
-    words = [*options.tables, *repeated_options(options)]
-    schedule = settings["mu"]
-    print(
-        f"maninegs compare {' '.join(map(shell_word, words))} --batch-size {options.batch_size} "
-        f"--mu {schedule.start:g} {schedule.end:g} --sigma {settings['sigma']:g}"
-    )
-
-
-def run_report(options: argparse.Namespace) -> None:
+def run_report(options: argparse.Namespace) -> dict[str, Any]:
     """Write the report and print the verdict."""
     table = read_rows(options)
     count_if_asked(table.store, options)
-    found = save_report(
-        options.out,
-        table.store,
-        table.schema,
-        source=Path(options.tables[0]).name if len(options.tables) == 1 else table.schema.name,
-        labels=table.labels(),
-        groups=table.groups,
-        groups_source=table.groups_source,
-        batch_size=options.batch_size,
-        steps=options.steps,
-        exact=options.exact,
-    )
+    source = Path(options.tables[0]).name if len(options.tables) == 1 else table.schema.name
+    with progress("measuring batches and drawing figures"):
+        found = save_report(
+            options.out,
+            table.store,
+            table.schema,
+            source=source,
+            labels=table.labels(),
+            groups=table.groups,
+            groups_source=table.groups_source,
+            batch_size=options.batch_size,
+            steps=options.steps,
+            exact=options.exact,
+        )
     print(f"{found}\n\nwrote {_shown(options.out)}")
     if pair_distances(table.store).n_drawn is not None:
         print(f"distances between rows: {estimate_note(table.store)}")
     if options.open:
         webbrowser.open(options.out.resolve().as_uri())
+    return {
+        **table_record(table),
+        **suitability_record(found),
+        "settings": settings_record(found.settings, groups_source=table.groups_source),
+        "wrote": [str(options.out)],
+    }
+
+
+def _run(options: argparse.Namespace) -> None:
+    """Run a command, and print its text, or what it returns as JSON."""
+    if not options.json:
+        options.run(options)
+        return
+    with redirect_stdout(StringIO()):
+        record = options.run(options)
+    print(json_text(record))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -341,7 +327,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             try:
                 options = _parser().parse_args(arguments)
-                options.run(options)
+                _run(options)
             finally:
                 print(end="", flush=True)  # so that a closed pipe raises here
         except BrokenPipeError:
@@ -351,9 +337,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt:
             print("maninegs: interrupted", file=sys.stderr)
             return INTERRUPTED
-        except MissingExtraError as error:
-            print(f"maninegs: {_shown(error)}", file=sys.stderr)
-            return 3
         except (ManiNegError, OSError) as error:
             print(f"maninegs: {_shown(error)}", file=sys.stderr)
             return 2

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maninegs_sampling.analysis.settings import suggest
+from maninegs_sampling.cli_json import table_record
 from maninegs_sampling.cli_tables import Rows, add_table_options, read_rows, repeated_options
 from maninegs_sampling.data.storage import MAGIC
 from maninegs_sampling.data.store import ManifestationStore
@@ -39,10 +40,16 @@ def add_order_command(commands: Any) -> None:
         "tables", nargs="+", metavar="TABLE", help="CSV or Parquet, or one saved store"
     )
     add_table_options(parser)
-    parser.add_argument("--out", type=Path, default=Path("order.parquet"), metavar="FILE")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("order.parquet"),
+        metavar="FILE",
+        help="the Parquet file; by default order.parquet",
+    )
     parser.add_argument("--epochs", type=int, required=True, help="number of epochs")
-    parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--batch-size", type=int, default=64, help="by default 64")
+    parser.add_argument("--seed", type=int, default=0, help="by default 0")
     parser.add_argument(
         "--mu",
         type=float,
@@ -54,9 +61,22 @@ def add_order_command(commands: Any) -> None:
         "--sigma", type=float, help="standard deviation of the distance distribution"
     )
     parser.add_argument("--anchors-per-batch", type=int, default=1, help="clusters of a batch")
-    parser.add_argument("--center", choices=get_args(Center), default="anchor")
-    parser.add_argument("--coverage", choices=get_args(Coverage))
-    parser.add_argument("--duplicates", choices=get_args(Duplicates))
+    parser.add_argument(
+        "--center",
+        choices=get_args(Center),
+        default="anchor",
+        help="what distances are measured from: the anchor, or all members of its cluster",
+    )
+    parser.add_argument(
+        "--coverage",
+        choices=get_args(Coverage),
+        help="epoch: each instance is in one batch of an epoch",
+    )
+    parser.add_argument(
+        "--duplicates",
+        choices=get_args(Duplicates),
+        help="what becomes of instances with equal patterns in a batch",
+    )
     shards = parser.add_mutually_exclusive_group()
     shards.add_argument(
         "--rewrite",
@@ -70,9 +90,19 @@ def add_order_command(commands: Any) -> None:
         metavar="SHARD",
         help="webdataset's tar files, which stay; batches lie within --shards-per-window of them",
     )
-    parser.add_argument("--shards-out", type=Path, default=Path("shards"), metavar="DIR")
-    parser.add_argument("--batches-per-shard", type=int, default=16)
-    parser.add_argument("--shards-per-window", type=int, default=1)
+    parser.add_argument(
+        "--shards-out",
+        type=Path,
+        default=Path("shards"),
+        metavar="DIR",
+        help="folder for the rewritten shards; by default shards",
+    )
+    parser.add_argument(
+        "--batches-per-shard", type=int, default=16, help="of a rewritten shard; by default 16"
+    )
+    parser.add_argument(
+        "--shards-per-window", type=int, default=1, help="with --within; by default 1"
+    )
     parser.add_argument(
         "--key",
         metavar="COLUMN",
@@ -81,8 +111,8 @@ def add_order_command(commands: Any) -> None:
     parser.set_defaults(run=run_order)
 
 
-def run_order(options: argparse.Namespace) -> None:
-    """Write the order and, with --rewrite, the shards.
+def run_order(options: argparse.Namespace) -> dict[str, Any]:
+    """Write the order and, with --rewrite, the shards. Return what was written.
 
     Args:
         options: The parsed command line.
@@ -106,12 +136,16 @@ def run_order(options: argparse.Namespace) -> None:
     order = write_order(sampler, options.out, epochs=options.epochs, progress=True)
     n_batches = sum(map(order.n_batches, range(order.n_epochs)))
     print(f"wrote {escape_controls(str(options.out))}: {n_batches} batches")
+    wrote = [str(options.out)]
     if options.rewrite:
         shards = rewrite_shards(
             order, options.rewrite, options.shards_out, keys=keys, progress=True,
             batches_per_shard=options.batches_per_shard,
         )  # fmt: skip
         print(f"wrote {len(shards)} shards to {escape_controls(str(options.shards_out))}")
+        wrote += map(str, shards)
+    record: dict[str, Any] = {} if rows is None else table_record(rows)
+    return record | {"epochs": order.n_epochs, "batches": n_batches, "wrote": wrote}
 
 
 def _read(options: argparse.Namespace) -> tuple[ManifestationStore, Rows | None]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from maninegs_sampling.cli_progress import progress
 from maninegs_sampling.data.built_in_schemas import find_schema
 from maninegs_sampling.data.schema import Schema
 from maninegs_sampling.data.store import ManifestationStore
@@ -54,13 +55,15 @@ def read_rows(options: argparse.Namespace) -> Rows:
     if settings:
         how = ", ".join(f"{name}={value!r}" for name, value in settings.items())
         sources = [f"mn.read_table({source}, {how})" for source in sources]
-        tables = [read_table(path, **settings) for path in tables]
+        with progress("reading the table"):
+            tables = [read_table(path, **settings) for path in tables]
     schema = _find_schema(tables, options)
     source = sources[0] if len(sources) == 1 else f"[{', '.join(sources)}]"
+    store = ManifestationStore.from_table(tables, schema, progress=True)
     return Rows(
         tables,
         schema,
-        ManifestationStore.from_table(tables, schema, progress=True),
+        store,
         schema.group_ids(tables) if schema.group_column else None,
         f"schema.group_ids({source})",
     )
@@ -100,7 +103,9 @@ def add_table_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--separator", metavar="SIGN", help="separator between cells; detected by default"
     )
-    parser.add_argument("--decimal", choices=(",", "."), help="decimal separator")
+    parser.add_argument(
+        "--decimal", choices=(",", "."), metavar="SIGN", help="decimal sign: a comma or a period"
+    )
     parser.add_argument(
         "--encoding", metavar="NAME", help="encoding of the file, such as cp1252; by default UTF-8"
     )
@@ -133,14 +138,15 @@ def repeated_options(options: argparse.Namespace) -> list[str]:
 def _find_schema(tables: list[Any], options: argparse.Namespace) -> Schema:
     """Return the schema that the options name, or infer one and print its notes."""
     if options.schema is None:
-        schema = Schema.infer(
-            tables,
-            label_column=options.label,
-            group_column=options.groups,
-            missing_values=options.missing_values,
-            include=options.include,
-            exclude=options.exclude,
-        )
+        with progress("reading the table"):
+            schema = Schema.infer(
+                tables,
+                label_column=options.label,
+                group_column=options.groups,
+                missing_values=options.missing_values,
+                include=options.include,
+                exclude=options.exclude,
+            )
         print("Inferred schema (--save-schema FILE writes it to a file that you can edit):")
         print("\n".join(f"  {escape_controls(note)}" for note in schema.notes) + "\n")
     else:

@@ -261,12 +261,13 @@ def plan_law(
                 held = order[place - within_batch :]
                 if i in order or not may_enter(rows, held, i, distinct=distinct, groups=groups):
                     continue
+                longer = (*order, i)
                 if within_cluster == 0:
-                    following[(*order, i)] = impossible, product
+                    following[longer] = impossible, product
                 elif i in chance_of[cluster]:
-                    following[(*order, i)] = impossible, product * chance_of[cluster][i]
+                    following[longer] = impossible, product * chance_of[cluster][i]
                 else:
-                    following[(*order, i)] = impossible + 1, product
+                    following[longer] = impossible + 1, product
         now = following
     if not now:
         return {}, None

@@ -108,32 +108,31 @@ def test_inspect_real_tables(cbis_files, capsys):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "status", "message"),
+    ("arguments", "message"),
     [
-        (["compare", "nowhere.csv"], 2, "there is no file nowhere.csv"),
-        (["compare", "TABLE", "--schema", "nothing"], 2, "neither a built-in schema"),
+        (["compare", "nowhere.csv"], "there is no file nowhere.csv"),
+        (["compare", "TABLE", "--schema", "nothing"], "neither a built-in schema"),
         (
             ["compare", "TABLE", "--label", "z"],
-            2,
             "no column 'z', which was to be the label column",
         ),
-        (["compare", "TABLE", "--batch-size", "0"], 2, "batch_size must be at least 2"),
-        (["compare", "TABLE", "--epochs", "0"], 2, "epochs must be at least 1"),
-        (["compare", "TABLE", "--batch-size", "500"], 2, "use a batch size of at most 54"),
-        (["compare", "TABLE", "--sigma", "-1"], 2, "sigma must be positive"),
-        (["compare", "TABLE", "--out", "TABLE"], 2, "exists"),
+        (["compare", "TABLE", "--batch-size", "0"], "batch_size must be at least 2"),
+        (["compare", "TABLE", "--epochs", "0"], "epochs must be at least 1"),
+        (["compare", "TABLE", "--batch-size", "500"], "use a batch size of at most 54"),
+        (["compare", "TABLE", "--sigma", "-1"], "sigma must be positive"),
+        (["compare", "TABLE", "--out", "TABLE"], "exists"),
     ],
 )
-def test_errors_are_one_line(table, tmp_path, monkeypatch, capsys, arguments, status, message):
+def test_errors_are_one_line(table, tmp_path, monkeypatch, capsys, arguments, message):
     monkeypatch.chdir(tmp_path)
     arguments = [str(table) if word == "TABLE" else word for word in arguments]
     if "--batch-size" not in arguments:
         arguments += ["--batch-size", "4"]
-    assert main(arguments) == status
+    assert main(arguments) == 2
     error = capsys.readouterr().err
     assert message in error
     assert error.startswith("maninegs: ")
-    assert "Traceback" not in error
+    assert len(error.splitlines()) == 1
 
 
 # Each optional dependency is imported where it is used.
@@ -161,7 +160,7 @@ def test_a_missing_extra_is_named(table, tmp_path, missing, arguments, extra):
     run = subprocess.run(
         [sys.executable, "-c", program, *arguments], cwd=tmp_path, capture_output=True, text=True
     )
-    assert (run.returncode, "Traceback" in run.stderr) == (3, False)
+    assert (run.returncode, "Traceback" in run.stderr) == (2, False)
     assert extra in run.stderr
 
 

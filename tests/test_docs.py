@@ -10,13 +10,14 @@ from tests.orders.shards import write_shards
 from tests.snippets import names_for_snippets, run_snippets, snippets_of, write_cases
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted((ROOT / "docs").glob("*.md"))
+PAGES = sorted((ROOT / "docs").rglob("*.md"))
 
 
 def test_there_are_pages():
     assert {page.stem for page in PAGES} >= {
-        "advice", "experiments", "frameworks", "loaders", "losses", "samplers",
-        "streams", "tables",
+        "advice", "architecture", "command_line", "determinism", "distributions", "experiments",
+        "frameworks", "install", "large_data", "loaders", "losses", "mu_and_sigma", "quickstart", "report",
+        "resuming", "samplers", "several_gpus", "streams", "tables", "traits",
     }  # fmt: skip
 
 
@@ -48,13 +49,43 @@ def test_snippets_run_in_order(page, tmp_path, monkeypatch):
     elif page.name == "streams.md":
         assert len(names["new"]) == 9
         assert {row // 100 for row in next(names["order"].batches(0))} < {0, 1, 2}
+    elif page.name == "install.md":
+        assert len(names["sampler"].batch(0)) == 32
+    elif page.name == "quickstart.md":
+        assert names["loss"].isfinite()
+        assert isinstance(names["loader"].batch_sampler, mn.ManiNegBatchSampler)
+    elif page.name == "mu_and_sigma.md":
+        assert names["mu"](4500) == pytest.approx(names["settings"]["mu"].end)
+        assert names["measured"].n_batches > 0
+    elif page.name == "several_gpus.md":
+        assert names["within"].batch_sampler.shard == "within"
+        assert names["loss"].isfinite()
+        assert names["shared"].digest == names["store"].digest
+    elif page.name == "distributions.md":
+        assert names["gauss"].pmf()[:4].round(3).tolist() == [0.0, 0.289, 0.245, 0.186]
+        assert names["far"].pmf()[1] == 1
+    elif page.name == "determinism.md":
+        assert len(names["late"]) == 32
+    elif page.name == "resuming.md":
+        per_epoch = len(names["hard"])
+        every = [(epoch, k) for epoch in range(3) for k in range(per_epoch)]
+        interrupted, resumed = names["seen"][:14], names["seen"][14:]
+        assert interrupted == every[:14]
+        assert resumed == every[13:]  # the last state was saved before the last batch
+    elif page.name == "large_data.md":
+        assert names["shared"].digest == names["store"].digest
+    elif page.name == "traits.md":
+        assert names["tagged"].n_patterns == 3
     elif page.name == "frameworks.md":
         assert isinstance(names["loader"].batch_sampler, mn.ManiNegBatchSampler)
 
 
 @pytest.mark.parametrize(
     "page",
-    [*(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")), *PAGES],
+    [
+        *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")),
+        *PAGES,
+    ],
     ids=lambda page: page.name,
 )
 def test_links_lead_to_files(page):

@@ -1,8 +1,10 @@
 """The notebooks run, and were committed with what they show."""
 
+import re
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 from nbclient import NotebookClient
 
@@ -18,8 +20,11 @@ def pictures(notebook):
     return sum("image/png" in output.get("data", {}) for output in outputs_of(notebook))
 
 
-def test_there_are_four():
-    assert [path.stem[:2] for path in NOTEBOOKS] == ["01", "02", "03", "04"]
+def test_the_gallery_lists_them_in_order():
+    page = (FOLDER.parent / "docs" / "gallery.md").read_text(encoding="utf-8")
+    listed = re.findall(r"\(\.\./notebooks/(\w+)\.ipynb\)", page)
+    assert listed == [path.stem for path in NOTEBOOKS]
+    assert len(listed) >= 7
 
 
 @pytest.mark.filterwarnings("ignore")  # of the machinery that runs notebooks
@@ -38,3 +43,22 @@ def test_notebook_runs_and_shows_its_pictures(path):
     assert pictures(fresh) == pictures(committed)
     source = "\n".join(cell.source for cell in committed.cells)
     assert len(source.splitlines()) < 120  # short
+    if path.stem == "09_attribute_maps":
+        check_maps_point_to_traits(fresh)
+
+
+def check_maps_point_to_traits(notebook):
+    """Hold the table of the pointing test to its controls, for traits whose place varies."""
+    (text,) = (
+        output.text for output in outputs_of(notebook) if "of another" in output.get("text", "")
+    )
+    found = {
+        name.strip(): [int(number) for number in numbers]
+        for name, *numbers in re.findall(r"^(.{36}) *\d+ +(\d+)% +(\d+)% +(\d+)%$", text, re.M)
+    }
+    assert len(found) == 10
+    for trait in ("calcifications", "nipple retraction", "abnormal lymph node shadow"):
+        hits, of_another, at_random = found[trait]
+        assert hits > of_another + 10
+        assert hits > 3 * at_random
+    assert np.mean([hits - of_another for hits, of_another, _ in found.values()]) > 5

@@ -329,7 +329,8 @@ def _own(array: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
     """Return a copy of `array`, or a view of it if it is a read-only memory map."""
     is_map = isinstance(array, np.memmap) and array.mode == "r"
     if is_map and array.dtype == dtype and array.flags.c_contiguous:
-        return array.view()
+        view: NDArray[Any] = array.view()
+        return view
     return np.array(array, dtype, order="C")
 
 

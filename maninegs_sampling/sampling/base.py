@@ -8,7 +8,7 @@ import warnings
 from abc import abstractmethod
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Any, ClassVar, Literal, Self, get_args
+from typing import Any, ClassVar, Literal, TypeVar, get_args
 
 import numpy as np
 import torch
@@ -33,6 +33,9 @@ from maninegs_sampling.sampling.groups import distinct_indices
 from maninegs_sampling.sampling.progress import PassIterator, Progress
 from maninegs_sampling.sampling.replicas import Replicas, Shard
 from maninegs_sampling.sampling.wrapping import Loader
+
+# The class that is made; typing has Self since Python 3.11.
+Made = TypeVar("Made", bound="ReproducibleBatchSampler")
 
 # Instances drawn in one call of a kernel while iterating: calls are amortized, and even the slowest
 # precomputed batches come within milliseconds.
@@ -101,7 +104,7 @@ class ReproducibleBatchSampler(BatchSampler):
          "drop_last", "sampler", "epoch"}
     )  # fmt: skip
 
-    def __new__(cls, store: object = None, *args: Any, **options: Any) -> Self:
+    def __new__(cls: type[Made], store: object = None, *args: Any, **options: Any) -> Made:
         """Refuse a sampler in place of the store, with the reason."""
         # Checked before __init__'s signature is: Lightning rebuilds batch samplers as
         # cls(sampler, batch_size=..., drop_last=...), and "missing argument: mu" would not help.

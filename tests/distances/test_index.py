@@ -40,13 +40,13 @@ def test_the_largest_distance(bits):
 @pytest.mark.parametrize("n", [100, 3000])
 def test_precomputed_rows_hold_everybody_once_by_distance(n):
     store = ManifestationStore.from_dense(random_store(n, 9).to_dense())
-    index = DistanceBucketIndex(store)
+    index, bits = DistanceBucketIndex(store), store.to_dense()
     assert store.n_patterns < n
     for u in (0, store.n_patterns // 2, store.n_patterns - 1):
         row = index.buckets.order[u]
         assert sorted(row.tolist()) == list(range(n))
         pattern = store.pattern_of[row]
-        distance = np.bitwise_count(store.words[pattern, 0] ^ store.words[u, 0])
+        distance = (bits[row] != bits[store.pattern_of == u][0]).sum(1)
         keys = list(zip(distance.tolist(), pattern.tolist(), row.tolist(), strict=True))
         assert keys == sorted(keys)
 

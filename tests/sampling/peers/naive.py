@@ -20,7 +20,8 @@ def uniform_law(rows, batch_size, groups=None):
             if not free:
                 following[taken] += chance
             for i in free:
-                following[(*taken, i)] += chance / len(free)
+                longer = (*taken, i)
+                following[longer] += chance / len(free)
         now = following
     return now
 
