@@ -20,6 +20,8 @@ UNIFORM_DISTINCT: Final = 16
 RANDOM_WALKS: Final = 17
 GRAPH_BLOCKS: Final = 18
 NEIGHBOR_GROUPS: Final = 19
+RANDOM_PROJECTIONS: Final = 20
+COMPARED_ANCHORS: Final = 21
 
 
 def check_seed(seed: object) -> int:

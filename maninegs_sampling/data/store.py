@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from maninegs_sampling.data import store_files
 from maninegs_sampling.data._pattern_kernels import count_instances
 from maninegs_sampling.data.dense import as_array, as_matrix, dense_patterns
+from maninegs_sampling.data.embeddings import Binarization, embedding_patterns
 from maninegs_sampling.data.merging import merge_parts, new_part
 from maninegs_sampling.data.packed import BitOrder, packed_patterns
 from maninegs_sampling.data.patterns import (
@@ -41,9 +42,9 @@ _DIGEST_BLOCK = 2**20
 class ManifestationStore:
     """The manifestations of a dataset: bit-packed, deduplicated, immutable.
 
-    Create one with `from_dense`, `from_packed`, `from_sparse`, `from_sets`, `from_table` or `load`.
-    Instance i of the store is row i of its source, and must be item i of the dataset that the
-    batches index.
+    Create one with `from_dense`, `from_packed`, `from_sparse`, `from_sets`, `from_embeddings`,
+    `from_table` or `load`. Instance i of the store is row i of its source, and must be item i of
+    the dataset that the batches index.
 
     Attributes:
         words: (U, W) uint64, one row per distinct pattern, bit b in bit b % 64 of word b // 64;
@@ -240,6 +241,47 @@ class ManifestationStore:
         """
         matrix, names = sets_as_matrix(sets, vocabulary)
         return cls._of(*sparse_patterns(matrix), len(names), tuple(map(str, names)))
+
+    @classmethod
+    def from_embeddings(
+        cls,
+        embeddings: ArrayLike | torch.Tensor,
+        n_bits: int | None = None,
+        *,
+        method: Binarization = "sign",
+        center: bool = True,
+        seed: int = 0,
+    ) -> "ManifestationStore":
+        """Return the store of embeddings of a frozen model, as bits that keep their cosines' order.
+
+        The bits keep it in part only: `rank_agreement(store, embeddings)` measures how well.
+
+        Args:
+            embeddings: (N, D) numbers of any length but 0; an array or a torch tensor. Rows are
+                scaled to unit length first, since only their directions count.
+            n_bits: B. Default: D for "sign", 256 for "simhash", the smaller of both for "itq".
+            method: "sign": bit b is 1 where coordinate b is positive. "simhash": the same after a
+                random projection to B directions (Charikar 2002), so that B may be larger than D.
+                "itq": after a projection to B principal components and the rotation that makes
+                signs lose least (Gong and Lazebnik 2011), by faiss: the extra `itq`.
+            center: whether to subtract the mean of all rows first. Embeddings of one model often
+                point the same way, and without it most bits are then the same everywhere.
+            seed: in [0, 2**64), of the projection of "simhash".
+
+        Raises:
+            InvalidValueError: If a row is zero or holds NaN or infinity, or `n_bits` does not fit
+                the method.
+            InvalidTypeError: If the embeddings are not integers or floats.
+            MissingExtraError: If method="itq" and faiss is not installed.
+
+        Example:
+            >>> z = np.array([[1.0, 0.1], [-0.9, 0.2], [0.3, -0.8]])
+            >>> store = ManifestationStore.from_embeddings(z, center=False)
+            >>> store.to_dense().astype(int).tolist()
+            [[1, 1], [0, 1], [1, 0]]
+        """
+        words, pattern_of, n_bits = embedding_patterns(embeddings, n_bits, method, center, seed)
+        return cls._of(words, pattern_of, n_bits, None)
 
     @classmethod
     def from_table(cls, table: Any, schema: "Schema") -> "ManifestationStore":
