@@ -264,8 +264,8 @@ class ManifestationStore:
                 random projection to B directions (Charikar 2002), so that B may be larger than D.
                 "itq": after a projection to B principal components and the rotation that makes
                 signs lose least (Gong and Lazebnik 2011), by faiss: the extra `itq`.
-            center: whether to subtract the mean of all rows first. Embeddings of one model often
-                point the same way, and without it most bits are then the same everywhere.
+            center: whether to subtract the mean of all rows first. Where all embeddings point in a
+                similar direction, many bits are the same everywhere without it.
             seed: in [0, 2**64), of the projection of "simhash".
 
         Raises:
