@@ -7,11 +7,14 @@ from maninegs_sampling.randomness import BATCHES, check_seed, generator_at
 from maninegs_sampling.sampling import _stream
 
 
+def started_stream(seed, purpose, position):
+    stream = np.zeros(_stream.STREAM_WORDS, np.uint64)
+    _stream.start_stream(stream, *(np.uint64(k) for k in (seed, purpose, *position)))
+    return stream
+
+
 def kernel_words(seed, purpose, position, n):
-    stream = np.zeros(11, np.uint64)
-    _stream.start_stream(
-        stream, np.uint64(seed), np.uint64(purpose), *(np.uint64(p) for p in position)
-    )
+    stream = started_stream(seed, purpose, position)
     return [int(_stream.next_word(stream)) for _ in range(n)]
 
 
@@ -33,8 +36,7 @@ def test_neighbouring_names_are_unrelated_streams():
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 100])
 def test_random_below_is_uniform(limit):
-    stream = np.zeros(11, np.uint64)
-    _stream.start_stream(stream, *(np.uint64(k) for k in (5, 2, 0, 0, 0)))
+    stream = started_stream(5, 2, (0, 0, 0))
     drawn = [_stream.random_below(stream, limit) for _ in range(20_000)]
     counts = np.bincount(drawn, minlength=limit)
     assert len(counts) == limit
@@ -42,8 +44,7 @@ def test_random_below_is_uniform(limit):
 
 
 def test_random_unit_lies_in_its_interval():
-    stream = np.zeros(11, np.uint64)
-    _stream.start_stream(stream, *(np.uint64(k) for k in (5, 2, 0, 0, 0)))
+    stream = started_stream(5, 2, (0, 0, 0))
     drawn = np.array([_stream.random_unit(stream) for _ in range(20_000)])
     assert drawn.min() >= 0
     assert drawn.max() < 1

@@ -9,13 +9,14 @@ speed     times the full step against one that is given its batch
 Data are named as `phantom`, `phantom-film`, `phantom-dim`, `phantom-faint`, `cbis-ddsm=FOLDER` or
 `mvkl=FOLDER`.
 
-gain        trains what is missing of a comparison of batches and losses on real images
-gain-tune   chooses settings for it, on uniform batches alone
-gain-merge  writes its finished runs to one table
-gain-split  writes the runs of a table back to files, from which `gain` goes on
-gain-table  prints, from that table, differences from uniform batches
-gain-sweeps varies one setting after the other, and writes its runs to one table
-gain-page   writes the page of results from the tables
+gain          trains what is missing of a comparison of batches and losses on real images
+gain-tune     chooses settings for it, on uniform batches alone
+gain-merge    writes its finished runs to one table
+gain-split    writes the runs of a table back to files, from which `gain` goes on
+gain-table    prints, from that table, differences from uniform batches
+gain-sweeps   varies one setting after the other, and writes its runs to one table
+gain-predict  writes what the library predicts for the data of the sweeps
+gain-page     writes the page of results from the tables
 
 Data of `gain` are `wbcatt=FOLDER`.
 """

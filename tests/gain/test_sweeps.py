@@ -160,6 +160,12 @@ def test_sweeps_are_run_shown_and_resumed(tmp_path, capsys, monkeypatch):
     lines = [line for line in text.splitlines() if line.split("|")[3].strip() in ("16", "all")]
     assert len(lines) == 2
     assert all(f"{gain:+.2f} [" in line.split("|")[-2] for line in lines)
+    raised = polars.when(polars.col("arm") == "clusters-distinct").then(1).otherwise(0)
+    for sign, counts in ((1, "better at 2 and worse at 0"), (-1, "better at 0 and worse at 2")):
+        score = sign * raised * (0.1 + 0.001 * polars.col("seed"))
+        shifted = rows.with_columns(score.alias("score"))
+        (line,) = sweeps.sweep_findings(shifted)
+        assert f"`clusters-distinct` {counts} of 2 combinations" in line
     figure = sweep_figure(rows, "unimodal")
     assert len(figure.axes) == 4
     (points,) = [line for line in figure.axes[0].lines if line.get_marker() == "o"]

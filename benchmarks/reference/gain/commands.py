@@ -66,13 +66,12 @@ def run_gain(options: argparse.Namespace) -> None:
 
 def run_sweeps(options: argparse.Namespace) -> None:
     """Train what is missing where one setting after the other is varied, and write a table."""
-    points = {point for name in options.sweeps for point in SWEEPS[name]}
     folder = options.out / "sweeps"
     cells = folder_of(options.data)
     if options.table.exists():
         sweeps.read_table(options.table, folder)
     for seed in options.seeds:  # all points of a seed, so that it can be stopped after any seed
-        for point in sorted(points, key=repr):
+        for point in sweeps.distinct_points(options.sweeps):
             data = sweeps.load(point, cells, options.out / "images")
             for mode, arm in product(options.modes, options.arms):
                 run = Run(mode, arm, seed, point.settings)

@@ -53,12 +53,15 @@ def sweep_figure(rows: polars.DataFrame, mode: str) -> Figure:
                 for point in points
             ]
             gains = np.array([interval(list(d)) for d in found if len(d) > 1]).reshape(-1, 3)
-            places = [x + 0.12 * number for x, d in enumerate(found) if len(d) > 1]
+            aside = 0.12 * (number - (len(arms) - 1) / 2)
+            places = [x + aside for x, d in enumerate(found) if len(d) > 1]
             ends = np.abs(gains[:, 1:] - gains[:, :1]).T
             axis.errorbar(places, gains[:, 0], ends, marker="o", capsize=3, label=arm)
         axis.set_xticks(range(len(points)), [p.value.replace(" from", "\nfrom") for p in points])
         axis.set_xlabel(name)
         if not column:
             axis.set_ylabel(f"points more than uniform,\n{labels}")
-    axes[0, 0].legend()
+    figure.legend(
+        *axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=len(arms)
+    )
     return figure

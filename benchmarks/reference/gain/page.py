@@ -33,7 +33,7 @@ from benchmarks.reference.gain.rules import (
     verdicts,
 )
 from benchmarks.reference.gain.runs import read_runs
-from benchmarks.reference.gain.sweeps import sweep_table
+from benchmarks.reference.gain.sweeps import sweep_findings, sweep_table
 from benchmarks.reference.gain.tasks import PRIMARY, TASKS
 from benchmarks.reference.pretraining import MODES
 from benchmarks.reference.tables import markdown
@@ -80,6 +80,8 @@ def in_short(tables: Tables, plan: Plan | None) -> str:
     for later in LATER_ROUNDS:
         if later.name in tables and later.complete(tables[later.name]):
             lines += finding(later, tables[later.name])
+    if "sweeps" in tables:
+        lines += sweep_findings(tables["sweeps"])
     return "## In short\n\n" + "\n".join(lines)
 
 
@@ -308,6 +310,6 @@ REPEATING: Final = """## To repeat it
 
     python -m benchmarks.reference gain-page --folder benchmarks/results/gain
 
-writes this page from `pilot.csv`, `round-1.csv` to `round-4.csv` and `sweeps.csv`, of which those
-that are not there yet are left out. [DESIGN.md](DESIGN.md) has the commands that make the tables;
-a round that was stopped goes on from its table."""
+writes this page from `pilot.csv`, `round-1.csv` to `round-4.csv`, `sweeps.csv` and
+`predictions.csv`, of which those that are not there yet are left out. [DESIGN.md](DESIGN.md) has
+the commands that make the tables; a round that was stopped goes on from its table."""

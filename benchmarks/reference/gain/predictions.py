@@ -8,7 +8,7 @@ import polars
 
 from benchmarks.reference.data import TRAINING
 from benchmarks.reference.gain.comparison import differences
-from benchmarks.reference.gain.sweeps import SWEEPS, Point, load, rows_of, tasks_of
+from benchmarks.reference.gain.sweeps import SWEEPS, Point, distinct_points, load, rows_of, tasks_of
 from benchmarks.reference.tables import markdown, with_interval
 from maninegs_sampling import suitability
 from maninegs_sampling.analysis.frequencies import frequency_shift
@@ -19,7 +19,7 @@ ARM: Final = "manineg-paper"
 def points() -> list[Point]:
     """Return a point for each data set and batch size that is swept."""
     found: dict[tuple[str, int], Point] = {}
-    for point in (point for name in SWEEPS for point in SWEEPS[name]):
+    for point in distinct_points(SWEEPS):
         found.setdefault((point.folder, point.settings.batch_size), point)
     return list(found.values())
 

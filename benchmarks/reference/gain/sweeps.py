@@ -1,6 +1,6 @@
 """When does it help? One setting after the other is varied, and gains are compared."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +15,7 @@ from benchmarks.reference.gain.runs import merge, read_runs, split, write_csv
 from benchmarks.reference.gain.tasks import PRIMARY
 from benchmarks.reference.gain.training import Settings
 from benchmarks.reference.phantom import PHANTOMS
-from benchmarks.reference.tables import markdown, with_interval
+from benchmarks.reference.tables import interval, markdown, with_interval
 
 CELLS: Final = "wbcatt"
 LABELS: Final = ("few labels", "all labels")
@@ -67,6 +67,14 @@ SWEEPS: Final[dict[str, tuple[Point, ...]]] = {
 }
 
 
+def distinct_points(names: Iterable[str]) -> list[Point]:
+    """Return the points of these sweeps, one of those that differ only in what tables show."""
+    found: dict[tuple[str, Settings], Point] = {}
+    for point in (point for name in names for point in SWEEPS[name]):
+        found.setdefault((point.folder, point.settings), point)
+    return list(found.values())
+
+
 def load(point: Point, folder: Path, cache: Path) -> wbcatt.Cells | Cases:
     """Return a point's data.
 
@@ -106,6 +114,25 @@ def tasks_of(point: Point) -> Sequence[str]:
 def rows_of(rows: polars.DataFrame, point: Point, mode: str) -> polars.DataFrame:
     """Return the runs of a point."""
     return rows.filter(data=point.folder, mode=mode, **asdict(point.settings))
+
+
+def sweep_findings(rows: polars.DataFrame) -> list[str]:
+    """Return a line for each arm: at how many points it was better and worse with few labels."""
+    lines = []
+    for mode in rows["mode"].unique(maintain_order=True):
+        for arm in sorted(set(rows["arm"]) - {BASELINE}):
+            found = [
+                list(differences(rows_of(rows, point, mode), arm, tasks_of(point)[0]))
+                for point in distinct_points(SWEEPS)
+            ]
+            intervals = [interval(gains) for gains in found if len(gains) > 1]
+            better = sum(low > 0 for _, low, _ in intervals)
+            worse = sum(high < 0 for _, _, high in intervals)
+            lines.append(
+                f"- Sweeps, {mode}, few labels: `{arm}` better at {better} and worse at {worse} of "
+                f"{len(intervals)} combinations of settings and data, by uncorrected 95% intervals."
+            )
+    return lines
 
 
 def sweep_table(rows: polars.DataFrame) -> str:
