@@ -1,5 +1,6 @@
 """ManiNeg batches for the trainers of sentence-transformers, by their argument `batch_sampler`."""
 
+import warnings
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -16,6 +17,8 @@ from maninegs_sampling.sampling.schedules import Schedule
 
 # A column that the trainer adds to say where a row comes from; it is no text of the row.
 _DATASET_NAME = "dataset_name"
+# Other columns are not read: an image would be decoded.
+_TEXT_TYPES = ("string", "large_string")
 
 
 def manineg_batch_sampler(
@@ -56,6 +59,9 @@ def manineg_batch_sampler(
         InvalidTypeError, InvalidValueError: If the store has not one instance for each row, or an
             option cannot be used, or too few rows may meet in a batch.
 
+    Warns:
+        UserWarning: If so many rows are linked by texts they share that an epoch cannot show all.
+
     Example:
         >>> from functools import partial
         >>> store = ManifestationStore.from_dense(np.eye(8, dtype=bool))
@@ -73,13 +79,8 @@ def manineg_batch_sampler(
     if not isinstance(no_duplicates, bool):
         raise InvalidTypeError(f"no_duplicates must be True or False; got {quoted(no_duplicates)}")
     if no_duplicates and options.get("groups") is None:
-        groups = _rows_that_share_texts(dataset, valid_label_columns or ())
-        if groups.max() + 1 < batch_size:
-            raise InvalidValueError(
-                f"only {groups.max() + 1} of {n} rows share no text, directly or through others: "
-                f"too few for batches of {batch_size}. no_duplicates=False lets such rows meet."
-            )
-        options["groups"] = groups
+        options["groups"] = _rows_that_share_texts(dataset, valid_label_columns or ())
+        _check_groups(options["groups"], batch_size)
     # One rank, because Accelerate deals the batches out to the ranks.
     usual = {
         "num_replicas": 1,
@@ -89,13 +90,32 @@ def manineg_batch_sampler(
     return ManiNegBatchSampler(store, batch_size=batch_size, mu=mu, seed=seed, **(usual | options))
 
 
+def _check_groups(groups: NDArray[np.int32], batch_size: int) -> None:
+    """Raise if there are too few groups for a batch; warn if one cannot be seen in an epoch."""
+    n, sizes = len(groups), np.bincount(groups)
+    if len(sizes) < batch_size:
+        raise InvalidValueError(
+            f"only {len(sizes)} of {n} rows share no text, directly or through others: "
+            f"too few for batches of {batch_size}. no_duplicates=False lets such rows meet."
+        )
+    if sizes.max() > -(-n // batch_size):
+        warnings.warn(
+            f"{sizes.max()} of {n} rows are linked by texts that they share, directly or through "
+            f"others. A batch of {batch_size} holds one of them at most, so they are seen less "
+            "often than other rows. no_duplicates=False lets such rows meet, and groups= takes "
+            "other groups.",
+            stacklevel=3,
+        )
+
+
 def _rows_that_share_texts(dataset: Any, label_columns: Collection[str]) -> NDArray[np.int32]:
     """Return (N,) a number for each row, equal for rows that are linked by texts they share."""
     number_of_text: dict[str, int] = {}
     rows: list[int] = []
     texts: list[int] = []
-    for column in dataset.column_names:
-        if column in label_columns or column == _DATASET_NAME:
+    for column, feature in dataset.features.items():
+        of_cells = getattr(getattr(feature, "feature", feature), "dtype", None)  # also in lists
+        if of_cells not in _TEXT_TYPES or column in label_columns or column == _DATASET_NAME:
             continue
         for row, value in enumerate(dataset[column]):
             for text in value if isinstance(value, list) else [value]:

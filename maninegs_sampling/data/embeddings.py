@@ -37,6 +37,11 @@ def as_embeddings(embeddings: ArrayLike | torch.Tensor) -> NDArray[Any]:
         )
     if array.dtype.kind not in "iuf":
         raise InvalidTypeError(f"embeddings must be integers or floats; got dtype {array.dtype}")
+    if array.dtype == np.uint8:
+        raise InvalidTypeError(
+            "embeddings must be signed; got dtype uint8. Packed codes go to "
+            "ManifestationStore.from_packed; of embeddings quantized to bytes pass the originals."
+        )
     check_instances(len(array))
     return array
 

@@ -5,7 +5,9 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse
+import torch
 
+from maninegs_sampling.data.dense import as_array
 from maninegs_sampling.data.patterns import LARGEST_BITS
 from maninegs_sampling.errors import InvalidTypeError, InvalidValueError
 from maninegs_sampling.quoting import listed, quoted
@@ -18,6 +20,7 @@ def sets_as_matrix(
 ) -> tuple[scipy.sparse.csr_array, list[Tag]]:
     """Return which tags each instance has, (N, B) bool, and the tag of each column."""
     _check_collection("sets", sets, "one list of tags for each instance")
+    _check_no_matrix(sets)
     places: dict[Tag, int] = {} if vocabulary is None else _places(vocabulary)
     columns: list[int] = []
     ends = [0]
@@ -56,6 +59,18 @@ def _check_collection(name: str, values: Any, expected: str) -> None:
         )
     if isinstance(values, Mapping) or not isinstance(values, Iterable):
         raise InvalidTypeError(f"{name} must be {expected}; got {quoted(values)}")
+
+
+def _check_no_matrix(sets: Any) -> None:
+    """Raise if `sets` is a matrix of numbers, whose zeros and ones would be taken for tags."""
+    if isinstance(sets, torch.Tensor):
+        sets = as_array("sets", sets)
+    if isinstance(sets, np.ndarray) and sets.ndim == 2 and sets.dtype.kind in "biuf":
+        raise InvalidTypeError(
+            "sets must be one list of tags for each instance; got a matrix of shape "
+            f"{sets.shape} and dtype {sets.dtype}. ManifestationStore.from_dense takes a matrix "
+            "with one column for each tag; sets.tolist() passes lists of integer tags."
+        )
 
 
 def _checked_tag(name: str, tag: Any) -> Tag:

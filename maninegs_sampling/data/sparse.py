@@ -45,6 +45,8 @@ def _checked_rows(matrix: Any) -> Any:
     check_bits(matrix.shape[1])
     if matrix.dtype.kind not in "biuf":
         raise InvalidTypeError(f"matrix must hold bool or numbers; got dtype {matrix.dtype}")
+    if matrix.dtype.kind in "iu" and not getattr(matrix, "has_canonical_format", True):
+        matrix = matrix.astype(np.int64)  # in which sums of entries do not wrap around
     rows = matrix.tocsr()
     if not rows.has_canonical_format:
         rows = rows.copy() if rows is matrix else rows

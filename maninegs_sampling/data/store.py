@@ -271,7 +271,7 @@ class ManifestationStore:
         Raises:
             InvalidValueError: If a row is zero or holds NaN or infinity, or `n_bits` does not fit
                 the method.
-            InvalidTypeError: If the embeddings are not integers or floats.
+            InvalidTypeError: If the embeddings are not floats or signed integers.
             MissingExtraError: If method="itq" and faiss is not installed.
 
         Example:

@@ -106,9 +106,10 @@ def test_the_numbers_of_bits():
     assert ManifestationStore.from_embeddings(z[:, :4], 9, method="simhash").n_bits == 9
 
 
-def test_itq_has_as_many_bits_as_it_can():
+def test_itq_has_as_many_bits_as_it_can(monkeypatch):
     pytest.importorskip("faiss")
-    assert ManifestationStore.from_embeddings(_rows(400, 300), method="itq").n_bits == 256
+    monkeypatch.setattr(embeddings, "_USUAL_BITS", 32)
+    assert ManifestationStore.from_embeddings(_rows(100, 60), method="itq").n_bits == 32
     assert ManifestationStore.from_embeddings(_rows(40, 30), method="itq").n_bits == 30
 
 
@@ -130,6 +131,8 @@ def _with(value):
         (np.ones((3, 0)), {}, InvalidValueError, r"got shape \(3, 0\)"),
         (np.ones((3, 2), bool), {}, InvalidTypeError, "got dtype bool"),
         (np.ones((3, 2), complex), {}, InvalidTypeError, "got dtype complex128"),
+        (np.ones((3, 2), np.uint8), {}, InvalidTypeError, "got dtype uint8.*from_packed"),
+        (torch.ones((3, 2), dtype=torch.uint8), {}, InvalidTypeError, "got dtype uint8"),
         ([["a"]], {}, InvalidTypeError, "got dtype <U1"),
         ([None], {}, InvalidValueError, r"got shape \(1,\)"),
         (_rows(), {"n_bits": 256}, InvalidValueError, '"sign" makes one bit of each of the 10'),

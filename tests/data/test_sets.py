@@ -3,6 +3,7 @@
 import numpy as np
 import pandas
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -57,6 +58,9 @@ def test_columns_of_lists(sets):
         ([{"a": 1}], None, InvalidTypeError, r"sets\[0\] must .* got {'a': 1}"),
         ({"a": ["b"]}, None, InvalidTypeError, "sets must be one list"),
         (None, None, InvalidTypeError, "sets must be one list of tags for each instance; got None"),
+        (np.eye(3, dtype=int), None, InvalidTypeError, r"shape \(3, 3\) and dtype int64.*from_dense"),
+        (np.eye(3, dtype=bool), None, InvalidTypeError, "dtype bool"),
+        (torch.eye(3).int(), None, InvalidTypeError, "dtype int32"),
         ([["a", None]], None, InvalidValueError, r"None in sets\[0\] is missing"),
         ([["a"], ["a", np.nan]], None, InvalidValueError, r"nan in sets\[1\] is missing"),
         ([["a", 1.5]], None, InvalidTypeError, r"1.5 in sets\[0\] is neither a text nor an integer"),

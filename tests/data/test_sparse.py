@@ -53,6 +53,18 @@ def test_entries_stored_twice_add_up():
     assert raw.data.tolist() == [2, -1]  # the caller's matrix stays as it is
 
 
+@pytest.mark.parametrize("layout", [scipy.sparse.coo_array, scipy.sparse.csr_array])
+def test_sums_do_not_wrap_around(layout):
+    """In uint8, 257 entries of 1 add up to 1."""
+    ones = np.ones(257, np.uint8)
+    if layout is scipy.sparse.coo_array:
+        matrix = layout((ones, (0 * ones, 0 * ones)), shape=(1, 2))
+    else:
+        matrix = layout((ones, 0 * ones, [0, 257]), shape=(1, 2))
+    with pytest.raises(InvalidValueError, match="row 0, column 0 is 257"):
+        ManifestationStore.from_sparse(matrix)
+
+
 def test_bits_stored_twice_are_one_bit():
     matrix = scipy.sparse.csr_array(([True, True], [1, 1], [0, 2]), shape=(1, 2))
     assert ManifestationStore.from_sparse(matrix).to_dense().tolist() == [[False, True]]

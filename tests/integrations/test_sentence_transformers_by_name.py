@@ -80,6 +80,25 @@ def test_a_text_counts_in_any_column_and_in_lists():
     assert met == {frozenset(pair) for pair in [(0, 2), (0, 3), (0, 4), (1, 2), (1, 3), (1, 4), (2, 4), (3, 4)]}  # fmt: skip
 
 
+def test_other_columns_are_not_read():
+    pytest.importorskip("PIL", reason="an image column needs pillow")
+    features = datasets.Features({"text": datasets.Value("string"), "image": datasets.Image()})
+    rows = {"text": [f"t{i}" for i in range(60)], "image": [{"bytes": b"broken", "path": None}] * 60}
+    assert len(_sampler(datasets.Dataset.from_dict(rows, features=features)).batch(0)) == 8
+
+
+def test_rows_that_are_linked_and_too_many_are_warned_about():
+    def chain(n):  # each of the first n rows shares a text with the next
+        anchors = [f"t{i}" for i in range(60)]
+        positives = anchors[1:n] + [f"p{i}" for i in range(61 - n)]
+        return datasets.Dataset.from_dict({"anchor": anchors, "positive": positives})
+
+    _sampler(chain(8))  # as many as an epoch has batches
+    with pytest.warns(UserWarning, match="9 of 60 rows are linked by texts.* batch of 8 holds one"):
+        sampler = _sampler(chain(9))
+    assert all(sum(i < 9 for i in batch) <= 1 for batch in sampler)
+
+
 def test_own_groups_replace_the_texts():
     groups = np.arange(60) % 10
     batches = _sampler(_pairs(n_positives=1), groups=groups)
