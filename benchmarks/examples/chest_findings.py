@@ -1,5 +1,7 @@
 """A report on the findings of ChestX-ray14, from the label table that torchxrayvision carries.
 
+Pneumothorax is the label of the task, so it is no trait.
+
 python -m benchmarks.examples.chest_findings chest.html
 """
 
@@ -14,29 +16,33 @@ from maninegs_sampling import ManifestationStore, Schema, Trait
 from maninegs_sampling.analysis.suitability import Suitability
 from maninegs_sampling.reports.report import save_report
 
+LABEL = "Pneumothorax"
 
-def findings() -> tuple[ManifestationStore, polars.Series]:
-    """Return the store of all 112,120 images, and the patient of each."""
+
+def findings() -> polars.DataFrame:
+    """Return a row for each of the 112,120 images: its patient, and what was found."""
     # Not imported: the package needs torchvision, its tables do not.
     package = find_spec("torchxrayvision")
     if package is None or package.origin is None:
         raise SystemExit("this example needs the tables in: pip install torchxrayvision")
     file = Path(package.origin).parent / "data" / "Data_Entry_2017_v2020.csv.gz"
     images = polars.read_csv(gzip.decompress(file.read_bytes()))
-    labels = images["Finding Labels"].str.split("|").to_list()
-    seen = [[label for label in image if label != "No Finding"] for image in labels]
-    return ManifestationStore.from_sets(seen), images["Patient ID"]
+    return images.select(
+        patient="Patient ID",
+        findings=polars.col("Finding Labels").replace("No Finding", None).str.split("|"),
+    )
 
 
-def main(report: Path) -> Suitability:
+def main(report: Path, images: polars.DataFrame) -> Suitability:
     """Write the report, and return what was found."""
-    store, patients = findings()
+    findings = [set(found or []) for found in images["findings"].to_list()]
+    store = ManifestationStore.from_sets(found - {LABEL} for found in findings)
     schema = Schema("ChestX-ray14", tuple(Trait(name, "flag") for name in store.bit_names or ()))
-    has_pneumothorax = store.to_dense()[:, (store.bit_names or ()).index("Pneumothorax")]
+    labels = [LABEL in found for found in findings]
     return save_report(
-        report, store, schema, source="ChestX-ray14", labels=has_pneumothorax, groups=patients
+        report, store, schema, source="ChestX-ray14", labels=labels, groups=images["patient"]
     )
 
 
 if __name__ == "__main__":
-    print(main(Path(sys.argv[1])))
+    print(main(Path(sys.argv[1]), findings()))

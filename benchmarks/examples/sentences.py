@@ -42,10 +42,10 @@ def summaries() -> list[str]:
     return sorted(found)
 
 
-def main(report: Path) -> tuple[Suitability, RankAgreement]:
+def main(report: Path, sentences: list[str]) -> tuple[Suitability, RankAgreement]:
     """Write the report, and return what was found, and how far the bits can be trusted."""
     model = SentenceTransformer(str(get_model_path()), device="cpu")
-    embeddings = model.encode(summaries())
+    embeddings = model.encode(sentences)
     store = ManifestationStore.from_embeddings(embeddings)
     schema = Schema("sentences", tuple(Trait(f"bit {b}", "flag") for b in range(store.n_bits)))
     found = save_report(report, store, schema, source="summaries of NumPy, SciPy and torch")
@@ -53,4 +53,4 @@ def main(report: Path) -> tuple[Suitability, RankAgreement]:
 
 
 if __name__ == "__main__":
-    print(*main(Path(sys.argv[1])), sep="\n\n")
+    print(*main(Path(sys.argv[1]), summaries()), sep="\n\n")

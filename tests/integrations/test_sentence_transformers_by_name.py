@@ -83,7 +83,10 @@ def test_a_text_counts_in_any_column_and_in_lists():
 def test_other_columns_are_not_read():
     pytest.importorskip("PIL", reason="an image column needs pillow")
     features = datasets.Features({"text": datasets.Value("string"), "image": datasets.Image()})
-    rows = {"text": [f"t{i}" for i in range(60)], "image": [{"bytes": b"broken", "path": None}] * 60}
+    rows = {
+        "text": [f"t{i}" for i in range(60)],
+        "image": [{"bytes": b"broken", "path": None}] * 60,
+    }
     assert len(_sampler(datasets.Dataset.from_dict(rows, features=features)).batch(0)) == 8
 
 
