@@ -1,6 +1,5 @@
 """`manineg_batch_sampler`, called as the sentence-transformers trainer calls a batch sampler."""
 
-import pickle
 from functools import partial
 
 import numpy as np
@@ -127,34 +126,52 @@ def _store_of(dataset):
     return STORE.subset(range(len(dataset)))
 
 
-@pytest.mark.parametrize("accumulate", [1, 2])
-def test_the_trainer_takes_it(tmp_path, monkeypatch, accumulate):
+def _trained(folder, train, evaluation=None, **options):
+    """A trainer that has run for two epochs, with batches of 8."""
     words = [f"{kind}{i}" for kind in "ap" for i in range(60)] + ["?"]
     tokenizer = Tokenizer(WordLevel({word: k for k, word in enumerate(words)}, "?"))
     tokenizer.pre_tokenizer = Whitespace()
     model = SentenceTransformer(modules=[StaticEmbedding(tokenizer, embedding_dim=8)], device="cpu")
-    batch_sampler = partial(manineg_batch_sampler, store=_store_of, mu=5.0)
-    train = _pairs(n_positives=12).remove_columns("label")
     arguments = SentenceTransformerTrainingArguments(
-        str(tmp_path), use_cpu=True, num_train_epochs=2, per_device_train_batch_size=8,
-        per_device_eval_batch_size=8, report_to=[], save_strategy="epoch", eval_strategy="epoch",
-        disable_tqdm=True, batch_sampler=batch_sampler, seed=3,
-        gradient_accumulation_steps=accumulate,
+        str(folder), use_cpu=True, num_train_epochs=2, per_device_train_batch_size=8,
+        per_device_eval_batch_size=8, report_to=[], save_strategy="epoch", disable_tqdm=True, seed=3,
+        eval_strategy="no" if evaluation is None else "epoch",
+        batch_sampler=partial(manineg_batch_sampler, store=_store_of, mu=5.0), **options,
     )  # fmt: skip
-    noted = note_batches(monkeypatch.setattr)
+    loss = MultipleNegativesRankingLoss(model)
     trainer = SentenceTransformerTrainer(
-        model,
-        arguments,
-        train_dataset=train,
-        eval_dataset=train.select(range(20)),
-        loss=MultipleNegativesRankingLoss(model),
+        model, arguments, train_dataset=train, eval_dataset=evaluation, loss=loss
     )
     trainer.train()
+    return trainer
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_the_trainer_takes_it(tmp_path, monkeypatch, accumulate):
+    train = _pairs(n_positives=12).remove_columns("label")
+    noted = note_batches(monkeypatch.setattr)
+    trainer = _trained(
+        tmp_path, train, train.select(range(20)), gradient_accumulation_steps=accumulate
+    )
     assert trainer.state.global_step == 2 * 8 // accumulate
     of_training = [
         _sampler(train, drop_last=False).batch(k, epoch) for epoch in (0, 1) for k in range(8)
     ]
     assert [batch for batch in noted if batch in of_training] == of_training
     assert all(len(batch) == 8 for batch in noted)
-    assert (tmp_path / f"checkpoint-{16 // accumulate}").is_dir()  # the arguments are pickled
-    assert len(pickle.dumps(batch_sampler)) < 1000
+    # The trainer pickles its arguments.
+    assert (tmp_path / f"checkpoint-{16 // accumulate}" / "training_args.bin").is_file()
+
+
+def test_the_trainer_takes_it_for_two_datasets(tmp_path, monkeypatch):
+    first, second = _pairs().remove_columns("label"), _pairs(24).remove_columns("label")
+    noted = note_batches(monkeypatch.setattr)
+    trainer = _trained(tmp_path, {"first": first, "second": second}, dataloader_drop_last=True)
+    assert trainer.state.global_step == 2 * (7 + 3)
+    expected = [
+        _sampler(dataset, _store_of).batch(k, epoch)
+        for epoch in (0, 1)
+        for dataset, n_batches in ((first, 7), (second, 3))
+        for k in range(n_batches)
+    ]
+    assert sorted(noted) == sorted(expected)
