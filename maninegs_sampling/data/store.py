@@ -171,9 +171,9 @@ class ManifestationStore:
                 the last byte beyond `n_bits` must be zero.
             n_bits: B, from 1 to 65,535.
             bitorder: where the first bit of a byte is. "big": the highest bit, as `np.packbits`
-                packs by default, and with it sentence-transformers (`precision="ubinary"`) and the
-                binary codes in usearch's documentation. "little": the lowest bit, as faiss packs
-                (`IndexLSH`, `real_to_binary`) and `np.packbits(..., bitorder="little")`.
+                packs by default, and with it sentence-transformers (`precision="ubinary"`) and
+                usearch (`dtype="b1"`). "little": the lowest bit, as faiss packs (`IndexLSH`,
+                `real_to_binary`) and `np.packbits(..., bitorder="little")`.
             bit_names: B texts, used in reports only.
 
         Raises:

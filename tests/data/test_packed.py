@@ -50,6 +50,15 @@ def test_codes_of_faiss():
     _same(ManifestationStore.from_packed(kept, 72, bitorder="little"), expected)
 
 
+def test_codes_of_usearch():
+    usearch = pytest.importorskip("usearch.index")
+    z = np.random.default_rng(0).standard_normal((50, 24))
+    index = usearch.Index(ndim=24, metric="hamming", dtype="b1")
+    index.add(np.arange(50), np.packbits(z > 0, axis=1))
+    kept = np.asarray(index.get(np.arange(50)))
+    _same(ManifestationStore.from_packed(kept, 24), ManifestationStore.from_dense(z > 0))
+
+
 def test_codes_of_sentence_transformers():
     quantization = pytest.importorskip("sentence_transformers.util.quantization")
     z = np.random.default_rng(0).standard_normal((50, 20)).astype(np.float32)
