@@ -50,7 +50,8 @@ def manineg_batch_sampler(
         seed: The trainer's seed.
         store: N manifestations, or a function from a dataset to its store. The trainer calls this
             for every dataset it reads, so training with an evaluation set takes a function.
-        mu: See `ManiNegBatchSampler`.
+        mu: See `ManiNegBatchSampler`. Its steps are batches: those of all ranks, and also those
+            whose gradients are accumulated.
         no_duplicates: Whether rows that share a text, in any column, never meet in a batch: they
             would be negatives of each other. Rows that share texts with a third are kept apart too.
         options: Other options of `ManiNegBatchSampler`. `groups` replaces `no_duplicates`.

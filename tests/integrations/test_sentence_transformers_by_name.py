@@ -126,23 +126,24 @@ def _store_of(dataset):
     return STORE.subset(range(len(dataset)))
 
 
-def _trained(folder, train, evaluation=None, **options):
-    """A trainer that has run for two epochs, with batches of 8."""
+def _trained(folder, train, evaluation=None, checkpoint=None, **options):
+    """A trainer that has run for two epochs, or the rest of them, with batches of 8."""
     words = [f"{kind}{i}" for kind in "ap" for i in range(60)] + ["?"]
     tokenizer = Tokenizer(WordLevel({word: k for k, word in enumerate(words)}, "?"))
     tokenizer.pre_tokenizer = Whitespace()
     model = SentenceTransformer(modules=[StaticEmbedding(tokenizer, embedding_dim=8)], device="cpu")
     arguments = SentenceTransformerTrainingArguments(
         str(folder), use_cpu=True, num_train_epochs=2, per_device_train_batch_size=8,
-        per_device_eval_batch_size=8, report_to=[], save_strategy="epoch", disable_tqdm=True, seed=3,
+        per_device_eval_batch_size=8, report_to=[], disable_tqdm=True, seed=3,
         eval_strategy="no" if evaluation is None else "epoch",
-        batch_sampler=partial(manineg_batch_sampler, store=_store_of, mu=5.0), **options,
+        batch_sampler=partial(manineg_batch_sampler, store=_store_of, mu=5.0),
+        **({"save_strategy": "epoch"} | options),
     )  # fmt: skip
     loss = MultipleNegativesRankingLoss(model)
     trainer = SentenceTransformerTrainer(
         model, arguments, train_dataset=train, eval_dataset=evaluation, loss=loss
     )
-    trainer.train()
+    trainer.train(resume_from_checkpoint=checkpoint)
     return trainer
 
 
@@ -161,6 +162,15 @@ def test_the_trainer_takes_it(tmp_path, monkeypatch, accumulate):
     assert all(len(batch) == 8 for batch in noted)
     # The trainer pickles its arguments.
     assert (tmp_path / f"checkpoint-{16 // accumulate}" / "training_args.bin").is_file()
+
+
+def test_the_trainer_resumes(tmp_path, monkeypatch):
+    train = _pairs().remove_columns("label")
+    _trained(tmp_path, train, save_steps=3, save_strategy="steps")
+    noted = note_batches(monkeypatch.setattr)
+    _trained(tmp_path, train, checkpoint=str(tmp_path / "checkpoint-12"))
+    rest = [_sampler(train, drop_last=False).batch(k, 1) for k in range(4, 8)]
+    assert noted[-4:] == rest
 
 
 def test_the_trainer_takes_it_for_two_datasets(tmp_path, monkeypatch):
