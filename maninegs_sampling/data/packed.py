@@ -33,8 +33,7 @@ def packed_patterns(
     """Return the distinct codes as words, sorted, and the pattern of each code.
 
     Codes are taken range by range in the order of patterns, so that what is numbered already need
-    not be merged. This takes little more memory than the result, unless most codes share their last
-    16 bits; then up to three times as much.
+    not be merged. This takes little more memory than the result.
     """
     n_bits = check_bits(n_bits)
     order = check_choice("bitorder", bitorder, get_args(BitOrder))
@@ -74,7 +73,9 @@ def _ranges(codes: NDArray[np.uint8], bitorder: BitOrder, n_ranges: int) -> NDAr
         backward = rows[:, ::-1] if bitorder == "little" else _REVERSED[rows[:, ::-1]]
         return np.ascontiguousarray(backward).view(f"S{rows.shape[1]}")[:, 0]
 
-    sample = np.sort(as_texts(codes[:: -(-len(codes) // _SAMPLED)]))
+    # Drawn, because evenly spaced ones may be in step with a period of the data.
+    sampled = np.random.default_rng(0).integers(0, len(codes), _SAMPLED)
+    sample = np.sort(as_texts(codes[sampled]))
     starts = sample[np.arange(1, n_ranges) * len(sample) // n_ranges]
     ranges = np.empty(len(codes), np.uint8)
     for begin in range(0, len(codes), _RANGE_BLOCK):

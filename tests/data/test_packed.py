@@ -130,7 +130,8 @@ def status(field):
     lines = open("/proc/self/status").read().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(field))
 
-codes = np.random.default_rng(0).integers(0, 256, (1_000_000, 32), np.uint8)
+codes = np.random.default_rng(0).integers(0, 256, (2_000_000, 32), np.uint8)
+codes[::245] = 0  # the evenly spaced sample of 8,192 would see no others
 ManifestationStore.from_packed(codes[:100_000], 256)
 before = status("VmRSS")
 store = ManifestationStore.from_packed(codes, 256)
@@ -141,5 +142,5 @@ print(status("VmHWM") - before)
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/status")
 def test_memory_is_at_most_twice_that_of_the_codes():
     kibibytes = int(subprocess.check_output([sys.executable, "-c", MEASURE]))
-    # The codes are all different, the worst case: 31 MiB. Dense they would be 244 MiB.
-    assert kibibytes < 2 * 1_000_000 * 32 / 1024
+    # Nearly all codes are different, the worst case: 61 MiB. Dense they would be 488 MiB.
+    assert kibibytes < 2 * 2_000_000 * 32 / 1024
