@@ -1,5 +1,6 @@
 """Hard-negative minibatches for contrastive learning, drawn by Hamming distance (ManiNeg)."""
 
+from maninegs_sampling.analysis.agreement import rank_agreement
 from maninegs_sampling.analysis.bounds import distance_lower_bound
 from maninegs_sampling.analysis.coverage import coverage
 from maninegs_sampling.analysis.frequencies import frequency_shift
@@ -118,6 +119,7 @@ __all__ = [
     "multimodal_nt_xent",
     "nt_xent",
     "pairwise_hamming",
+    "rank_agreement",
     "read_table",
     "rewrite_shards",
     "siglip_loss",

@@ -6,7 +6,7 @@ from typing import Any
 from maninegs_sampling.errors import MissingExtraError
 
 # Distributions that are not called what is imported from them.
-_DISTRIBUTIONS = {"sklearn": "scikit-learn"}
+_DISTRIBUTIONS = {"sklearn": "scikit-learn", "faiss": "faiss-cpu"}
 
 
 def require(module: str, *, extra: str, what: str) -> Any:

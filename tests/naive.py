@@ -18,6 +18,25 @@ def pairwise_hamming(rows, others):
     return [[hamming(a, b) for b in others] for a in rows]
 
 
+def cosine(a, b):
+    dot = sum(x * y for x, y in zip(a, b, strict=True))
+    return dot / (sum(x * x for x in a) * sum(y * y for y in b)) ** 0.5
+
+
+def neighbors_found(rows, embeddings, anchor, nearest):
+    """The expected share of the nearest by Hamming that are as near by cosine as the last nearest."""
+    others = [i for i in range(len(rows)) if i != anchor]
+    cosines = {i: cosine(embeddings[anchor], embeddings[i]) for i in others}
+    cutoff = sorted(cosines.values(), reverse=True)[nearest - 1]
+    distances = {i: hamming(rows[anchor], rows[i]) for i in others}
+    last = sorted(distances.values())[nearest - 1]
+    below = [i for i in others if distances[i] < last]
+    at = [i for i in others if distances[i] == last]
+    share = (nearest - len(below)) / len(at)
+    near = [i for i in others if cosines[i] >= cutoff - 1e-9]
+    return sum(1 if i in below else share for i in near if distances[i] <= last) / nearest
+
+
 def distance_histogram(rows):
     histogram = [0] * (len(rows[0]) + 1)
     for i in range(len(rows)):

@@ -42,6 +42,8 @@ def names_for_snippets() -> dict:
         "table_encoder": table_encoder,
         "optimizer": torch.optim.AdamW([*encoder.parameters(), *table_encoder.parameters()]),
         "bits": bits,
+        "codes": np.packbits(bits, axis=1),
+        "embeddings": torch.randn(N, 20),
         "store": mn.ManifestationStore.from_dense(bits),
         "loader": torch.utils.data.DataLoader(dataset, batch_size=32, shuffle=True),
         "train_indices": range(N - 30),

@@ -16,7 +16,7 @@ PAGES = sorted((ROOT / "docs").rglob("*.md"))
 def test_there_are_pages():
     assert {page.stem for page in PAGES} >= {
         "advice", "architecture", "command_line", "determinism", "distributions", "experiments",
-        "frameworks", "install", "large_data", "loaders", "losses", "mu_and_sigma", "quickstart", "report",
+        "frameworks", "install", "large_data", "loaders", "losses", "mu_and_sigma", "proxies", "quickstart", "report",
         "resuming", "samplers", "several_gpus", "streams", "tables", "traits",
     }  # fmt: skip
 
@@ -42,6 +42,11 @@ def test_snippets_run_in_order(page, tmp_path, monkeypatch):
     elif page.name == "tables.md":
         assert names["by_hand"].encode("cases.csv").shape == (300, 6)
         assert len(names["labels"]) == len(names["groups"]) == 300
+    elif page.name == "proxies.md":
+        assert names["tagged"].bit_names == ("edema", "effusion")
+        assert names["embedded"].n_bits == names["coded"].n_bits == 20
+        assert (names["coded"].to_dense() == names["bits"]).all()
+        assert names["agreement"].recall > names["agreement"].chance
     elif page.name == "samplers.md":
         for name in ("blocks", "grouped", "mixed"):
             assert sum(len(batch[0]) for batch in names[name]) == 300

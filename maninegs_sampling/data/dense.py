@@ -8,14 +8,9 @@ import scipy.sparse
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from maninegs_sampling.data._pattern_kernels import new_sort_scratch
-from maninegs_sampling.data.merging import Part, merge_parts, new_part
-from maninegs_sampling.data.patterns import deduplicate, pack
+from maninegs_sampling.data.blocks import patterns_in_blocks
+from maninegs_sampling.data.patterns import pack
 from maninegs_sampling.errors import InvalidTypeError, InvalidValueError
-from maninegs_sampling.threads import run_on_threads, thread_count
-
-# Words that are packed and sorted at a time by one thread; they stay in its caches.
-_BLOCK_WORDS = 2**18
 
 
 def as_array(name: str, values: Any) -> NDArray[Any]:
@@ -89,23 +84,9 @@ def as_matrix(bits: ArrayLike | torch.Tensor) -> NDArray[Any]:
 
 
 def dense_patterns(matrix: NDArray[Any]) -> tuple[NDArray[np.uint64], NDArray[Any]]:
-    """Return the distinct rows of an (N, B) matrix, packed and sorted, and the pattern of each row.
-
-    Blocks of rows are packed and sorted on threads, and then merged, so that the memory used at a
-    time is about twice that of the result.
-    """
+    """Return the distinct rows of an (N, B) matrix, packed and sorted, and the pattern of each."""
     n, n_bits = matrix.shape
-    rows = _BLOCK_WORDS // -(-n_bits // 64)
-
-    def encode(begin: int, end: int) -> list[Part]:
-        scratch = new_sort_scratch(min(rows, end - begin))
-        blocks = (
-            _binary_rows(matrix, first, min(first + rows, end)) for first in range(begin, end, rows)
-        )
-        return [new_part(*deduplicate(pack(block), scratch)) for block in blocks]
-
-    edges = np.linspace(0, n, thread_count() + 1, dtype=np.int64)
-    return merge_parts([part for parts in run_on_threads(encode, edges) for part in parts])
+    return patterns_in_blocks(n, n_bits, lambda a, b: pack(_binary_rows(matrix, a, b)))
 
 
 def _binary_rows(matrix: NDArray[Any], begin: int, end: int) -> NDArray[np.bool_]:

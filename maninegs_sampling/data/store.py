@@ -13,8 +13,10 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from maninegs_sampling.data import store_files
 from maninegs_sampling.data._pattern_kernels import count_instances
 from maninegs_sampling.data.dense import as_array, as_matrix, dense_patterns
+from maninegs_sampling.data.embeddings import Binarization, embedding_patterns
 from maninegs_sampling.data.encoding import encoded_batches
 from maninegs_sampling.data.merging import Part, merge_parts, new_part
+from maninegs_sampling.data.packed import BitOrder, packed_patterns
 from maninegs_sampling.data.patterns import (
     check_all_seen,
     check_bits,
@@ -28,6 +30,8 @@ from maninegs_sampling.data.patterns import (
     id_dtype,
     in_order,
 )
+from maninegs_sampling.data.sets import sets_as_matrix
+from maninegs_sampling.data.sparse import sparse_patterns
 from maninegs_sampling.errors import InvalidTypeError, InvalidValueError
 
 if TYPE_CHECKING:
@@ -40,8 +44,9 @@ _DIGEST_BLOCK = 2**20
 class ManifestationStore:
     """The manifestations of a dataset: bit-packed, deduplicated, immutable.
 
-    Create one with `from_dense`, `from_table` or `load`. Instance i of the store is row i of its
-    source, and must be item i of the dataset that the batches index.
+    Create one with `from_dense`, `from_packed`, `from_sparse`, `from_sets`, `from_embeddings`,
+    `from_table` or `load`. Instance i of the store is row i of its source, and must be item i of
+    the dataset that the batches index.
 
     Attributes:
         words: (U, W) uint64, one row per distinct pattern, bit b in bit b % 64 of word b // 64;
@@ -149,6 +154,136 @@ class ManifestationStore:
         n_bits = check_bits(matrix.shape[1])
         names = check_names(bit_names, n_bits)
         return cls._of(*dense_patterns(matrix), n_bits, names)
+
+    @classmethod
+    def from_packed(
+        cls,
+        codes: ArrayLike | torch.Tensor,
+        n_bits: int,
+        *,
+        bitorder: BitOrder = "big",
+        bit_names: Sequence[str] | None = None,
+    ) -> "ManifestationStore":
+        """Return the store of codes that hold eight bits in a byte.
+
+        The codes are neither unpacked nor copied as a whole.
+
+        Args:
+            codes: (N, ceil(n_bits / 8)) uint8, an array, a memory map or a torch tensor. Bits of
+                the last byte beyond `n_bits` must be zero.
+            n_bits: B, from 1 to 65,535.
+            bitorder: where the first bit of a byte is. "big": the highest bit, as `np.packbits`
+                packs by default, and with it sentence-transformers (`precision="ubinary"`) and
+                usearch (`dtype="b1"`). "little": the lowest bit, as faiss packs (`IndexLSH`,
+                `real_to_binary`) and `np.packbits(..., bitorder="little")`.
+            bit_names: B texts, used in reports only.
+
+        Raises:
+            InvalidValueError: If the shape does not fit `n_bits`, or a bit beyond it is set.
+            InvalidTypeError: If the codes are not uint8, or a name is not a text.
+
+        Example:
+            >>> bits = np.array([[1, 0, 1], [0, 0, 1]])
+            >>> store = ManifestationStore.from_packed(np.packbits(bits, axis=1), n_bits=3)
+            >>> store.to_dense().astype(int).tolist()
+            [[1, 0, 1], [0, 0, 1]]
+        """
+        words, pattern_of = packed_patterns(codes, n_bits, bitorder)
+        return cls._of(words, pattern_of, n_bits, check_names(bit_names, n_bits))
+
+    @classmethod
+    def from_sparse(
+        cls, matrix: Any, bit_names: Sequence[str] | None = None
+    ) -> "ManifestationStore":
+        """Return the store of a sparse matrix, without a dense copy.
+
+        Args:
+            matrix: (N, B) scipy sparse matrix or array of any format, bool or numbers. Entries
+                that are stored as 0 are no bits. Entries of one place that are stored several
+                times add up, as everywhere in scipy; only the sums must be 0 or 1.
+            bit_names: B texts, used in reports only.
+
+        Raises:
+            InvalidValueError: If a value is neither 0 nor 1, such as a count; the message names
+                its row and column. If the matrix is empty or too large.
+            InvalidTypeError: If `matrix` is not a scipy sparse matrix of bool or real numbers, or
+                a name is not a text.
+
+        Example:
+            >>> import scipy.sparse
+            >>> ManifestationStore.from_sparse(scipy.sparse.eye_array(3, format="csr"))
+            ManifestationStore(3 instances, 3 bits, 3 patterns)
+        """
+        words, pattern_of = sparse_patterns(matrix)
+        n_bits = int(matrix.shape[1])
+        return cls._of(words, pattern_of, n_bits, check_names(bit_names, n_bits))
+
+    @classmethod
+    def from_sets(
+        cls, sets: Iterable[Iterable[str | int]], *, vocabulary: Sequence[str | int] | None = None
+    ) -> "ManifestationStore":
+        """Return the store of sets of tags, such as keywords, findings or ontology codes.
+
+        Args:
+            sets: the tags of each instance: a list, tuple or set of texts, or of integers. A tag
+                that is listed twice counts once. `[]` is an instance without tags.
+            vocabulary: the tag of each bit. Default: all tags of `sets`, sorted. Becomes
+                `bit_names`.
+
+        Raises:
+            InvalidTypeError: If an instance's tags are one text instead of a list of texts, a tag
+                is neither a text nor an integer, or texts and integers are mixed.
+            InvalidValueError: If a tag is None or NaN, or not in `vocabulary`, if `vocabulary` has
+                a tag twice, or if there are no instances, no tags, or more than 65,535 tags.
+
+        Example:
+            >>> store = ManifestationStore.from_sets([["effusion", "edema"], [], ["edema"]])
+            >>> store.bit_names, store.to_dense().astype(int).tolist()
+            (('edema', 'effusion'), [[1, 1], [0, 0], [1, 0]])
+        """
+        matrix, names = sets_as_matrix(sets, vocabulary)
+        return cls._of(*sparse_patterns(matrix), len(names), tuple(map(str, names)))
+
+    @classmethod
+    def from_embeddings(
+        cls,
+        embeddings: ArrayLike | torch.Tensor,
+        n_bits: int | None = None,
+        *,
+        method: Binarization = "sign",
+        center: bool = True,
+        seed: int = 0,
+    ) -> "ManifestationStore":
+        """Return the store of embeddings of a frozen model, as bits that keep their cosines' order.
+
+        The bits keep it in part only: `rank_agreement(store, embeddings)` measures how well.
+
+        Args:
+            embeddings: (N, D) numbers of any length but 0; an array or a torch tensor. Rows are
+                scaled to unit length first, since only their directions count.
+            n_bits: B. Default: D for "sign", 256 for "simhash", the smaller of both for "itq".
+            method: "sign": bit b is 1 where coordinate b is positive. "simhash": the same after a
+                random projection to B directions (Charikar 2002), so that B may be larger than D.
+                "itq": after a projection to B principal components and the rotation that makes
+                signs lose least (Gong and Lazebnik 2011), by faiss: the extra `itq`.
+            center: whether to subtract the mean of all rows first. Where all embeddings point in a
+                similar direction, many bits are the same everywhere without it.
+            seed: in [0, 2**64), of the projection of "simhash".
+
+        Raises:
+            InvalidValueError: If a row is zero or holds NaN or infinity, or `n_bits` does not fit
+                the method.
+            InvalidTypeError: If the embeddings are not floats or signed integers.
+            MissingExtraError: If method="itq" and faiss is not installed.
+
+        Example:
+            >>> z = np.array([[1.0, 0.1], [-0.9, 0.2], [0.3, -0.8]])
+            >>> store = ManifestationStore.from_embeddings(z, center=False)
+            >>> store.to_dense().astype(int).tolist()
+            [[1, 1], [0, 1], [1, 0]]
+        """
+        words, pattern_of, n_bits = embedding_patterns(embeddings, n_bits, method, center, seed)
+        return cls._of(words, pattern_of, n_bits, None)
 
     @classmethod
     def from_table(

@@ -28,6 +28,8 @@ from maninegs_sampling.reports.batch_choices import measure_choices
 
 # Number of traits in the table of frequencies; the others are counted.
 MOST_TRAITS = 60
+# The same for the traits of one row, and for those in which two rows differ.
+MOST_LISTED = 40
 
 _ANSWERS = {
     "harder batches, training gain not shown": "Yes, but a training gain is not shown.",
@@ -277,8 +279,16 @@ def _example(store: ManifestationStore, schema: Schema) -> dict[str, Any] | None
         changes = [f"without {trait}" for trait in sorted(own - theirs)]
         changes += [f"with {trait}" for trait in sorted(theirs - own)]
         distance = int(distances[row])
-        neighbors.append({"name": name, "distance": distance, "row": row, "changes": changes})
-    return {"anchor": anchor, "traits": sorted(own), "neighbors": neighbors}
+        neighbors.append(
+            {"name": name, "distance": distance, "row": row, "changes": _shortened(changes)}
+        )
+    return {"anchor": anchor, "traits": _shortened(sorted(own)), "neighbors": neighbors}
+
+
+def _shortened(texts: list[str]) -> list[str]:
+    """Return the first texts, and the number of the others if there are more."""
+    hidden = len(texts) - MOST_LISTED
+    return texts if hidden <= 0 else [*texts[:MOST_LISTED], f"and {hidden} more"]
 
 
 def _traits(store: ManifestationStore, schema: Schema, found: Suitability) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maninegs_sampling import ManifestationStore, concat_stores
-from maninegs_sampling.data import dense, merging
+from maninegs_sampling.data import blocks, dense, merging
 from maninegs_sampling.data.merging import merge_parts, new_part
 from maninegs_sampling.data.patterns import deduplicate, id_dtype, pack
 from maninegs_sampling.errors import InvalidValueError
@@ -53,7 +53,7 @@ def test_blocks_and_pieces_make_no_difference(monkeypatch, n_bits, distinct):
     rng = np.random.default_rng(0)
     bits = (rng.random((distinct, n_bits)) < 0.5)[rng.integers(0, distinct, 5000)]
     expected = deduplicate(pack(bits))
-    monkeypatch.setattr(dense, "_BLOCK_WORDS", 300)
+    monkeypatch.setattr(blocks, "BLOCK_WORDS", 300)
     monkeypatch.setattr(merging, "_PIECE", 70)
     for got, array in zip(dense.dense_patterns(bits), expected, strict=True):
         np.testing.assert_array_equal(got, array)
@@ -88,7 +88,7 @@ def test_bytes_that_are_neither_0_nor_1_are_set_bits_of_a_bool_matrix():
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int64, np.float32])
 def test_a_wrong_value_in_a_late_block_is_found(monkeypatch, dtype):
-    monkeypatch.setattr(dense, "_BLOCK_WORDS", 10)
+    monkeypatch.setattr(blocks, "BLOCK_WORDS", 10)
     bits = np.zeros((100, 3), dtype)
     bits[[57, 91], 2] = 3
     with pytest.raises(InvalidValueError, match=r"row 57, column 2 is 3.* \(2 such rows\)"):

@@ -232,6 +232,23 @@ def test_the_example_is_written_out_right(tmp_path):
         assert len(words.split("; ")) == int(distance)
 
 
+def test_the_example_of_many_bits_is_short(tmp_path):
+    store = random_store(70, 300)
+    schema = mn.Schema("codes", tuple(mn.Trait(f"bit {b:03}", "flag") for b in range(300)))
+    out = tmp_path / "report.html"
+    save_report(out, store, schema, source="codes", batch_size=8)
+    text = out.read_text(encoding="utf-8")
+    own = re.search(r"<p>Row ([\d,]+) has: (.*?)\.</p>", text)
+    n_traits = store.to_dense()[int(own[1])].sum()
+    listed = own[2].split("; ")
+    assert (len(listed), listed[-1]) == (41, f"and {n_traits - 40} more")
+    for name in ("nearest", "middle", "farthest"):
+        distance, changes = re.search(
+            rf"<th scope=row>{name}</th><td class=number>(\d+)</td>.*?</td><td>([^<]*)</td>", text
+        ).groups()
+        assert changes.endswith(f"; and {int(distance) - 40} more")
+
+
 def test_a_figure_has_no_more_shapes_for_more_distances():
     shapes = []
     for n_bits in (10, 200):
