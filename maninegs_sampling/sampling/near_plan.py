@@ -1,0 +1,244 @@
+"""How far the near shell of a store reaches, and at what cost: chosen from a sample of pairs.
+
+A search costs what it compares. A look-up of a bucket waits for memory, about as long as it takes to
+compare LOOKUP patterns. The bits are cut into that number of blocks which lets the shell reach
+farthest, and of several such numbers into the one of the cheapest search.
+"""
+
+from dataclasses import dataclass
+from math import comb
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maninegs_sampling import randomness
+from maninegs_sampling.data.store import ManifestationStore
+from maninegs_sampling.distances import _kernels
+from maninegs_sampling.distances.hamming import distance_dtype, transposed
+
+LOOKUP = 64
+
+# Instances whose distances to others are counted, and those whose blocks are compared.
+_ANCHORS, _OTHERS = 1024, 65_536
+_BLOCK_ANCHORS, _BLOCK_OTHERS = 64, 4096
+# Rings with more values are not searched.
+_LARGEST_RING = 2**18
+# Bits of a block beside those that number the patterns. Offsets of all values are kept, so there
+# are at most so many bits.
+_FEWER_BITS, _MORE_BITS, _MOST_BITS = 12, 2, 26
+
+
+class Effort(NamedTuple):
+    """What a batch may cost.
+
+    Attributes:
+        search: patterns compared, look-ups included, to find what is near to an anchor.
+        samples: values drawn of each ring beyond those searched whole.
+        pool: entries of a pool.
+        served: entries that a distance needs on average to be served from the pool.
+    """
+
+    search: int = 2**22
+    samples: int = 512
+    pool: int = 2**15
+    served: int = 32
+
+
+@dataclass(frozen=True)
+class NearPlan:
+    """What is found near to an anchor.
+
+    Attributes:
+        blocks: m, into how many blocks the bits are cut.
+        radius: all patterns up to this distance are found.
+        reach: up to this distance a sample of them is found.
+        within: the patterns that an average anchor has from `low` to the radius.
+        fills: whether these are as many as were needed, or all that may be drawn.
+        cost: patterns compared for an average anchor, look-ups included.
+        effort: what a batch may cost.
+    """
+
+    blocks: int
+    radius: int
+    reach: int
+    within: float
+    fills: bool
+    cost: float
+    effort: Effort
+
+
+def cut_into_blocks(n_bits: int, m: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the first bit and the number of bits of each of m blocks, the highest bits first."""
+    ends = n_bits - np.arange(m, dtype=np.int64) * n_bits // m
+    begins = np.append(ends[1:], 0)
+    return begins, ends - begins
+
+
+def last_full_rings(radius: int, m: int) -> NDArray[np.int64]:
+    """Return (m,) the last ring of each block that is searched whole; -1 where none is."""
+    return (radius - np.arange(m)) // m
+
+
+def ring_samples(sizes: NDArray[np.int64], radius: int, reach: int, n: int) -> NDArray[np.int64]:
+    """Return how many values are drawn of each ring: n of those that `reach` needs beyond the full.
+
+    Args:
+        sizes: (m, E) values of each ring.
+        radius: up to which all rings are searched that it needs.
+        reach: a pattern at this distance lies in ring reach // m, or a nearer one, of some block.
+        n: values. A ring with fewer is drawn from as often as it has values.
+    """
+    m, rings = sizes.shape
+    ring = np.arange(rings)
+    sampled = (ring > last_full_rings(radius, m)[:, None]) & (ring <= reach // m)
+    samples: NDArray[np.int64] = np.where(sampled & (reach > radius), np.minimum(sizes, n), 0)
+    return samples
+
+
+class SearchCosts:
+    """What searches of a store in m blocks cost, estimated from a sample of pairs."""
+
+    def __init__(self, store: ManifestationStore, m: int, effort: Effort) -> None:
+        self._effort = effort
+        begins, n_bits = cut_into_blocks(store.n_bits, m)
+        self.sizes = ring_sizes(n_bits)
+        anchors, others, _ = _samples(store, _BLOCK_ANCHORS, _BLOCK_OTHERS)
+        shares = np.zeros(self.sizes.shape)
+        for j, (begin, bits) in enumerate(zip(begins.tolist(), n_bits.tolist(), strict=True)):
+            values = [_block_values(store.words[p], begin, bits) for p in (anchors, others)]
+            seen = _histogram(*values, bits)
+            shares[j] = np.append(seen, np.zeros(shares.shape[1]))[: shares.shape[1]] / seen.sum()
+        # Patterns in the buckets of a whole ring, and the wait for these buckets.
+        self._ring_costs = store.n_patterns * shares + LOOKUP * self.sizes
+
+    def of(self, radius: int, reach: int) -> float:
+        """Return the patterns compared for one anchor, look-ups included; inf if it is too much."""
+        m, rings = self.sizes.shape
+        if reach // m >= rings:
+            return float("inf")
+        full = np.arange(rings) <= last_full_rings(radius, m)[:, None]
+        drawn = ring_samples(self.sizes, radius, reach, self._effort.samples)
+        share = np.where(full, 1.0, drawn / np.maximum(self.sizes, 1))
+        return float((self._ring_costs * share).sum())
+
+    def largest_radius(self, most: int) -> int:
+        """Return the largest radius up to `most` that a search may have."""
+        for radius in range(most, 0, -1):
+            if self.of(radius, radius) <= self._effort.search:
+                return radius
+        return 0
+
+    def largest_reach(self, radius: int, most: int) -> int:
+        """Return how far a search of this radius may reach with its samples, up to `most`."""
+        for reach in range(most, radius, -1):
+            if self.of(radius, reach) <= self._effort.search:
+                return reach
+        return radius
+
+
+def plan_near(
+    store: ManifestationStore,
+    *,
+    low: int,
+    high: int,
+    needed: int,
+    per_instance: bool,
+    effort: Effort,
+) -> NearPlan:
+    """Return a shell that holds `needed` patterns of an average anchor, if it may cost that much.
+
+    Args:
+        store: the manifestations.
+        low: smallest distance of a negative.
+        high: largest distance of a negative.
+        needed: patterns.
+        per_instance: whether a pool is of instances; else it is of patterns.
+        effort: what a batch may cost. Where the shell would cost more, it ends earlier.
+    """
+    last = min(high, store.n_bits)
+    anchors, patterns, instances = _samples(store, _ANCHORS, _OTHERS)
+    shares = _distance_shares(store, anchors, patterns)
+    within = np.cumsum(np.where(np.arange(len(shares)) >= low, store.n_patterns * shares, 0.0))
+    wanted = min(_first(within >= needed), last)
+    pooled = _distance_shares(store, anchors, instances) if per_instance else shares
+    served = _first(effort.pool * pooled >= effort.served)
+    plans = []
+    for m in _numbers_of_blocks(store):
+        costs = SearchCosts(store, m, effort)
+        radius = reach = costs.largest_radius(wanted)
+        if radius == wanted:
+            reach = costs.largest_reach(radius, min(served - 1, last))
+        plans.append(
+            NearPlan(
+                blocks=m,
+                radius=radius,
+                reach=reach,
+                within=float(within[radius]),
+                fills=radius == wanted,
+                cost=costs.of(radius, reach),
+                effort=effort,
+            )
+        )
+    return max(plans, key=lambda plan: (plan.radius, plan.reach, -plan.cost))
+
+
+def ring_sizes(n_bits: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return (m, E), how many values each ring of each block has, up to the largest searched."""
+    largest = int(n_bits.max())
+    rings = [e for e in range(largest + 1) if comb(largest, e) <= _LARGEST_RING]
+    end = next((e for e in range(largest + 1) if e not in rings), largest + 1)
+    return np.array([[comb(b, e) for e in range(end)] for b in n_bits.tolist()], np.int64)
+
+
+def _numbers_of_blocks(store: ManifestationStore) -> list[int]:
+    bits = store.n_patterns.bit_length()
+    most = min(bits + _MORE_BITS, _MOST_BITS, store.n_bits)
+    fewest = min(max(1, bits - _FEWER_BITS), most)
+    return sorted({-(-store.n_bits // b) for b in range(fewest, most + 1)})
+
+
+def _samples(
+    store: ManifestationStore, n_anchors: int, n_others: int
+) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[Any]]:
+    """Return the patterns of some instances, some patterns, and the patterns of other instances."""
+    rng = randomness.generator_at(0, randomness.NEAR_PLANS)
+    anchors = store.pattern_of[rng.integers(0, store.n_instances, n_anchors)]
+    patterns = rng.integers(0, store.n_patterns, n_others)
+    return anchors, patterns, store.pattern_of[rng.integers(0, store.n_instances, n_others)]
+
+
+def _distance_shares(
+    store: ManifestationStore, anchors: NDArray[Any], others: NDArray[Any]
+) -> NDArray[np.float64]:
+    """Return (B + 1,) the share of pairs at each distance."""
+    seen = _histogram(store.words[anchors], store.words[others], store.n_bits)
+    shares: NDArray[np.float64] = seen / seen.sum()
+    return shares
+
+
+def _histogram(
+    words: NDArray[np.uint64], others: NDArray[np.uint64], n_bits: int
+) -> NDArray[np.int64]:
+    """Return (n_bits + 1,) how many pairs of a row of each lie at each distance."""
+    left, right = transposed(words), transposed(others)
+    distances = np.empty((1, len(others)), distance_dtype(n_bits))
+    seen = np.zeros(n_bits + 1, np.int64)
+    for i in range(len(words)):
+        _kernels.pairwise_rows(left[:, i : i + 1].copy(), right, 0, 1, distances)
+        seen += np.bincount(distances[0], minlength=n_bits + 1)
+    return seen
+
+
+def _block_values(words: NDArray[np.uint64], first_bit: int, n_bits: int) -> NDArray[np.uint64]:
+    """Return (n, 1) the values of a block of at most 63 bits."""
+    w, shift = divmod(first_bit, 64)
+    values = words[:, w] >> np.uint64(shift)
+    if shift + n_bits > 64:
+        values = values | (words[:, w + 1] << np.uint64(64 - shift))
+    return (values & np.uint64(2**n_bits - 1))[:, None]
+
+
+def _first(conditions: NDArray[np.bool_]) -> int:
+    """Return the first place where it holds, or the number of places."""
+    return int(np.argmax(np.append(conditions, True)))
