@@ -23,6 +23,8 @@ from maninegs_sampling.sampling._stream import random_below, random_unit
 
 # Buckets whose first rows are asked for before the first of them is read: the waits overlap.
 AHEAD = 64
+# Rows of a bucket that are compared before any is looked at, and those looked at together.
+TILE, STEP = 512, 32
 
 
 class NearTables(NamedTuple):
@@ -31,8 +33,8 @@ class NearTables(NamedTuple):
     Block 0 holds the highest bits, by which the patterns of a store are sorted already.
     """
 
-    words: NDArray[np.uint64]  # (U, W)
-    copies: NDArray[np.uint64]  # (m - 1, U, W) the same in the order of blocks 1, 2, ...
+    words: NDArray[np.uint64]  # (W, U)
+    copies: NDArray[np.uint64]  # (m - 1, W, U) the same in the order of blocks 1, 2, ...
     patterns: NDArray[np.int32]  # (m - 1, U) the pattern of each row of the copies
     offsets: NDArray[np.uint32]  # (m, 2 ** b + 1) the first row of each value, b the most bits
     first_bit: NDArray[np.int64]  # (m,) of each block
@@ -40,7 +42,7 @@ class NearTables(NamedTuple):
 
 
 class Rings(NamedTuple):
-    """What is searched. `rates` and `least` concern distances beyond the radius."""
+    """What is searched. `rates` and `kept` concern distances beyond the radius."""
 
     radius: int  # all patterns up to this distance are found
     reach: int  # a sample of those up to this distance is found; not less than the radius
@@ -49,7 +51,7 @@ class Rings(NamedTuple):
     sizes: NDArray[np.int64]  # (m, E) values in ring e of each block
     samples: NDArray[np.int64]  # (m, E) values drawn of each ring; 0 where all are searched, or none
     rates: NDArray[np.float64]  # (m, b + 1) how often a pattern in ring e of a block is found by it
-    least: NDArray[np.float64]  # (reach + 1,) the least sum of rates of patterns at a distance
+    kept: NDArray[np.float64]  # (reach + 1,) how often each pattern at a distance is in the sample
 
 
 class Found(NamedTuple):
@@ -61,6 +63,7 @@ class Found(NamedTuple):
     begins: NDArray[np.int64]  # (AHEAD,) the buckets searched next
     ends: NDArray[np.int64]  # (AHEAD,)
     touched: NDArray[np.uint64]  # (1,) keeps the compiler from leaving out reads ahead
+    tile: NDArray[np.uint16]  # (TILE,) distances
 
 
 def new_found(room: int) -> Found:
@@ -72,16 +75,17 @@ def new_found(room: int) -> Found:
         begins=np.empty(AHEAD, np.int64),
         ends=np.empty(AHEAD, np.int64),
         touched=np.zeros(1, np.uint64),
+        tile=np.empty(TILE, np.uint16),
     )
 
 
 @kernel
 def block_value(words, i, first_bit, n_bits):
-    """Return the bits of row i from `first_bit` on, at most 63 of them."""
+    """Return the bits of pattern i from `first_bit` on, at most 63 of them."""
     shift = np.uint64(first_bit & 63)
-    value = words[i, first_bit >> 6] >> shift
+    value = words[first_bit >> 6, i] >> shift
     if (first_bit & 63) + n_bits > 64:
-        value |= words[i, (first_bit >> 6) + 1] << (np.uint64(64) - shift)
+        value |= words[(first_bit >> 6) + 1, i] << (np.uint64(64) - shift)
     return value & ((np.uint64(1) << np.uint64(n_bits)) - np.uint64(1))
 
 
@@ -89,26 +93,25 @@ def block_value(words, i, first_bit, n_bits):
 def count_values(words, first_bit, n_bits, offsets):
     """Set `offsets` to the first place of each value of a block, were the rows sorted by it."""
     offsets[:] = 0
-    for i in range(words.shape[0]):
+    for i in range(words.shape[1]):
         offsets[np.int64(block_value(words, i, first_bit, n_bits)) + 1] += 1
     for value in range(1, offsets.shape[0]):
         offsets[value] += offsets[value - 1]
 
 
 @kernel
-def sort_by_value(words, first_bit, n_bits, offsets, place, copy, patterns):
+def sort_by_value(words, first_bit, n_bits, places, copy, patterns):
     """Write the rows to `copy` and their numbers to `patterns`, sorted by a block's value.
 
-    place: as long as `offsets`, working memory.
+    places: the offsets of the block; they move on to where each value ends.
     """
-    place[:] = offsets
-    for i in range(words.shape[0]):
+    for i in range(words.shape[1]):
         value = np.int64(block_value(words, i, first_bit, n_bits))
-        k = np.int64(place[value])
-        place[value] += 1
+        k = np.int64(places[value])
+        places[value] += 1
         patterns[k] = i
-        for w in range(words.shape[1]):
-            copy[k, w] = words[i, w]
+        for w in range(words.shape[0]):
+            copy[w, k] = words[w, i]
 
 
 @kernel
@@ -134,38 +137,82 @@ def is_found_before(tables, rows, i, u, j, radius):
 
 
 @kernel
-def is_kept(tables, rings, stream, rows, i, u, d):
+def is_kept(tables, rings, rows, i, u, d, unit):
     """Return whether a pattern found beyond the radius stays in the sample.
 
     Some patterns are found more often than others at their distance. They stay as much less often.
+
+    unit: a random number in [0, 1).
     """
     rate = 0.0
     for j in range(tables.n_bits.shape[0]):
         rate += rings.rates[j, block_distance(tables, rows, i, u, j)]
-    return random_unit(stream) * rate < rings.least[d]
+    return unit * rate < rings.kept[d]
 
 
 @kernel
-def search_bucket(tables, rings, found, stream, u, j, begin, end, sampled, radius, reach):
-    """Note what is within reach of pattern u among rows begin .. end of block j."""
+def reach_of(rings, rate, unit, radius, reach):
+    """Return up to which distance patterns of a ring of this rate may stay in the sample."""
+    while reach > radius and unit * rate >= rings.kept[reach]:
+        reach -= 1
+    return reach
+
+
+@kernel
+def note_row(tables, rings, found, u, j, i, d, sampled, radius, unit):
+    """Note row i of block j, at distance d from pattern u and within reach, if it counts."""
     rows = tables.words if j == 0 else tables.copies[j - 1]
-    word = tables.words[u, 0]
-    for i in range(begin, end):
-        d = np.int64(popcount(rows[i, 0] ^ word))
-        for w in range(1, rows.shape[1]):
-            d += np.int64(popcount(rows[i, w] ^ tables.words[u, w]))
-        if d > reach or d == 0:
-            continue
-        if d <= radius:
-            if sampled or is_found_before(tables, rows, i, u, j, radius):
-                continue
-        elif not is_kept(tables, rings, stream, rows, i, u, d):
-            continue
-        n = found.number[0]
-        if n < found.patterns.shape[0]:
-            found.patterns[n] = i if j == 0 else tables.patterns[j - 1, i]
-            found.distances[n] = d
-        found.number[0] = n + 1
+    if d == 0:
+        return
+    if d <= radius:
+        if sampled or is_found_before(tables, rows, i, u, j, radius):
+            return
+    elif not is_kept(tables, rings, rows, i, u, d, unit):
+        return
+    n = found.number[0]
+    if n < found.patterns.shape[0]:
+        found.patterns[n] = i if j == 0 else tables.patterns[j - 1, i]
+        found.distances[n] = d
+    found.number[0] = n + 1
+
+
+@kernel
+def compare_rows(rows, words, u, begin, end, tile):
+    """Set `tile` to the distances of rows begin .. end from pattern u, and then to the largest."""
+    n = end - begin
+    word, part = words[0, u], rows[0, begin:end]
+    for k in range(n):
+        tile[k] = popcount(part[k] ^ word)
+    for w in range(1, rows.shape[0]):
+        word, part = words[w, u], rows[w, begin:end]
+        for k in range(n):
+            tile[k] += popcount(part[k] ^ word)
+    tile[n : n + -n % STEP] = np.iinfo(np.uint16).max
+
+
+@kernel
+def search_bucket(tables, rings, found, stream, u, j, e, begin, end, sampled, radius, reach):
+    """Note what is within reach of pattern u among rows begin .. end, of ring e of block j."""
+    rows = tables.words if j == 0 else tables.copies[j - 1]
+    for first in range(begin, end, TILE):
+        last = min(first + TILE, end)
+        compare_rows(rows, tables.words, u, first, last, found.tile)
+        for step in range(0, last - first, STEP):
+            unit, farthest = 0.0, reach
+            if reach > radius:
+                # One number for a step, and not for each of its patterns, which are few at a time.
+                unit = random_unit(stream)
+                farthest = reach_of(rings, rings.rates[j, e], unit, radius, reach)
+            near = 0
+            part = found.tile[step : step + STEP]
+            for k in range(STEP):  # a loop of fixed length vectorizes
+                near += part[k] <= farthest
+            if near > 0:
+                for k in range(STEP):
+                    d = np.int64(part[k])
+                    if d <= farthest:
+                        i = first + step + k
+                        note_row(tables, rings, found, u, j, i, d, sampled, radius, unit)
 
 
 @kernel
@@ -185,11 +232,11 @@ def search_ring(tables, rings, found, stream, u, j, e, sampled, radius, reach):
         touched = np.uint64(0)
         for k in range(ahead):
             if found.begins[k] < found.ends[k]:
-                touched ^= rows[found.begins[k], 0]
+                touched ^= rows[0, found.begins[k]]
         found.touched[0] = touched
         for k in range(ahead):
             search_bucket(
-                tables, rings, found, stream, u, j, found.begins[k], found.ends[k], sampled,
+                tables, rings, found, stream, u, j, e, found.begins[k], found.ends[k], sampled,
                 radius, reach,
             )  # fmt: skip
 

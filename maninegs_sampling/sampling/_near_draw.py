@@ -1,48 +1,33 @@
 """Numba kernels that draw batches from what lies near to an anchor and a pool of the rest."""
 
-from typing import NamedTuple
-
 import numpy as np
-from numpy.typing import NDArray
 
 from maninegs_sampling.compiling import kernel
-from maninegs_sampling.sampling._draw import Scratch, draw_around
-from maninegs_sampling.sampling._near import Found, list_found, new_found, search_near
-from maninegs_sampling.sampling._pool import AHEAD, fill_pool
+from maninegs_sampling.sampling._draw import draw_around
+from maninegs_sampling.sampling._near import list_found, search_near
+from maninegs_sampling.sampling._pool import fill_pool
 from maninegs_sampling.sampling._population import draw_anchor, is_unweighted
 from maninegs_sampling.sampling._stream import start_stream
 
 
-class NearScratch(NamedTuple):
-    """Working memory of one call, beside `Scratch`."""
-
-    found: Found
-    patterns: NDArray[np.int32]  # (AHEAD,) of entries of the pool
-
-
-def new_near_scratch(room: int) -> NearScratch:
-    """Return working memory for so many patterns near to an anchor."""
-    return NearScratch(found=new_found(room), patterns=np.empty(AHEAD, np.int32))
-
-
 @kernel
-def find_around(tables, rings, population, rules, scratch, near, unweighted, u):
+def find_around(tables, rings, population, rules, scratch, found, unweighted, u):
     """Set `lists`, `pool` and `weight_at` to what lies around pattern u."""
-    _, reach = search_near(tables, rings, near.found, scratch.stream, u)
+    _, reach = search_near(tables, rings, found, scratch.stream, u)
     scratch.weight_at[:] = 0
     list_found(
-        near.found, population.counts, unweighted, reach, scratch.lists, scratch.weight_at
+        found, population.counts, unweighted, reach, scratch.lists, scratch.weight_at
     )
     pool = scratch.pool
     pool.beyond[0] = reach
-    fill_pool(tables.words, population, rules, scratch.stream, u, pool, near.patterns)
+    fill_pool(tables.words, population, rules, scratch.stream, u, pool)
     for d in range(reach + 1, scratch.weight_at.shape[0]):
         scratch.weight_at[d] = pool.end[d] - pool.begin[d]
 
 
 @kernel
 def draw_near_batches(
-    tables, rings, buckets, population, rules, scratch, near, anchors, log_weights, mu_of, seed,
+    tables, rings, buckets, population, rules, scratch, found, anchors, log_weights, mu_of, seed,
     purpose, position, batches, lengths, starts,
 ):  # fmt: skip
     """Draw one batch for each anchor; as `_draw.draw_batches`, but without a look at all patterns.
@@ -64,7 +49,7 @@ def draw_near_batches(
             starts[b, number] = size
             if anchor >= 0:
                 u = np.int64(population.pattern_of[anchor])
-                find_around(tables, rings, population, rules, scratch, near, unweighted, u)
+                find_around(tables, rings, population, rules, scratch, found, unweighted, u)
                 size += draw_around(
                     buckets, population, rules, scratch, unweighted, stamp, anchor,
                     log_weights[mu_of[b]], batches[b, size : size + cluster_size],

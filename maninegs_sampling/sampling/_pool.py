@@ -19,9 +19,6 @@ from maninegs_sampling.sampling._population import (
 )
 from maninegs_sampling.sampling._stream import random_below
 
-# Entries drawn before the first of them is looked at: the waits for memory overlap.
-AHEAD = 256
-
 
 class Pool(NamedTuple):
     """What was drawn for one anchor, sorted by distance."""
@@ -29,7 +26,7 @@ class Pool(NamedTuple):
     beyond: NDArray[np.int64]  # (1,) larger distances are served from here; B where nothing is
     begin: NDArray[np.int64]  # (B + 1,) first entry of each distance that was not taken yet
     end: NDArray[np.int64]  # (B + 1,) the place after the last
-    entries: NDArray[np.int32]  # (P,) instances, or patterns where these are drawn
+    entries: NDArray[np.int32]  # (P,) instances, or patterns where these are drawn, by distance
     drawn: NDArray[np.int32]  # (P,) the same in the order in which they were drawn
     distances: NDArray[Any]  # (P,) of these
 
@@ -47,35 +44,40 @@ def new_pool(size: int, n_bits: int) -> Pool:
 
 
 @kernel
-def fill_pool(words, population, rules, stream, u, pool, patterns):
-    """Draw the pool, and sort its entries beyond distance `pool.beyond` from pattern u.
+def draw_entries(words, population, rules, stream, u, pool):
+    """Draw the entries, and set their distances from pattern u.
 
-    patterns: (AHEAD,) working memory.
+    One loop after the other, each with reads that do not wait for each other.
     """
-    n = population.pattern_of.shape[0] if rules.per_instance else words.shape[0]
-    size = pool.drawn.shape[0]
+    drawn, patterns, distances = pool.drawn, pool.entries, pool.distances
+    n = population.pattern_of.shape[0] if rules.per_instance else words.shape[1]
+    for k in range(drawn.shape[0]):
+        drawn[k] = random_below(stream, n)
+    for k in range(drawn.shape[0]):
+        patterns[k] = population.pattern_of[drawn[k]] if rules.per_instance else drawn[k]
+    word, others = words[0, u], words[0]
+    for k in range(drawn.shape[0]):
+        distances[k] = popcount(others[patterns[k]] ^ word)
+    for w in range(1, words.shape[0]):
+        word, others = words[w, u], words[w]
+        for k in range(drawn.shape[0]):
+            distances[k] += popcount(others[patterns[k]] ^ word)
+
+
+@kernel
+def fill_pool(words, population, rules, stream, u, pool):
+    """Draw the pool, and sort its entries beyond distance `pool.beyond` from pattern u."""
+    draw_entries(words, population, rules, stream, u, pool)
     begin, end = pool.begin, pool.end
     end[:] = 0
-    for first in range(0, size, AHEAD):
-        last = min(first + AHEAD, size)
-        for k in range(first, last):
-            pool.drawn[k] = random_below(stream, n)
-        for k in range(first, last):
-            entry = pool.drawn[k]
-            patterns[k - first] = population.pattern_of[entry] if rules.per_instance else entry
-        for k in range(first, last):
-            p = patterns[k - first]
-            d = np.int64(popcount(words[p, 0] ^ words[u, 0]))
-            for w in range(1, words.shape[1]):
-                d += np.int64(popcount(words[p, w] ^ words[u, w]))
-            pool.distances[k] = d
-            end[d] += 1
+    for k in range(pool.drawn.shape[0]):
+        end[pool.distances[k]] += 1
     used = np.int64(0)
     for d in range(end.shape[0]):
         number = end[d] if d > pool.beyond[0] else 0
         begin[d] = end[d] = used
         used += number
-    for k in range(size):
+    for k in range(pool.drawn.shape[0]):
         d = np.int64(pool.distances[k])
         if d > pool.beyond[0]:
             pool.entries[end[d]] = pool.drawn[k]

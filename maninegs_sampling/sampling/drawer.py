@@ -17,7 +17,8 @@ from maninegs_sampling.sampling._cluster import (
     new_cluster_scratch,
 )
 from maninegs_sampling.sampling._draw import draw_batches, new_scratch
-from maninegs_sampling.sampling._near_draw import draw_near_batches, new_near_scratch
+from maninegs_sampling.sampling._near import new_found
+from maninegs_sampling.sampling._near_draw import draw_near_batches
 from maninegs_sampling.sampling._population import Population, Rules, Taken, new_taken
 from maninegs_sampling.sampling.distribution import check_sigma, log_masses
 from maninegs_sampling.sampling.groups import check_number_of_groups
@@ -231,10 +232,10 @@ class BatchDrawer:
                 **sizes,
             )
             return draw_batches, index.buckets, *rules, scratch
-        scratch = new_scratch(n_listed=ROOM, pool_size=near.plan.effort.pool, taken=taken, **sizes)
+        scratch = new_scratch(n_listed=ROOM, pool_size=near.plan.pool, taken=taken, **sizes)
         return (
             draw_near_batches, near.tables, near.rings, index.buckets, *rules, scratch,
-            new_near_scratch(ROOM),
+            new_found(ROOM),
         )  # fmt: skip
 
     def _cluster_kernel(self, batch_size: int) -> tuple[Any, ...]:

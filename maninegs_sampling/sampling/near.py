@@ -7,13 +7,15 @@ from numpy.typing import NDArray
 
 from maninegs_sampling.data.patterns import frozen
 from maninegs_sampling.data.store import ManifestationStore
+from maninegs_sampling.distances.hamming import transposed
 from maninegs_sampling.sampling import _near
 from maninegs_sampling.sampling._near import NearTables, Rings, new_found
 from maninegs_sampling.sampling._stream import STREAM_WORDS
 from maninegs_sampling.sampling.near_plan import (
     NearPlan,
     cut_into_blocks,
-    last_full_rings,
+    least_rates,
+    ring_rates,
     ring_samples,
     ring_sizes,
 )
@@ -38,10 +40,10 @@ class NearIndex:
         self.store = store
         self.plan = plan
         first_bit, n_bits = cut_into_blocks(store.n_bits, plan.blocks)
-        words = frozen(np.ascontiguousarray(store.words).view())
+        words = transposed(store.words)
         offsets = np.empty((plan.blocks, (1 << int(n_bits.max())) + 1), np.uint32)
         copies = np.empty((plan.blocks - 1, *words.shape), np.uint64)
-        patterns = np.empty((plan.blocks - 1, len(words)), np.int32)
+        patterns = np.empty((plan.blocks - 1, store.n_patterns), np.int32)
 
         def sort(begin: int, end: int) -> None:
             for j in range(begin, end):
@@ -49,9 +51,8 @@ class NearIndex:
                 own = offsets[j, : (1 << int(n_bits[j])) + 1]
                 _near.count_values(words, *block, own)
                 if j > 0:
-                    place = np.empty_like(own)
                     _near.sort_by_value(
-                        words, *block, frozen(own.view()), place, copies[j - 1], patterns[j - 1]
+                        words, *block, own.copy(), copies[j - 1], patterns[j - 1]
                     )
 
         run_on_threads(sort, range(plan.blocks + 1))
@@ -83,11 +84,11 @@ class NearIndex:
 
 def _rings(n_bits: NDArray[np.int64], plan: NearPlan) -> Rings:
     sizes = ring_sizes(n_bits)[:, : plan.reach // plan.blocks + 1]
-    samples = ring_samples(sizes, plan.radius, plan.reach, plan.effort.samples)
+    samples = ring_samples(sizes, plan.radius, plan.reach, plan.samples)
     masks = _masks(int(n_bits.max()), sizes.shape[1])
-    full = np.arange(sizes.shape[1]) <= last_full_rings(plan.radius, plan.blocks)[:, None]
     rates = np.zeros((plan.blocks, int(n_bits.max()) + 1))
-    rates[:, : sizes.shape[1]] = np.where(full, 1.0, samples / np.maximum(sizes, 1))
+    rates[:, : sizes.shape[1]] = ring_rates(sizes, samples, plan.radius)
+    least = np.minimum(least_rates(rates, n_bits, plan.reach), plan.shares)
     return Rings(
         radius=plan.radius,
         reach=plan.reach,
@@ -96,7 +97,7 @@ def _rings(n_bits: NDArray[np.int64], plan: NearPlan) -> Rings:
         sizes=frozen(np.ascontiguousarray(sizes)),
         samples=frozen(samples),
         rates=frozen(rates),
-        least=frozen(_least_rates(rates, n_bits, plan.reach)),
+        kept=frozen(least),
     )
 
 
@@ -111,19 +112,3 @@ def _masks(n_bits: int, rings: int) -> list[NDArray[np.uint32]]:
         tops = (np.uint32(1 << bit) for bit in range(n_bits))
         masks.append(np.concatenate([smaller[smaller < top] | top for top in tops]))
     return masks
-
-
-def _least_rates(
-    rates: NDArray[np.float64], n_bits: NDArray[np.int64], reach: int
-) -> NDArray[np.float64]:
-    """Return (reach + 1,), how often a pattern at each distance is found at least.
-
-    A pattern's distance is the sum of its distances in the blocks, and its rate the sum of theirs.
-    """
-    least = np.where(np.arange(reach + 1) == 0, 0.0, np.inf)
-    for own, bits in zip(rates, n_bits.tolist(), strict=True):
-        extended = np.full(reach + 1, np.inf)
-        for e in range(min(bits, reach) + 1):
-            extended[e:] = np.minimum(extended[e:], least[: reach + 1 - e] + own[e])
-        least = extended
-    return least

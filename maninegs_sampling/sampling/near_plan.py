@@ -22,6 +22,8 @@ LOOKUP = 64
 # Instances whose distances to others are counted, and those whose blocks are compared.
 _ANCHORS, _OTHERS = 1024, 65_536
 _BLOCK_ANCHORS, _BLOCK_OTHERS = 64, 4096
+# Values drawn of each ring, doubled until they are enough.
+_FEWEST_SAMPLES = 16
 # Rings with more values are not searched.
 _LARGEST_RING = 2**18
 # Bits of a block beside those that number the patterns. Offsets of all values are kept, so there
@@ -30,19 +32,24 @@ _FEWER_BITS, _MORE_BITS, _MOST_BITS = 12, 2, 26
 
 
 class Effort(NamedTuple):
-    """What a batch may cost.
+    """What a cluster may cost, and what it is drawn from.
 
     Attributes:
         search: patterns compared, look-ups included, to find what is near to an anchor.
-        samples: values drawn of each ring beyond those searched whole.
+        supply: patterns, or entries of a pool, that a distance beyond the radius should have on
+            average: so many that they hardly ever run out.
         pool: entries of a pool.
-        served: entries that a distance needs on average to be served from the pool.
     """
 
-    search: int = 2**22
-    samples: int = 512
-    pool: int = 2**15
-    served: int = 32
+    search: int
+    supply: int
+    pool: int
+
+    @classmethod
+    def of(cls, cluster_size: int) -> "Effort":
+        """Return the effort for clusters of so many instances, all of which may lie at one distance."""
+        size = max(cluster_size, 16)
+        return cls(search=2**16 * max(size, 64), supply=2 * size, pool=512 * size)
 
 
 @dataclass(frozen=True)
@@ -53,19 +60,24 @@ class NearPlan:
         blocks: m, into how many blocks the bits are cut.
         radius: all patterns up to this distance are found.
         reach: up to this distance a sample of them is found.
+        samples: values drawn of each ring for it, beyond those searched whole.
+        shares: (reach + 1,) how many of the patterns found at each distance the sample keeps at
+            most.
+        pool: entries of a pool.
         within: the patterns that an average anchor has from `low` to the radius.
         fills: whether these are as many as were needed, or all that may be drawn.
         cost: patterns compared for an average anchor, look-ups included.
-        effort: what a batch may cost.
     """
 
     blocks: int
     radius: int
     reach: int
+    samples: int
+    shares: tuple[float, ...]
+    pool: int
     within: float
     fills: bool
     cost: float
-    effort: Effort
 
 
 def cut_into_blocks(n_bits: int, m: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -96,45 +108,91 @@ def ring_samples(sizes: NDArray[np.int64], radius: int, reach: int, n: int) -> N
     return samples
 
 
+def ring_rates(
+    sizes: NDArray[np.int64], samples: NDArray[np.int64], radius: int
+) -> NDArray[np.float64]:
+    """Return (m, E) how often a pattern in a ring of a block is found there, on average."""
+    full = np.arange(sizes.shape[1]) <= last_full_rings(radius, len(sizes))[:, None]
+    rates: NDArray[np.float64] = np.where(full, 1.0, samples / np.maximum(sizes, 1))
+    return rates
+
+
+def least_rates(
+    rates: NDArray[np.float64], n_bits: NDArray[np.int64], reach: int
+) -> NDArray[np.float64]:
+    """Return (reach + 1,) how often the pattern at each distance is found that is least often.
+
+    A pattern's distance is the sum of its distances in the blocks, and its rate the sum of theirs.
+    """
+    least = np.where(np.arange(reach + 1) == 0, 0.0, np.inf)
+    for own, bits in zip(rates, n_bits.tolist(), strict=True):
+        extended = np.full(reach + 1, np.inf)
+        for e in range(min(bits, reach) + 1):
+            rate = own[e] if e < len(own) else 0.0
+            extended[e:] = np.minimum(extended[e:], least[: reach + 1 - e] + rate)
+        least = extended
+    return least
+
+
 class SearchCosts:
-    """What searches of a store in m blocks cost, estimated from a sample of pairs."""
+    """What searches of a store in m blocks cost, estimated from a sample of pairs.
 
-    def __init__(self, store: ManifestationStore, m: int, effort: Effort) -> None:
-        self._effort = effort
-        begins, n_bits = cut_into_blocks(store.n_bits, m)
-        self.sizes = ring_sizes(n_bits)
+    Args:
+        store: the manifestations.
+        m: blocks.
+        most: the highest cost.
+    """
+
+    def __init__(self, store: ManifestationStore, m: int, most: int) -> None:
+        self._most = most
+        begins, self._n_bits = cut_into_blocks(store.n_bits, m)
+        self._sizes = ring_sizes(self._n_bits)
         anchors, others, _ = _samples(store, _BLOCK_ANCHORS, _BLOCK_OTHERS)
-        shares = np.zeros(self.sizes.shape)
-        for j, (begin, bits) in enumerate(zip(begins.tolist(), n_bits.tolist(), strict=True)):
+        rings = self._sizes.shape[1]
+        shares = np.zeros(self._sizes.shape)
+        for j, (begin, bits) in enumerate(zip(begins.tolist(), self._n_bits.tolist(), strict=True)):
             values = [_block_values(store.words[p], begin, bits) for p in (anchors, others)]
-            seen = _histogram(*values, bits)
-            shares[j] = np.append(seen, np.zeros(shares.shape[1]))[: shares.shape[1]] / seen.sum()
+            seen = _histogram(*values, bits)[:rings]
+            shares[j, : len(seen)] = seen / (len(anchors) * len(others))
         # Patterns in the buckets of a whole ring, and the wait for these buckets.
-        self._ring_costs = store.n_patterns * shares + LOOKUP * self.sizes
+        self._ring_costs = store.n_patterns * shares + LOOKUP * self._sizes
 
-    def of(self, radius: int, reach: int) -> float:
-        """Return the patterns compared for one anchor, look-ups included; inf if it is too much."""
-        m, rings = self.sizes.shape
+    def of(self, radius: int, reach: int, samples: int) -> float:
+        """Return the patterns compared for one anchor, look-ups included; inf if rings are huge."""
+        m, rings = self._sizes.shape
         if reach // m >= rings:
             return float("inf")
-        full = np.arange(rings) <= last_full_rings(radius, m)[:, None]
-        drawn = ring_samples(self.sizes, radius, reach, self._effort.samples)
-        share = np.where(full, 1.0, drawn / np.maximum(self.sizes, 1))
-        return float((self._ring_costs * share).sum())
+        drawn = ring_samples(self._sizes, radius, reach, samples)
+        return float((self._ring_costs * ring_rates(self._sizes, drawn, radius)).sum())
 
     def largest_radius(self, most: int) -> int:
         """Return the largest radius up to `most` that a search may have."""
         for radius in range(most, 0, -1):
-            if self.of(radius, radius) <= self._effort.search:
+            if self.of(radius, radius, 0) <= self._most:
                 return radius
         return 0
 
-    def largest_reach(self, radius: int, most: int) -> int:
-        """Return how far a search of this radius may reach with its samples, up to `most`."""
+    def largest_reach(
+        self, radius: int, most: int, shares: NDArray[np.float64]
+    ) -> tuple[int, int]:
+        """Return how far a search may reach with samples, and how many values of a ring it draws.
+
+        Args:
+            radius: of the search.
+            most: the farthest distance.
+            shares: (most + 1,) how many of the patterns at a distance the sample should hold.
+        """
         for reach in range(most, radius, -1):
-            if self.of(radius, reach) <= self._effort.search:
-                return reach
-        return radius
+            samples = _FEWEST_SAMPLES
+            while self.of(radius, reach, samples) <= self._most:
+                drawn = ring_samples(self._sizes, radius, reach, samples)
+                rates = ring_rates(self._sizes, drawn, radius)
+                least = least_rates(rates, self._n_bits, reach)
+                beyond = slice(radius + 1, reach + 1)
+                if (least[beyond] >= shares[beyond]).all():
+                    return reach, samples
+                samples *= 2
+        return radius, 0
 
 
 def plan_near(
@@ -154,30 +212,35 @@ def plan_near(
         high: largest distance of a negative.
         needed: patterns.
         per_instance: whether a pool is of instances; else it is of patterns.
-        effort: what a batch may cost. Where the shell would cost more, it ends earlier.
+        effort: what a cluster may cost. Where the shell would cost more, it ends earlier.
     """
     last = min(high, store.n_bits)
     anchors, patterns, instances = _samples(store, _ANCHORS, _OTHERS)
-    shares = _distance_shares(store, anchors, patterns)
-    within = np.cumsum(np.where(np.arange(len(shares)) >= low, store.n_patterns * shares, 0.0))
+    seen = _distance_shares(store, anchors, patterns)
+    counts = store.n_patterns * seen
+    within = np.cumsum(np.where(np.arange(len(counts)) >= low, counts, 0.0))
     wanted = min(_first(within >= needed), last)
-    pooled = _distance_shares(store, anchors, instances) if per_instance else shares
-    served = _first(effort.pool * pooled >= effort.served)
+    pooled = _distance_shares(store, anchors, instances) if per_instance else seen
+    served = _first(effort.pool * pooled >= effort.supply)
+    shares = np.minimum(1.0, effort.supply / np.maximum(counts, 1.0))
     plans = []
     for m in _numbers_of_blocks(store):
-        costs = SearchCosts(store, m, effort)
-        radius = reach = costs.largest_radius(wanted)
+        costs = SearchCosts(store, m, effort.search)
+        radius, samples = costs.largest_radius(wanted), 0
+        reach = radius
         if radius == wanted:
-            reach = costs.largest_reach(radius, min(served - 1, last))
+            reach, samples = costs.largest_reach(radius, min(served - 1, last), shares)
         plans.append(
             NearPlan(
                 blocks=m,
                 radius=radius,
                 reach=reach,
+                samples=samples,
+                shares=tuple(shares[: reach + 1].tolist()),
+                pool=effort.pool,
                 within=float(within[radius]),
                 fills=radius == wanted,
-                cost=costs.of(radius, reach),
-                effort=effort,
+                cost=costs.of(radius, reach, samples),
             )
         )
     return max(plans, key=lambda plan: (plan.radius, plan.reach, -plan.cost))
@@ -201,11 +264,18 @@ def _numbers_of_blocks(store: ManifestationStore) -> list[int]:
 def _samples(
     store: ManifestationStore, n_anchors: int, n_others: int
 ) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[Any]]:
-    """Return the patterns of some instances, some patterns, and the patterns of other instances."""
+    """Return the patterns of some instances, some patterns, and the patterns of other instances.
+
+    They are all of them where there are no more than are asked for.
+    """
     rng = randomness.generator_at(0, randomness.NEAR_PLANS)
-    anchors = store.pattern_of[rng.integers(0, store.n_instances, n_anchors)]
-    patterns = rng.integers(0, store.n_patterns, n_others)
-    return anchors, patterns, store.pattern_of[rng.integers(0, store.n_instances, n_others)]
+
+    def some(n: int, wanted: int) -> NDArray[np.int64]:
+        return np.arange(n) if n <= wanted else rng.integers(0, n, wanted)
+
+    anchors = store.pattern_of[some(store.n_instances, n_anchors)]
+    patterns = some(store.n_patterns, n_others)
+    return anchors, patterns, store.pattern_of[some(store.n_instances, n_others)]
 
 
 def _distance_shares(

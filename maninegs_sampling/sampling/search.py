@@ -19,8 +19,6 @@ NEAR_FROM = 2**22
 # More than any index takes.
 _NO_LIMIT = 2**63 - 1
 
-EFFORT = Effort()
-
 
 @dataclass(frozen=True)
 class SearchPlan:
@@ -96,14 +94,15 @@ def choose_search(
         return _of_index(made, f"lists exceed the memory limit, {memory_limit!r}")
     if exact_option is not None:
         return _of_index(made, f"{exact_option} needs the distances of all patterns")
+    effort = Effort.of(cluster_size)
     plan = plan_near(
         store, low=low, high=high, needed=cluster_size, per_instance=rows == "instances",
-        effort=EFFORT,
+        effort=effort,
     )  # fmt: skip
     if index is None and not plan.fills:
         return _of_index(
             made,
-            f"to find the {cluster_size} nearest patterns costs more than {EFFORT.search:,} "
+            f"to find the {cluster_size} nearest patterns costs more than {effort.search:,} "
             "comparisons without a scan",
         )
     near = NearIndex(store, plan)
@@ -113,7 +112,7 @@ def choose_search(
         f"found in {plan.blocks} blocks at the cost of {plan.cost:,.0f} comparisons"
     )
     return made, near, SearchPlan(
-        "near", found, near.nbytes, plan.radius, plan.reach, plan.effort.pool
+        "near", found, near.nbytes, plan.radius, plan.reach, plan.pool
     )  # fmt: skip
 
 
