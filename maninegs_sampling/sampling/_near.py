@@ -21,8 +21,9 @@ from maninegs_sampling.sampling._bucket_lists import BucketLists
 from maninegs_sampling.sampling._distances import LANES
 from maninegs_sampling.sampling._stream import random_below, random_unit
 
-# Buckets whose first rows are asked for before the first of them is read: the waits overlap.
-AHEAD = 64
+# Buckets that are asked for before the first of them is read, so that the waits overlap; words of a
+# line of the cache, and how many words of a bucket are asked for.
+AHEAD, LINE, TOUCHED = 64, 8, 64
 # Rows of a bucket that are compared before any is looked at, and those looked at together.
 TILE, STEP = 512, 32
 
@@ -231,8 +232,8 @@ def search_ring(tables, rings, found, stream, u, j, e, sampled, radius, reach):
             found.ends[k] = tables.offsets[j, value + 1]
         touched = np.uint64(0)
         for k in range(ahead):
-            if found.begins[k] < found.ends[k]:
-                touched ^= rows[0, found.begins[k]]
+            for i in range(found.begins[k], min(found.ends[k], found.begins[k] + TOUCHED), LINE):
+                touched ^= rows[0, i]
         found.touched[0] = touched
         for k in range(ahead):
             search_bucket(

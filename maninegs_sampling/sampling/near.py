@@ -83,8 +83,8 @@ class NearIndex:
 
 
 def _rings(n_bits: NDArray[np.int64], plan: NearPlan) -> Rings:
-    sizes = ring_sizes(n_bits)[:, : plan.reach // plan.blocks + 1]
-    samples = ring_samples(sizes, plan.radius, plan.reach, plan.samples)
+    sizes = ring_sizes(n_bits)[:, : len(plan.samples)]
+    samples = ring_samples(sizes, plan.radius, plan.samples)
     masks = _masks(int(n_bits.max()), sizes.shape[1])
     rates = np.zeros((plan.blocks, int(n_bits.max()) + 1))
     rates[:, : sizes.shape[1]] = ring_rates(sizes, samples, plan.radius)

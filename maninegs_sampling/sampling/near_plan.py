@@ -19,6 +19,9 @@ from maninegs_sampling.distances.hamming import distance_dtype, transposed
 
 LOOKUP = 64
 
+# How many values are drawn of rings 0, 1, ...
+Samples = tuple[int, ...]
+
 # Instances whose distances to others are counted, and those whose blocks are compared.
 _ANCHORS, _OTHERS = 1024, 65_536
 _BLOCK_ANCHORS, _BLOCK_OTHERS = 64, 4096
@@ -49,7 +52,7 @@ class Effort(NamedTuple):
     def of(cls, cluster_size: int) -> "Effort":
         """Return the effort for clusters of so many instances, all of which may lie at one distance."""
         size = max(cluster_size, 16)
-        return cls(search=2**16 * max(size, 64), supply=2 * size, pool=512 * size)
+        return cls(search=2**16 * max(size, 64), supply=size, pool=512 * size)
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,8 @@ class NearPlan:
         blocks: m, into how many blocks the bits are cut.
         radius: all patterns up to this distance are found.
         reach: up to this distance a sample of them is found.
-        samples: values drawn of each ring for it, beyond those searched whole.
+        samples: (E,) values drawn of each ring for it, unless it is searched whole. A pattern at a
+            distance up to `reach` lies in one of these rings, of some block.
         shares: (reach + 1,) how many of the patterns found at each distance the sample keeps at
             most.
         pool: entries of a pool.
@@ -72,7 +76,7 @@ class NearPlan:
     blocks: int
     radius: int
     reach: int
-    samples: int
+    samples: Samples
     shares: tuple[float, ...]
     pool: int
     within: float
@@ -92,20 +96,19 @@ def last_full_rings(radius: int, m: int) -> NDArray[np.int64]:
     return (radius - np.arange(m)) // m
 
 
-def ring_samples(sizes: NDArray[np.int64], radius: int, reach: int, n: int) -> NDArray[np.int64]:
-    """Return how many values are drawn of each ring: n of those that `reach` needs beyond the full.
+def ring_samples(
+    sizes: NDArray[np.int64], radius: int, samples: Samples
+) -> NDArray[np.int64]:
+    """Return (m, E) how many values are drawn of each ring: 0 of those that are searched whole.
 
     Args:
-        sizes: (m, E) values of each ring.
+        sizes: (m, E) values of each ring. A ring is drawn from as often as it has values, at most.
         radius: up to which all rings are searched that it needs.
-        reach: a pattern at this distance lies in ring reach // m, or a nearer one, of some block.
-        n: values. A ring with fewer is drawn from as often as it has values.
+        samples: (E,) values drawn of each ring beyond them.
     """
-    m, rings = sizes.shape
-    ring = np.arange(rings)
-    sampled = (ring > last_full_rings(radius, m)[:, None]) & (ring <= reach // m)
-    samples: NDArray[np.int64] = np.where(sampled & (reach > radius), np.minimum(sizes, n), 0)
-    return samples
+    sampled = np.arange(len(samples)) > last_full_rings(radius, len(sizes))[:, None]
+    drawn: NDArray[np.int64] = np.where(sampled, np.minimum(sizes, samples), 0)
+    return drawn
 
 
 def ring_rates(
@@ -157,24 +160,23 @@ class SearchCosts:
         # Patterns in the buckets of a whole ring, and the wait for these buckets.
         self._ring_costs = store.n_patterns * shares + LOOKUP * self._sizes
 
-    def of(self, radius: int, reach: int, samples: int) -> float:
+    def of(self, radius: int, reach: int, samples: Samples) -> float:
         """Return the patterns compared for one anchor, look-ups included; inf if rings are huge."""
-        m, rings = self._sizes.shape
-        if reach // m >= rings:
+        if reach // len(self._sizes) >= self._sizes.shape[1]:
             return float("inf")
-        drawn = ring_samples(self._sizes, radius, reach, samples)
-        return float((self._ring_costs * ring_rates(self._sizes, drawn, radius)).sum())
+        rates = self._rates(radius, samples)
+        return float((self._ring_costs[:, : rates.shape[1]] * rates).sum())
 
     def largest_radius(self, most: int) -> int:
         """Return the largest radius up to `most` that a search may have."""
         for radius in range(most, 0, -1):
-            if self.of(radius, radius, 0) <= self._most:
+            if self.of(radius, radius, self._samples(radius, 0)) <= self._most:
                 return radius
         return 0
 
     def largest_reach(
         self, radius: int, most: int, shares: NDArray[np.float64]
-    ) -> tuple[int, int]:
+    ) -> tuple[int, Samples]:
         """Return how far a search may reach with samples, and how many values of a ring it draws.
 
         Args:
@@ -183,16 +185,34 @@ class SearchCosts:
             shares: (most + 1,) how many of the patterns at a distance the sample should hold.
         """
         for reach in range(most, radius, -1):
-            samples = _FEWEST_SAMPLES
-            while self.of(radius, reach, samples) <= self._most:
-                drawn = ring_samples(self._sizes, radius, reach, samples)
-                rates = ring_rates(self._sizes, drawn, radius)
-                least = least_rates(rates, self._n_bits, reach)
-                beyond = slice(radius + 1, reach + 1)
-                if (least[beyond] >= shares[beyond]).all():
-                    return reach, samples
-                samples *= 2
-        return radius, 0
+            number = _FEWEST_SAMPLES
+            while self.of(radius, reach, self._samples(reach, number)) <= self._most:
+                samples = self._samples(reach, number)
+                if self._are_enough(radius, samples, shares[: reach + 1]):
+                    return reach, self._fewest(radius, samples, shares[: reach + 1])
+                number *= 2
+        return radius, self._samples(radius, 0)
+
+    def _samples(self, reach: int, number: int) -> Samples:
+        return (number,) * (reach // len(self._sizes) + 1)
+
+    def _rates(self, radius: int, samples: Samples) -> NDArray[np.float64]:
+        sizes = self._sizes[:, : len(samples)]
+        return ring_rates(sizes, ring_samples(sizes, radius, samples), radius)
+
+    def _are_enough(self, radius: int, samples: Samples, shares: NDArray[np.float64]) -> bool:
+        least = least_rates(self._rates(radius, samples), self._n_bits, len(shares) - 1)
+        return bool((least >= shares)[radius + 1 :].all())
+
+    def _fewest(self, radius: int, samples: Samples, shares: NDArray[np.float64]) -> Samples:
+        """Halve the samples of each ring, the farthest first, for as long as they are enough."""
+        for e in reversed(range(len(samples))):
+            while samples[e] > 0:
+                fewer = (*samples[:e], samples[e] // 2, *samples[e + 1 :])
+                if not self._are_enough(radius, fewer, shares):
+                    break
+                samples = fewer
+        return samples
 
 
 def plan_near(
@@ -226,10 +246,10 @@ def plan_near(
     plans = []
     for m in _numbers_of_blocks(store):
         costs = SearchCosts(store, m, effort.search)
-        radius, samples = costs.largest_radius(wanted), 0
-        reach = radius
-        if radius == wanted:
-            reach, samples = costs.largest_reach(radius, min(served - 1, last), shares)
+        radius = costs.largest_radius(wanted)
+        # A shell that ends too early has no use for samples beyond it.
+        farthest = min(served - 1, last) if radius == wanted else radius
+        reach, samples = costs.largest_reach(radius, farthest, shares)
         plans.append(
             NearPlan(
                 blocks=m,
