@@ -33,7 +33,6 @@ from maninegs_sampling.sampling._population import (
     instance_of,
     is_eligible,
     is_unweighted,
-    new_taken,
     nth_eligible,
     take,
 )

@@ -10,14 +10,13 @@ Of the rings beyond, some values are drawn at random. They find a sample of the 
 distance `reach`, in which all patterns at one distance are expected equally often.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from maninegs_sampling.compiling import kernel
 from maninegs_sampling.distances._kernels import popcount
-from maninegs_sampling.sampling._bucket_lists import BucketLists
 from maninegs_sampling.sampling._distances import LANES
 from maninegs_sampling.sampling._stream import random_below, random_unit
 
@@ -50,7 +49,9 @@ class Rings(NamedTuple):
     masks: NDArray[np.uint32]  # numbers with 0, 1, 2, ... bits set, ascending where equally many
     begin: NDArray[np.int64]  # (E + 1,) the first mask with e bits
     sizes: NDArray[np.int64]  # (m, E) values in ring e of each block
-    samples: NDArray[np.int64]  # (m, E) values drawn of each ring; 0 where all are searched, or none
+    samples: NDArray[
+        np.int64
+    ]  # (m, E) values drawn of each ring; 0 where all are searched, or none
     rates: NDArray[np.float64]  # (m, b + 1) how often a pattern in ring e of a block is found by it
     kept: NDArray[np.float64]  # (reach + 1,) how often each pattern at a distance is in the sample
 

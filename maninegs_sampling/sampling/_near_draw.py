@@ -15,9 +15,7 @@ def find_around(tables, rings, population, rules, scratch, found, unweighted, u)
     """Set `lists`, `pool` and `weight_at` to what lies around pattern u."""
     _, reach = search_near(tables, rings, found, scratch.stream, u)
     scratch.weight_at[:] = 0
-    list_found(
-        found, population.counts, unweighted, reach, scratch.lists, scratch.weight_at
-    )
+    list_found(found, population.counts, unweighted, reach, scratch.lists, scratch.weight_at)
     pool = scratch.pool
     pool.beyond[0] = reach
     fill_pool(tables.words, population, rules, scratch.stream, u, pool)

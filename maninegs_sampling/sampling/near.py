@@ -41,7 +41,7 @@ class NearIndex:
         self.plan = plan
         first_bit, n_bits = cut_into_blocks(store.n_bits, plan.blocks)
         words = transposed(store.words)
-        offsets = np.empty((plan.blocks, (1 << int(n_bits.max())) + 1), np.uint32)
+        offsets = np.zeros((plan.blocks, (1 << int(n_bits.max())) + 1), np.uint32)
         copies = np.empty((plan.blocks - 1, *words.shape), np.uint64)
         patterns = np.empty((plan.blocks - 1, store.n_patterns), np.int32)
 
@@ -51,9 +51,7 @@ class NearIndex:
                 own = offsets[j, : (1 << int(n_bits[j])) + 1]
                 _near.count_values(words, *block, own)
                 if j > 0:
-                    _near.sort_by_value(
-                        words, *block, own.copy(), copies[j - 1], patterns[j - 1]
-                    )
+                    _near.sort_by_value(words, *block, own.copy(), copies[j - 1], patterns[j - 1])
 
         run_on_threads(sort, range(plan.blocks + 1))
         self.tables = NearTables(

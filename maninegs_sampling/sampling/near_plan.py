@@ -1,7 +1,7 @@
 """How far the near shell of a store reaches, and at what cost: chosen from a sample of pairs.
 
-A search costs what it compares. A look-up of a bucket waits for memory, about as long as it takes to
-compare LOOKUP patterns. The bits are cut into that number of blocks which lets the shell reach
+A search costs what it compares. A look-up of a bucket waits for memory, about as long as it takes
+to compare LOOKUP patterns. The bits are cut into that number of blocks which lets the shell reach
 farthest, and of several such numbers into the one of the cheapest search.
 """
 
@@ -50,7 +50,7 @@ class Effort(NamedTuple):
 
     @classmethod
     def of(cls, cluster_size: int) -> "Effort":
-        """Return the effort for clusters of so many instances, all of which may lie at one distance."""
+        """Return the effort for clusters of so many instances, which may lie at one distance."""
         size = max(cluster_size, 16)
         return cls(search=2**16 * max(size, 64), supply=size, pool=512 * size)
 
@@ -96,9 +96,7 @@ def last_full_rings(radius: int, m: int) -> NDArray[np.int64]:
     return (radius - np.arange(m)) // m
 
 
-def ring_samples(
-    sizes: NDArray[np.int64], radius: int, samples: Samples
-) -> NDArray[np.int64]:
+def ring_samples(sizes: NDArray[np.int64], radius: int, samples: Samples) -> NDArray[np.int64]:
     """Return (m, E) how many values are drawn of each ring: 0 of those that are searched whole.
 
     Args:
@@ -154,8 +152,9 @@ class SearchCosts:
         rings = self._sizes.shape[1]
         shares = np.zeros(self._sizes.shape)
         for j, (begin, bits) in enumerate(zip(begins.tolist(), self._n_bits.tolist(), strict=True)):
-            values = [_block_values(store.words[p], begin, bits) for p in (anchors, others)]
-            seen = _histogram(*values, bits)[:rings]
+            left = _block_values(store.words[anchors], begin, bits)
+            right = _block_values(store.words[others], begin, bits)
+            seen = _histogram(left, right, bits)[:rings]
             shares[j, : len(seen)] = seen / (len(anchors) * len(others))
         # Patterns in the buckets of a whole ring, and the wait for these buckets.
         self._ring_costs = store.n_patterns * shares + LOOKUP * self._sizes

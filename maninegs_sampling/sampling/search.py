@@ -1,4 +1,4 @@
-"""How the instances around an anchor are found: from lists, by a scan, or near to it and in a pool."""
+"""How the instances around an anchor are found: in lists, by a scan, or near to it and in a pool."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -9,9 +9,9 @@ from maninegs_sampling.errors import InvalidTypeError, InvalidValueError, check_
 from maninegs_sampling.sampling.near import NearIndex
 from maninegs_sampling.sampling.near_plan import Effort, plan_near
 
-# "lists": all instances sorted by distance from each pattern. "scan": the distances of an anchor are
-# computed when it is drawn for. "near": only patterns near to it are looked for, and a pool is drawn
-# of the others.
+# "lists": all instances are sorted by distance from each pattern beforehand. "scan": the distances
+# of an anchor are computed when it is drawn for. "near": only patterns near to it are looked for,
+# and a pool is drawn of the others.
 Search = Literal["lists", "scan", "near"]
 
 # From so many patterns on a scan is avoided if it can be: it would take about 20 ms.
