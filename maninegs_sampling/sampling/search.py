@@ -1,4 +1,4 @@
-"""How the instances around an anchor are found: in lists, by a scan, or near to it and in a pool."""
+"""How the instances around an anchor are found: listed, scanned, or near to it and in a pool."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
