@@ -14,7 +14,7 @@ PAGES = sorted((ROOT / "docs").glob("*.md"))
 
 def test_there_are_pages():
     assert {page.stem for page in PAGES} >= {
-        "advice", "experiments", "frameworks", "loaders", "losses", "samplers",
+        "advice", "experiments", "frameworks", "loaders", "losses", "samplers", "scale",
         "tables",
     }  # fmt: skip
 

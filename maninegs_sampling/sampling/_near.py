@@ -7,7 +7,8 @@ would differ by more than r. A *ring* e of a block are its values that differ fr
 e bits. Searching rings 0 to (r - j) // m of each block j finds all patterns up to distance r.
 
 Of the rings beyond, some values are drawn at random. They find a sample of the patterns up to
-distance `reach`, in which all patterns at one distance are expected equally often.
+distance `reach`, in which all patterns at one distance are expected equally often. How often a ring
+finds a pattern is its *rate*; a pattern's rates in all blocks add up.
 """
 
 from typing import NamedTuple
@@ -49,9 +50,7 @@ class Rings(NamedTuple):
     masks: NDArray[np.uint32]  # numbers with 0, 1, 2, ... bits set, ascending where equally many
     begin: NDArray[np.int64]  # (E + 1,) the first mask with e bits
     sizes: NDArray[np.int64]  # (m, E) values in ring e of each block
-    samples: NDArray[
-        np.int64
-    ]  # (m, E) values drawn of each ring; 0 where all are searched, or none
+    samples: NDArray[np.int64]  # (m, E) values drawn of each ring; 0 where all are searched
     rates: NDArray[np.float64]  # (m, b + 1) how often a pattern in ring e of a block is found by it
     kept: NDArray[np.float64]  # (reach + 1,) how often each pattern at a distance is in the sample
 
