@@ -43,16 +43,18 @@ class NearTables(NamedTuple):
 
 
 class Rings(NamedTuple):
-    """What is searched. `rates` and `kept` concern distances beyond the radius."""
+    """What is searched at each of L levels. `rates` and `kept` concern what is beyond a radius."""
 
-    radius: int  # all patterns up to this distance are found
-    reach: int  # a sample of those up to this distance is found; not less than the radius
+    needed: int  # patterns that a level should hold of an anchor
+    low: int  # smallest distance of those that count
     masks: NDArray[np.uint32]  # numbers with 0, 1, 2, ... bits set, ascending where equally many
     begin: NDArray[np.int64]  # (E + 1,) the first mask with e bits
     sizes: NDArray[np.int64]  # (m, E) values in ring e of each block
-    samples: NDArray[np.int64]  # (m, E) values drawn of each ring; 0 where all are searched
-    rates: NDArray[np.float64]  # (m, b + 1) how often a pattern in ring e of a block is found by it
-    kept: NDArray[np.float64]  # (reach + 1,) how often each pattern at a distance is in the sample
+    radius: NDArray[np.int64]  # (L,) all patterns up to this distance are found
+    reach: NDArray[np.int64]  # (L,) a sample of those up to this distance is found
+    samples: NDArray[np.int64]  # (L, m, E) values drawn of each ring; 0 where all are searched
+    rates: NDArray[np.float64]  # (L, m, b + 1) how often a pattern is found in ring e of a block
+    kept: NDArray[np.float64]  # (L, R + 1) how often each pattern at a distance is in the sample
 
 
 class Found(NamedTuple):
@@ -138,7 +140,7 @@ def is_found_before(tables, rows, i, u, j, radius):
 
 
 @kernel
-def is_kept(tables, rings, rows, i, u, d, unit):
+def is_kept(tables, rings, level, rows, i, u, d, unit):
     """Return whether a pattern found beyond the radius stays in the sample.
 
     Some patterns are found more often than others at their distance. They stay as much less often.
@@ -147,20 +149,20 @@ def is_kept(tables, rings, rows, i, u, d, unit):
     """
     rate = 0.0
     for j in range(tables.n_bits.shape[0]):
-        rate += rings.rates[j, block_distance(tables, rows, i, u, j)]
-    return unit * rate < rings.kept[d]
+        rate += rings.rates[level, j, block_distance(tables, rows, i, u, j)]
+    return unit * rate < rings.kept[level, d]
 
 
 @kernel
-def reach_of(rings, rate, unit, radius, reach):
+def reach_of(rings, level, rate, unit, radius, reach):
     """Return up to which distance patterns of a ring of this rate may stay in the sample."""
-    while reach > radius and unit * rate >= rings.kept[reach]:
+    while reach > radius and unit * rate >= rings.kept[level, reach]:
         reach -= 1
     return reach
 
 
 @kernel
-def note_row(tables, rings, found, u, j, i, d, sampled, radius, unit):
+def note_row(tables, rings, level, found, u, j, i, d, sampled, radius, unit):
     """Note row i of block j, at distance d from pattern u and within reach, if it counts."""
     rows = tables.words if j == 0 else tables.copies[j - 1]
     if d == 0:
@@ -168,7 +170,7 @@ def note_row(tables, rings, found, u, j, i, d, sampled, radius, unit):
     if d <= radius:
         if sampled or is_found_before(tables, rows, i, u, j, radius):
             return
-    elif not is_kept(tables, rings, rows, i, u, d, unit):
+    elif not is_kept(tables, rings, level, rows, i, u, d, unit):
         return
     n = found.number[0]
     if n < found.patterns.shape[0]:
@@ -192,7 +194,9 @@ def compare_rows(rows, words, u, begin, end, tile):
 
 
 @kernel
-def search_bucket(tables, rings, found, stream, u, j, e, begin, end, sampled, radius, reach):
+def search_bucket(
+    tables, rings, level, found, stream, u, j, e, begin, end, sampled, radius, reach
+):  # fmt: skip
     """Note what is within reach of pattern u among rows begin .. end, of ring e of block j."""
     rows = tables.words if j == 0 else tables.copies[j - 1]
     for first in range(begin, end, TILE):
@@ -203,7 +207,7 @@ def search_bucket(tables, rings, found, stream, u, j, e, begin, end, sampled, ra
             if reach > radius:
                 # One number for a step, and not for each of its patterns, which are few at a time.
                 unit = random_unit(stream)
-                farthest = reach_of(rings, rings.rates[j, e], unit, radius, reach)
+                farthest = reach_of(rings, level, rings.rates[level, j, e], unit, radius, reach)
             near = 0
             part = found.tile[step : step + STEP]
             for k in range(STEP):  # a loop of fixed length vectorizes
@@ -213,16 +217,16 @@ def search_bucket(tables, rings, found, stream, u, j, e, begin, end, sampled, ra
                     d = np.int64(part[k])
                     if d <= farthest:
                         i = first + step + k
-                        note_row(tables, rings, found, u, j, i, d, sampled, radius, unit)
+                        note_row(tables, rings, level, found, u, j, i, d, sampled, radius, unit)
 
 
 @kernel
-def search_ring(tables, rings, found, stream, u, j, e, sampled, radius, reach):
+def search_ring(tables, rings, level, found, stream, u, j, e, sampled, radius, reach):
     """Search ring e of block j, or `rings.samples` values drawn from it."""
     rows = tables.words if j == 0 else tables.copies[j - 1]
     own = np.int64(block_value(tables.words, u, tables.first_bit[j], tables.n_bits[j]))
     size = rings.sizes[j, e]
-    number = rings.samples[j, e] if sampled else size
+    number = rings.samples[level, j, e] if sampled else size
     for first in range(0, number, AHEAD):
         ahead = min(AHEAD, number - first)
         for k in range(ahead):
@@ -237,13 +241,13 @@ def search_ring(tables, rings, found, stream, u, j, e, sampled, radius, reach):
         found.touched[0] = touched
         for k in range(ahead):
             search_bucket(
-                tables, rings, found, stream, u, j, e, found.begins[k], found.ends[k], sampled,
-                radius, reach,
+                tables, rings, level, found, stream, u, j, e, found.begins[k], found.ends[k],
+                sampled, radius, reach,
             )  # fmt: skip
 
 
 @kernel
-def search_rings(tables, rings, found, stream, u, radius, reach):
+def search_rings(tables, rings, level, found, stream, u, radius, reach):
     """Find all patterns up to the radius, and up to `reach` a sample; return whether there is room.
 
     The anchor's own pattern u is left out.
@@ -253,28 +257,44 @@ def search_rings(tables, rings, found, stream, u, radius, reach):
     for j in range(m):
         full = (radius - j) // m
         for e in range(min(full, tables.n_bits[j]) + 1):
-            search_ring(tables, rings, found, stream, u, j, e, False, radius, reach)
+            search_ring(tables, rings, level, found, stream, u, j, e, False, radius, reach)
             if found.number[0] > found.patterns.shape[0]:
                 return False
         if reach > radius:
-            for e in range(full + 1, rings.samples.shape[1]):
-                if rings.samples[j, e] > 0:
-                    search_ring(tables, rings, found, stream, u, j, e, True, radius, reach)
+            for e in range(full + 1, rings.samples.shape[2]):
+                if rings.samples[level, j, e] > 0:
+                    search_ring(tables, rings, level, found, stream, u, j, e, True, radius, reach)
         if found.number[0] > found.patterns.shape[0]:
             return False
     return True
 
 
 @kernel
+def count_found(found, low, radius):
+    """Return how many patterns were found from distance `low` to the radius."""
+    number = 0
+    for k in range(found.number[0]):
+        number += low <= found.distances[k] <= radius
+    return number
+
+
+@kernel
 def search_near(tables, rings, found, stream, u):
     """Find the patterns near to pattern u; return the radius and the reach.
 
-    Where there is no room for all of them, nothing is sampled, and then the radius shrinks.
+    It is the first level that holds enough of them, or the last. Where there is no room for all of
+    them, nothing is sampled, and then the radius shrinks.
     """
-    radius, reach = rings.radius, rings.reach
-    while not search_rings(tables, rings, found, stream, u, radius, reach):
+    for level in range(rings.radius.shape[0]):
+        radius, reach = rings.radius[level], rings.reach[level]
+        if not search_rings(tables, rings, level, found, stream, u, radius, reach):
+            break
+        if count_found(found, rings.low, radius) >= rings.needed:
+            break
+    while found.number[0] > found.patterns.shape[0]:
         radius = radius if reach > radius else radius - 1
         reach = radius
+        search_rings(tables, rings, level, found, stream, u, radius, reach)
     return radius, reach
 
 

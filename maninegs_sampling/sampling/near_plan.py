@@ -1,8 +1,11 @@
-"""How far the near shell of a store reaches, and at what cost: chosen from a sample of pairs.
+"""How far searches near to anchors go, and at what cost: chosen from samples of a store.
 
 A search costs what it compares. A look-up of a bucket waits for memory, about as long as it takes
-to compare LOOKUP patterns. The bits are cut into that number of blocks which lets the shell reach
+to compare LOOKUP patterns. The bits are cut into that number of blocks which lets a search go
 farthest, and of several such numbers into the one of the cheapest search.
+
+Some instances have many others near to them and some have few, so there are several levels, most
+of them for a tenth of the instances: a radius, and how the distances beyond it are sampled.
 """
 
 from dataclasses import dataclass
@@ -25,6 +28,8 @@ Samples = tuple[int, ...]
 # Instances whose distances to others are counted, and those whose blocks are compared.
 _ANCHORS, _OTHERS = 1024, 65_536
 _BLOCK_ANCHORS, _BLOCK_OTHERS = 64, 4096
+# Instances for which searches are tried.
+_SEARCHED_ANCHORS = 256
 # Values drawn of each ring, doubled until they are enough.
 _FEWEST_SAMPLES = 16
 # Rings with more values are not searched.
@@ -56,32 +61,44 @@ class Effort(NamedTuple):
 
 
 @dataclass(frozen=True)
-class NearPlan:
-    """What is found near to an anchor.
+class Level:
+    """How far one search goes.
 
     Attributes:
-        blocks: m, into how many blocks the bits are cut.
         radius: all patterns up to this distance are found.
         reach: up to this distance a sample of them is found.
         samples: (E,) values drawn of each ring for it, unless it is searched whole. A pattern at a
             distance up to `reach` lies in one of these rings, of some block.
         shares: (reach + 1,) how many of the patterns found at each distance the sample keeps at
             most.
-        pool: entries of a pool.
-        within: the patterns that an average anchor has from `low` to the radius.
-        fills: whether these are as many as were needed, or all that may be drawn.
-        cost: patterns compared for an average anchor, look-ups included.
     """
 
-    blocks: int
     radius: int
     reach: int
     samples: Samples
     shares: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class NearPlan:
+    """What is found near to an anchor.
+
+    Attributes:
+        blocks: m, into how many blocks the bits are cut.
+        levels: searches, each farther than the one before. The first that holds `needed` patterns
+            of an anchor is used, or the last.
+        needed: patterns.
+        low: smallest distance of those that count.
+        pool: entries of a pool.
+        filled: the share of instances with as many patterns within the last radius.
+    """
+
+    blocks: int
+    levels: tuple[Level, ...]
+    needed: int
+    low: int
     pool: int
-    within: float
-    fills: bool
-    cost: float
+    filled: float
 
 
 def cut_into_blocks(n_bits: int, m: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -214,55 +231,90 @@ class SearchCosts:
         return samples
 
 
-def plan_near(
-    store: ManifestationStore,
-    *,
-    low: int,
-    high: int,
-    needed: int,
-    per_instance: bool,
-    effort: Effort,
-) -> NearPlan:
-    """Return a shell that holds `needed` patterns of an average anchor, if it may cost that much.
+def choose_blocks(
+    store: ManifestationStore, *, low: int, high: int, needed: int, effort: Effort
+) -> tuple[int, int, bool]:
+    """Return m, the largest radius, and whether an average anchor has enough patterns within it.
 
     Args:
         store: the manifestations.
         low: smallest distance of a negative.
         high: largest distance of a negative.
         needed: patterns.
-        per_instance: whether a pool is of instances; else it is of patterns.
-        effort: what a cluster may cost. Where the shell would cost more, it ends earlier.
+        effort: what a cluster may cost.
     """
     last = min(high, store.n_bits)
-    anchors, patterns, instances = _samples(store, _ANCHORS, _OTHERS)
-    seen = _distance_shares(store, anchors, patterns)
-    counts = store.n_patterns * seen
+    anchors, patterns, _ = _samples(store, _ANCHORS, _OTHERS)
+    counts = _mean_counts(store, anchors, patterns, store.n_patterns)
     within = np.cumsum(np.where(np.arange(len(counts)) >= low, counts, 0.0))
     wanted = min(_first(within >= needed), last)
-    pooled = _distance_shares(store, anchors, instances) if per_instance else seen
-    served = _first(effort.pool * pooled >= effort.supply)
-    shares = np.minimum(1.0, effort.supply / np.maximum(counts, 1.0))
-    plans = []
+    found = []
     for m in _numbers_of_blocks(store):
         costs = SearchCosts(store, m, effort.search)
         radius = costs.largest_radius(wanted)
-        # A shell that ends too early has no use for samples beyond it.
-        farthest = min(served - 1, last) if radius == wanted else radius
-        reach, samples = costs.largest_reach(radius, farthest, shares)
-        plans.append(
-            NearPlan(
-                blocks=m,
-                radius=radius,
-                reach=reach,
-                samples=samples,
-                shares=tuple(shares[: reach + 1].tolist()),
-                pool=effort.pool,
-                within=float(within[radius]),
-                fills=radius == wanted,
-                cost=costs.of(radius, reach, samples),
-            )
-        )
-    return max(plans, key=lambda plan: (plan.radius, plan.reach, -plan.cost))
+        found.append((radius, -costs.of(radius, radius, (0,) * (radius // m + 1)), m))
+    radius, _, m = max(found)
+    most = SearchCosts(store, m, effort.search).largest_radius(last)
+    return m, most, radius == wanted
+
+
+def plan_levels(
+    store: ManifestationStore,
+    m: int,
+    radii: NDArray[np.int64],
+    *,
+    low: int,
+    high: int,
+    needed: int,
+    filled: float,
+    per_instance: bool,
+    effort: Effort,
+) -> NearPlan:
+    """Return how far searches go.
+
+    Args:
+        store: the manifestations.
+        m: blocks.
+        radii: up to which distance each of `sampled_anchors` has enough patterns.
+        low: smallest distance of a negative.
+        high: largest distance of a negative.
+        needed: patterns.
+        filled: the share of anchors that have as many.
+        per_instance: whether a pool is of instances; else it is of patterns.
+        effort: what a cluster may cost.
+    """
+    last = min(high, store.n_bits)
+    anchors = sampled_anchors(store)
+    _, patterns, instances = _samples(store, 0, _OTHERS)
+    costs = SearchCosts(store, m, effort.search)
+    levels = []
+    for least, radius in _groups(radii):
+        own = anchors[(radii >= least) & (radii <= radius)]
+        counts = _mean_counts(store, own, patterns, store.n_patterns)
+        entries = _mean_counts(store, own, instances if per_instance else patterns, effort.pool)
+        served = _first((entries >= effort.supply) & (np.arange(len(entries)) > radius))
+        shares = np.minimum(1.0, effort.supply / np.maximum(counts, 1.0))
+        # Half of few patterns is a sample, too.
+        reach, samples = costs.largest_reach(radius, min(served - 1, last), np.minimum(0.5, shares))
+        levels.append(Level(radius, reach, samples, tuple(shares[: reach + 1].tolist())))
+    return NearPlan(m, tuple(levels), needed, low, effort.pool, filled)
+
+
+def sampled_anchors(store: ManifestationStore) -> NDArray[Any]:
+    """Return the patterns of some instances."""
+    return _samples(store, _SEARCHED_ANCHORS, 0)[0]
+
+
+def _groups(radii: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """Return the least and the largest radius of each group of at least a tenth, but the last."""
+    groups: list[tuple[int, int]] = []
+    least, size = int(radii.min()), 0
+    for radius, number in zip(*np.unique(radii, return_counts=True), strict=True):
+        size += int(number)
+        if 10 * size >= len(radii) or radius == radii.max():
+            groups.append((least, int(radius)))
+            least, size = int(radius) + 1, 0
+    return groups
 
 
 def ring_sizes(n_bits: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -297,13 +349,13 @@ def _samples(
     return anchors, patterns, store.pattern_of[some(store.n_instances, n_others)]
 
 
-def _distance_shares(
-    store: ManifestationStore, anchors: NDArray[Any], others: NDArray[Any]
+def _mean_counts(
+    store: ManifestationStore, anchors: NDArray[Any], others: NDArray[Any], number: int
 ) -> NDArray[np.float64]:
-    """Return (B + 1,) the share of pairs at each distance."""
+    """Return (B + 1,) how many of `number` patterns like the others lie at each distance."""
     seen = _histogram(store.words[anchors], store.words[others], store.n_bits)
-    shares: NDArray[np.float64] = seen / seen.sum()
-    return shares
+    counts: NDArray[np.float64] = number * seen / seen.sum()
+    return counts
 
 
 def _histogram(

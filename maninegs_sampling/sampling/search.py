@@ -6,8 +6,8 @@ from typing import Literal, get_args
 from maninegs_sampling.data.store import ManifestationStore
 from maninegs_sampling.distances.index import DistanceBucketIndex
 from maninegs_sampling.errors import InvalidTypeError, InvalidValueError, check_choice
-from maninegs_sampling.sampling.near import NearIndex
-from maninegs_sampling.sampling.near_plan import Effort, plan_near
+from maninegs_sampling.sampling.near import NearIndex, plan_near
+from maninegs_sampling.sampling.near_plan import Effort
 
 # "lists": all instances are sorted by distance from each pattern beforehand. "scan": the distances
 # of an anchor are computed when it is drawn for. "near": only patterns near to it are looked for,
@@ -16,6 +16,8 @@ Search = Literal["lists", "scan", "near"]
 
 # From so many patterns on a scan is avoided if it can be: it would take about 20 ms.
 NEAR_FROM = 2**22
+# The share of anchors that need to have a cluster of patterns near to them.
+MOST_ANCHORS = 0.9
 # More than any index takes.
 _NO_LIMIT = 2**63 - 1
 
@@ -28,10 +30,12 @@ class SearchPlan:
         search: "lists", "scan" or "near".
         reason: why, as a sentence.
         nbytes: bytes that it takes beside the store.
-        radius: up to this distance, batches follow the exact distribution.
-        reach: beyond the radius and up to this distance, what is drawn from is a sample.
-        pool: instances, or patterns, drawn for each anchor, that serve distances beyond `reach`; 0
-            where the distribution is exact at all distances.
+        radius: up to this distance from any anchor, batches follow the exact distribution. Anchors
+            with few instances near to them have a larger one.
+        reach: beyond an anchor's radius and up to this distance at most, what is drawn from is a
+            sample of the patterns near to it.
+        pool: instances, or patterns, drawn for each anchor, that serve farther distances; 0 where
+            the distribution is exact at all distances.
     """
 
     search: Search
@@ -71,7 +75,7 @@ def choose_search(
     Raises:
         InvalidTypeError: If `index` is neither an index nor a text.
         InvalidValueError: If `index` is another text, of other instances or other rows, or "near"
-            where an option needs all distances.
+            where an option needs all distances, or where it would cost too much.
     """
     if index is not None and not isinstance(index, (str, DistanceBucketIndex)):
         raise InvalidTypeError(
@@ -94,25 +98,23 @@ def choose_search(
         return _of_index(made, f"lists exceed the memory limit, {memory_limit!r}")
     if exact_option is not None:
         return _of_index(made, f"{exact_option} needs the distances of all patterns")
-    effort = Effort.of(cluster_size)
-    plan = plan_near(
+    near = plan_near(
         store, low=low, high=high, needed=cluster_size, per_instance=rows == "instances",
-        effort=effort,
+        effort=Effort.of(cluster_size),
     )  # fmt: skip
-    if index is None and not plan.fills:
-        return _of_index(
-            made,
-            f"to find the {cluster_size} nearest patterns costs more than {effort.search:,} "
-            "comparisons without a scan",
-        )
-    near = NearIndex(store, plan)
+    if near is None or near.plan.filled < MOST_ANCHORS:
+        dear = f"to find {cluster_size} patterns near to most anchors costs too much without a scan"
+        if index == "near":
+            raise InvalidValueError(f'index="near" cannot be used: {dear}; use "scan"')
+        return _of_index(made, dear)
     why = "it was asked for" if index else f"there are {store.n_patterns:,} patterns"
+    levels = near.plan.levels
     found = (
-        f"{why}; within distance {plan.radius} an average anchor has {plan.within:,.0f} patterns, "
-        f"found in {plan.blocks} blocks at the cost of {plan.cost:,.0f} comparisons"
+        f"{why}; {near.plan.filled:.0%} of a sample of anchors have {cluster_size} patterns within "
+        f"distance {levels[-1].radius}"
     )
     return made, near, SearchPlan(
-        "near", found, near.nbytes, plan.radius, plan.reach, plan.pool
+        "near", found, near.nbytes, levels[0].radius, levels[-1].reach, near.plan.pool
     )  # fmt: skip
 
 

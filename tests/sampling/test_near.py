@@ -2,7 +2,6 @@
 
 import pickle
 from concurrent.futures import ThreadPoolExecutor
-from math import comb
 
 import numpy as np
 import pytest
@@ -19,8 +18,8 @@ from maninegs_sampling import (
 from maninegs_sampling.randomness import BATCHES
 from maninegs_sampling.sampling import _near, search
 from maninegs_sampling.sampling._stream import STREAM_WORDS, start_stream
-from maninegs_sampling.sampling.near import NearIndex
-from maninegs_sampling.sampling.near_plan import Effort, NearPlan, cut_into_blocks, plan_near
+from maninegs_sampling.sampling.near import NearIndex, plan_near
+from maninegs_sampling.sampling.near_plan import Effort, Level, NearPlan, cut_into_blocks
 from tests import naive
 from tests.conftest import bit_matrices, random_store
 from tests.laws import assert_follows_law, assert_resumes
@@ -31,19 +30,12 @@ DRAW = ("instance", "pattern")
 DUPLICATES = ("refill", "drop_patterns", "keep", "drop_instances")
 
 
-def plan_of(blocks, radius, reach=None, samples=(), pool=1024):
+def plan_of(blocks, radius, reach=None, samples=(), pool=1024, shares=None):
+    """A plan of one level."""
     reach = radius if reach is None else reach
-    return NearPlan(
-        blocks=blocks,
-        radius=radius,
-        reach=reach,
-        samples=samples or (0,) * (reach // blocks + 1),
-        shares=(1.0,) * (reach + 1),
-        pool=pool,
-        within=0.0,
-        fills=True,
-        cost=0.0,
-    )
+    samples = samples or (0,) * (reach // blocks + 1)
+    level = Level(radius, reach, samples, shares or (1.0,) * (reach + 1))
+    return NearPlan(blocks, (level,), needed=2, low=1, pool=pool, filled=1.0)
 
 
 # What is found.
@@ -57,7 +49,7 @@ def test_the_shell_holds_all_patterns_within_its_radius(bits, data):
     radius = data.draw(st.integers(0, store.n_bits))
     index = NearIndex(store, plan_of(blocks, radius))
     for i in range(0, len(bits), 7):
-        patterns, distances = index.within(int(store.pattern_of[i]))
+        patterns, distances = index.within(int(store.pattern_of[i]), radius)
         found = dict(zip(patterns.tolist(), distances.tolist(), strict=True))
         assert len(found) == len(patterns)
         assert found == naive.patterns_within(bits, i, radius)
@@ -75,9 +67,9 @@ def searched(index, pattern, number, room=2**16):
 def test_beyond_the_radius_patterns_of_one_distance_are_found_equally_often():
     store = random_store(1500, 12)
     index = NearIndex(store, plan_of(3, 2, reach=7, samples=(0, 1, 1)))
-    kept = np.minimum(1, naive.least_rates(index.rings.rates[:, :5].tolist(), 7))
+    kept = np.minimum(1, naive.least_rates(index.rings.rates[0, :, :5].tolist(), 7))
     assert kept.tolist()[2:] == pytest.approx([1, 3 / 4, 2 / 3, 1 / 2, 5 / 12, 1 / 4])
-    np.testing.assert_allclose(index.rings.kept, kept, rtol=1e-12)
+    np.testing.assert_allclose(index.rings.kept[0], kept, rtol=1e-12)
     pattern, searches = 700, 4000
     times = np.zeros(store.n_patterns)
     for number in range(searches):
@@ -98,14 +90,13 @@ def test_beyond_the_radius_patterns_of_one_distance_are_found_equally_often():
 
 def test_a_sample_keeps_no_more_than_its_share():
     store = random_store(1500, 12)
-    plan = plan_of(3, 2, reach=7, samples=(0, 4, 6))
-    shares = (*plan.shares[:4], 0.5, 0.1, 0.05, 0.01)
-    index = NearIndex(store, NearPlan(**{**vars(plan), "shares": shares}))
-    rates = naive.least_rates(index.rings.rates[:, :5].tolist(), 7)
-    assert index.rings.kept.tolist() == [min(a, b) for a, b in zip(rates, shares, strict=True)]
+    shares = (1.0, 1.0, 1.0, 1.0, 0.5, 0.1, 0.05, 0.01)
+    index = NearIndex(store, plan_of(3, 2, reach=7, samples=(0, 4, 6), shares=shares))
+    rates = naive.least_rates(index.rings.rates[0, :, :5].tolist(), 7)
+    assert index.rings.kept[0].tolist() == [min(a, b) for a, b in zip(rates, shares, strict=True)]
     there = sum(d == 6 for d in naive.patterns_within(store.to_dense(), 0, 6).values())
     found = [(searched(index, int(store.pattern_of[0]), n)[1] == 6).sum() for n in range(2000)]
-    expected = 2000 * there * index.rings.kept[6]
+    expected = 2000 * there * index.rings.kept[0, 6]
     assert abs(sum(found) - expected) < 5 * np.sqrt(5 * expected)  # several at once in one bucket
 
 
@@ -161,7 +152,7 @@ OPTIONS = {
 
 
 def near_sampler(monkeypatch, store, plan, **options):
-    monkeypatch.setattr(search, "plan_near", lambda *args, **kwargs: plan)
+    monkeypatch.setattr(search, "plan_near", lambda store, **kwargs: NearIndex(store, plan))
     return ManiNegBatchSampler(store, index="near", **{"mu": 2.0, "seed": 3, **options})
 
 
@@ -316,43 +307,76 @@ def test_the_plan_says_how_and_why(monkeypatch):
     monkeypatch.setattr(search, "NEAR_FROM", 300)
     near = plan(memory_limit=0)
     assert near.search == "near"
-    assert near.reason.startswith(f"there are {store.n_patterns} patterns; within distance ")
+    assert near.reason == (
+        f"there are {store.n_patterns} patterns; 100% of a sample of anchors have 4 patterns "
+        f"within distance {near.radius + 1}"
+    )
     assert near.nbytes > 0
     assert plan(memory_limit=0, skip_nearest=2).search == "scan"
     for name, value in (("skip_nearest", 2), ("center", "cluster"), ("coverage", "epoch")):
         more = {name: value, "duplicates": "keep"}
         assert name in plan(memory_limit=0, **more).reason
     monkeypatch.setattr(Effort, "of", lambda size: Effort(search=1, supply=16, pool=64))
-    assert "costs more than 1 comparisons" in plan(memory_limit=0).reason
-    forced = plan(index="near")
-    assert (forced.search, forced.radius) == ("near", 0)
+    assert plan(memory_limit=0).search == "scan"
+    assert "costs too much without a scan" in plan(memory_limit=0).reason
+    with pytest.raises(ManiNegError, match='index="near" cannot be used: to find 4 patterns'):
+        plan(index="near")
 
 
-@settings(max_examples=30)
+def test_each_anchor_is_searched_for_until_there_are_enough(monkeypatch):
+    store = random_store(3000, 14)
+    levels = [Level(r, reach, (0, 3, 9), (1.0,) * (reach + 1)) for r, reach in ((1, 4), (3, 5))]
+    plan = NearPlan(2, tuple(levels), needed=3, low=1, pool=64, filled=1.0)
+    index = NearIndex(store, plan)
+    rows = store.to_dense()
+    seen = set()
+    for i in range(0, 300, 20):
+        patterns, distances, radius, reach = searched(index, int(store.pattern_of[i]), i)
+        near = naive.patterns_within(rows, i, 1)
+        assert (radius, reach) == ((1, 4) if len(near) >= 3 else (3, 5))
+        inside = distances <= radius
+        found = dict(zip(patterns[inside].tolist(), distances[inside].tolist(), strict=True))
+        assert found == naive.patterns_within(rows, i, radius)
+        assert distances.max() <= reach
+        seen.add(radius)
+    assert seen == {1, 3}
+
+
+@settings(max_examples=20)
 @given(bits=bit_matrices(), size=st.sampled_from([2, 5, 64]))
-def test_small_stores_are_searched_whole_or_served_from_the_pool(bits, size):
+def test_plans_of_small_stores(bits, size):
+    """What is planned is what anchors have: there are no more than are looked at."""
     store = ManifestationStore.from_dense(bits)
-    plan = plan_near(
+    index = plan_near(
         store, low=1, high=store.n_bits, needed=size, per_instance=True, effort=Effort.of(size)
     )
-    assert plan.fills
-    others = np.mean([len(naive.patterns_within(bits, i, plan.radius)) for i in range(len(bits))])
-    assert others == pytest.approx(plan.within)
-    assert others >= size or plan.radius == store.n_bits
+    if index is None:  # many bits: far patterns cannot be looked up
+        return
+    last = index.plan.levels[-1].radius
+    there = [len(naive.patterns_within(bits, i, last)) for i in range(len(bits))]
+    assert all(n >= size for n in there) or last == store.n_bits
+    assert index.plan.filled == 1.0
 
 
-def test_a_plan_of_random_patterns():
-    """Counts at a distance are those of the binomial distribution, so the plan is known."""
-    store = random_store(200_000, 40)
-    plan = plan_near(store, low=1, high=40, needed=64, per_instance=True, effort=Effort.of(64))
-    share = np.array([comb(40, d) for d in range(41)]) / 2.0**40
-    within = np.cumsum(store.n_patterns * share)
-    assert within[plan.radius - 1] < 1.2 * 64
-    assert within[plan.radius] > 64 / 1.2
-    assert plan.reach > plan.radius
-    assert plan.pool * share[plan.reach + 1] > 64 / 1.2
-    index = NearIndex(store, plan)
-    found = [searched(index, p, p)[1] for p in range(0, 200_000, 1000)]
-    per_distance = np.bincount(np.concatenate(found), minlength=41) / len(found)
-    assert (per_distance[plan.radius + 1 : plan.reach + 1] > 50).all()
-    assert per_distance.sum() < 2**12
+def test_a_plan_of_patterns_of_unequal_density():
+    """In sparse regions the radius is larger, and everywhere a distance has a sample or a pool."""
+    rng = np.random.default_rng(0)
+    share = np.where(rng.random((100_000, 1)) < 0.5, 0.1, 0.4)
+    store = ManifestationStore.from_dense(rng.random((100_000, 40)) < share)
+    index = plan_near(store, low=1, high=40, needed=32, per_instance=True, effort=Effort.of(32))
+    levels = index.plan.levels
+    assert len(levels) >= 3
+    assert levels[0].radius < levels[-1].radius
+    assert index.plan.filled > 0.9
+    enough, found_enough = 0, 0
+    for p in rng.integers(0, store.n_patterns, 100).tolist():
+        distances = np.bitwise_count(store.words[:, 0] ^ store.words[p, 0])
+        counts = np.bincount(distances, minlength=41)
+        _, found, radius, reach = searched(index, p, p)
+        sampled = np.bincount(found, minlength=41)
+        assert (sampled[1 : radius + 1] == counts[1 : radius + 1]).all()
+        pooled = index.plan.pool * counts / store.n_instances
+        usual = range(radius + 1, int(distances.mean()))
+        enough += len(usual)
+        found_enough += sum((sampled[d] if d <= reach else pooled[d]) >= 6 for d in usual)
+    assert found_enough > 0.95 * enough
