@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.store import resident
@@ -35,6 +36,10 @@ SIZES = tuple(10**k for k in range(3, 9))
 # The mean of the distance distribution: the nearest that there are, and half as far as the middle.
 MUS = (0.0, 16.0)
 LISTS_UP_TO, LAW_SIZES, LAW_BATCHES = 10**4, (10**6, 10**7), 400
+UNEVEN_SIZE = 10**6
+# Pairs of sigma and several mu at which batches are compared.
+LAWS = ((3.0, (0.0, 8.0, 14.0, 18.0, 22.0, 32.0, 40.0, 45.0)), (0.3, (16.0, 18.0, 20.0, 24.0)))
+UNEVEN_LAWS = ((3.0, (0.0, 2.0, 4.0, 8.0, 12.0)), (0.3, (2.0, 4.0, 6.0)))
 
 
 def blocks_of(rows: int, patterns: int | None) -> Iterator[ManifestationStore]:
@@ -102,10 +107,12 @@ def sampled(file: str, way: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def new_sampler(store: ManifestationStore, way: Any, mu: float) -> ManiNegBatchSampler:
+def new_sampler(
+    store: ManifestationStore, way: Any, mu: float, sigma: float = 3.0
+) -> ManiNegBatchSampler:
     """Return a sampler with an epoch of a fixed length."""
     return ManiNegBatchSampler(
-        store, batch_size=BATCH, mu=mu, index=way, batches_per_epoch=max(8, LAW_BATCHES)
+        store, batch_size=BATCH, mu=mu, sigma=sigma, index=way, batches_per_epoch=LAW_BATCHES
     )
 
 
@@ -128,23 +135,34 @@ def draw(sampler: ManiNegBatchSampler, mu: float, k: int, seed: int) -> NDArray[
     return batches[0]
 
 
-def law(file: str) -> dict[str, list[float]]:
+def law(file: str | None) -> dict[str, list[float]]:
     """Compare the distances in batches drawn near with those drawn by a scan, for equal anchors.
 
     The total-variation distance of their histograms; that of two scans is due to chance alone.
+    Without a file the store is an uneven one.
     """
-    store = ManifestationStore.load(file, mmap=True, verify=False)
-    near, scan = (new_sampler(store, way, 0.0) for way in ("near", "scan"))
+    store = ManifestationStore.load(file, mmap=True, verify=False) if file else uneven_store()
     figures = {}
-    for mu in (0.0, 8.0, 14.0, 16.0, 18.0, 20.0, 32.0):
-        seen = [
-            histogram(store, sampler, mu, seed)
-            for sampler, seed in ((scan, 0), (near, 1), (scan, 2))
-        ]
-        distances = [float(abs(seen[0] - other).sum() / 2) for other in seen[1:]]
-        means = [float((h * np.arange(len(h))).sum()) for h in seen[:2]]
-        figures[f"{mu:g}"] = [*distances, *means]
+    for sigma, mus in LAWS if file else UNEVEN_LAWS:
+        near, scan = (new_sampler(store, way, 0.0, sigma) for way in ("near", "scan"))
+        for mu in mus:
+            seen = [
+                histogram(store, sampler, mu, seed)
+                for sampler, seed in ((scan, 0), (near, 1), (scan, 2))
+            ]
+            distances = [float(abs(seen[0] - other).sum() / 2) for other in seen[1:]]
+            means = [float((h * np.arange(len(h))).sum()) for h in seen[:2]]
+            figures[f"{mu:g}, {sigma:g}"] = [*distances, *means]
     return figures
+
+
+def uneven_store() -> ManifestationStore:
+    """Return rows of 64 traits that 2% to 50% of the rows have, correlated by eights."""
+    rng = np.random.default_rng(0)
+    shared = np.repeat(rng.standard_normal((UNEVEN_SIZE, 8)), 8, axis=1)
+    own = rng.standard_normal((UNEVEN_SIZE, BITS))
+    share = rng.permutation(np.geomspace(0.02, 0.5, BITS))
+    return ManifestationStore.from_dense((shared + own) / np.sqrt(2) < ndtri(share))
 
 
 def histogram(
@@ -221,6 +239,8 @@ def measure(rows: int, patterns: int | None, folder: str) -> dict[str, Any]:
         figures[way] = run("sample", file, way)
     if not patterns and rows in LAW_SIZES:
         figures["law"] = run("law", file)
+    if not patterns and rows == UNEVEN_SIZE:
+        figures["uneven law"] = run("law", None)
     if rows == max(SIZES):
         figures["load"] = [run("load", file, workers) for workers in (0, 2)]
     Path(file).unlink()
@@ -270,10 +290,10 @@ def tables(found: dict[str, list[dict[str, Any]]]) -> str:
                         f"{its['nbytes'] / 1e9:.3f}", f"{its['bytes'] / 1e9:.2f}", shell,
                     )
                 )  # fmt: skip
-        for mu, (near, scan, mean_scan, mean_near) in figures.get("law", {}).items():
-            laws.append(
-                (sizes[0], mu, f"{near:.4f}", f"{scan:.4f}", f"{mean_scan:.2f}", f"{mean_near:.2f}")
-            )
+        for kind, name in (("random", "law"), ("uneven", "uneven law")):
+            for at, (near, scan, mean_scan, mean_near) in figures.get(name, {}).items():
+                means = (f"{mean_scan:.2f}", f"{mean_near:.2f}")
+                laws.append((sizes[0], kind, at, f"{near:.4f}", f"{scan:.4f}", *means))
         for workers, load in zip((0, 2), figures.get("load", ()), strict=False):
             loads.append(
                 (
@@ -295,7 +315,9 @@ def tables(found: dict[str, list[dict[str, Any]]]) -> str:
             batches,
         ),
         f"Distances in {LAW_BATCHES} batches around the same anchors: total variation from a scan",
-        text_table(("rows", "mu", "near", "another scan", "mean, scan", "mean, near"), laws),
+        text_table(
+            ("rows", "bits", "mu, sigma", "near", "another scan", "mean, scan", "mean, near"), laws
+        ),
         f"DataLoader, batches of {BATCH}, mu = 8: seconds to the first batch, ms for each next one",
         text_table((*head, "workers", "ready s", "ms", "peak GB"), loads),
     )  # fmt: skip
