@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -206,7 +206,7 @@ def loaded(file: str, workers: int) -> dict[str, float]:
     return {"ready": ready, "each": each, "bytes": resident("VmHWM")}
 
 
-TASKS = {"build": build, "open": opened, "sample": sampled, "law": law, "load": loaded}
+TASKS: dict[str, Callable[..., Any]] = {"build": build, "open": opened, "sample": sampled, "law": law, "load": loaded}
 
 
 def run(name: str, *arguments: object) -> Any:
