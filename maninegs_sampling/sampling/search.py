@@ -14,7 +14,7 @@ from maninegs_sampling.sampling.near_plan import Effort
 # and a pool is drawn of the others.
 Search = Literal["lists", "scan", "near"]
 
-# From so many patterns on a scan is avoided if it can be: it would take about 20 ms.
+# From about so many patterns on a scan takes longer than a search, and it is exact.
 NEAR_FROM = 2**22
 # The share of anchors that need to have a cluster of patterns near to them.
 MOST_ANCHORS = 0.9
