@@ -206,7 +206,13 @@ def loaded(file: str, workers: int) -> dict[str, float]:
     return {"ready": ready, "each": each, "bytes": resident("VmHWM")}
 
 
-TASKS: dict[str, Callable[..., Any]] = {"build": build, "open": opened, "sample": sampled, "law": law, "load": loaded}
+TASKS: dict[str, Callable[..., Any]] = {
+    "build": build,
+    "open": opened,
+    "sample": sampled,
+    "law": law,
+    "load": loaded,
+}
 
 
 def run(name: str, *arguments: object) -> Any:
