@@ -50,6 +50,29 @@ def bucket(rows, instance, distance):
     return [j for j in others if hamming(rows[instance], rows[j]) == distance]
 
 
+def patterns_within(rows, i, radius):
+    """The distance of each other pattern up to the radius, by its number among the distinct rows.
+
+    Patterns are numbered as a store numbers them: by their bits, the last bit first.
+    """
+    patterns = sorted({tuple(map(int, row)) for row in rows}, key=lambda row: row[::-1])
+    distances = {p: hamming(rows[i], row) for p, row in enumerate(patterns)}
+    return {p: d for p, d in distances.items() if 0 < d <= radius}
+
+
+def least_rates(rates, reach):
+    """The least sum of rates of blocks whose distances add up to 0, 1, ..., reach.
+
+    `rates[j][e]`: of distance e in block j.
+    """
+    least = [inf] * (reach + 1)
+    for distances in itertools.product(*(range(len(own)) for own in rates)):
+        if sum(distances) <= reach:
+            total = sum(own[e] for own, e in zip(rates, distances, strict=True))
+            least[sum(distances)] = min(least[sum(distances)], total)
+    return least
+
+
 def log_pmf(mu, sigma, low, high, steps_per_bit=1):
     """log p(low), ..., log p(high), with as many digits as it takes.
 

@@ -16,8 +16,9 @@ PAGES = sorted((ROOT / "docs").rglob("*.md"))
 def test_there_are_pages():
     assert {page.stem for page in PAGES} >= {
         "advice", "architecture", "command_line", "determinism", "distributions", "experiments",
-        "frameworks", "install", "large_data", "loaders", "losses", "mu_and_sigma", "proxies", "quickstart", "report",
-        "resuming", "samplers", "several_gpus", "streams", "tables", "traits",
+        "frameworks", "install", "large_data", "loaders", "losses", "mu_and_sigma", "proxies",
+        "quickstart", "report", "resuming", "samplers", "scale", "several_gpus", "streams", "tables",
+        "traits",
     }  # fmt: skip
 
 

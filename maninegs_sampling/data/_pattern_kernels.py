@@ -185,3 +185,15 @@ def count_instances(pattern_of, counts):
     """Add the number of instances with each pattern to `counts`."""
     for i in range(pattern_of.shape[0]):
         counts[pattern_of[i]] += 1
+
+
+@kernel
+def group_instances(pattern_of, places, members):
+    """Write the instances to `members`, grouped by pattern and ascending within one.
+
+    places: (U,) the first place of each pattern; they move on to where each pattern ends.
+    """
+    for i in range(pattern_of.shape[0]):
+        p = pattern_of[i]
+        members[places[p]] = i
+        places[p] += 1

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from maninegs_sampling.data._pattern_kernels import group_instances
 from maninegs_sampling.data.patterns import frozen
 from maninegs_sampling.data.store import ManifestationStore, check_store
 from maninegs_sampling.distances import _kernels
@@ -155,12 +156,16 @@ class DistanceBucketIndex:
     @cached_property
     def members(self) -> NDArray[np.int32]:
         """(N,) the instances grouped by pattern, ascending within one."""
-        return frozen(np.argsort(self.store.pattern_of, kind="stable").astype(np.int32))
+        members = np.empty(self.store.n_instances, np.int32)
+        pattern_of = frozen(np.asarray(self.store.pattern_of).view())
+        group_instances(pattern_of, self.starts.copy(), members)
+        return frozen(members)
 
     @cached_property
     def starts(self) -> NDArray[np.int32]:
         """(U,) the first place of each pattern in `members`."""
-        return frozen((np.cumsum(self.store.counts) - self.store.counts).astype(np.int32))
+        ends = np.cumsum(self.store.counts, dtype=np.int32)
+        return frozen(ends - self.store.counts)
 
     @property
     def largest_distance(self) -> int:

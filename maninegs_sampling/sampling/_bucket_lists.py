@@ -13,6 +13,7 @@ from maninegs_sampling.distances._kernels import TILE
 from maninegs_sampling.sampling._distances import LANES
 from maninegs_sampling.sampling._population import (
     count_eligible,
+    is_marked,
     nth_eligible,
     remaining_weight,
 )
@@ -78,7 +79,7 @@ def list_row(buckets, population, rules, taken, stamp, lists, skipped, u, d, beg
         p = np.int64(buckets.order[u, place])
         if rules.per_instance:  # rows of instances, those of a pattern side by side
             # One look dismisses each instance of a taken group, which may hold nearly all.
-            if grouped and taken.groups[population.group_of[p]] == stamp:
+            if grouped and is_marked(taken.groups, stamp, np.int64(population.group_of[p])):
                 place += 1
                 continue
             p = np.int64(population.pattern_of[p])
@@ -132,17 +133,21 @@ def list_bucket(
 
 
 @kernel
+def find_listed(lists, d, target):
+    """Return the place that holds weight number `target` at distance d, and what is left of it."""
+    begin, running = lists.begin[d], lists.running
+    place = begin
+    for lane in range(begin, lists.end[d], LANES):  # cheaper than a search that branches
+        for k in range(lane, lane + LANES):
+            place += running[k] <= target
+    return place, target - (running[place - 1] if place > begin else 0)
+
+
+@kernel
 def draw_listed(population, rules, taken, stamp, lists, stream, remaining, d):
     """Return an eligible instance at the listed distance d, and its place; -1 if there is none."""
-    begin, end = lists.begin[d], lists.end[d]
-    running = lists.running
     while remaining[d] > 0:
-        target = random_below(stream, remaining[d])
-        place = begin
-        for lane in range(begin, end, LANES):  # cheaper than a search that branches
-            for k in range(lane, lane + LANES):
-                place += running[k] <= target
-        n = target - (running[place - 1] if place > begin else 0)
+        place, n = find_listed(lists, d, random_below(stream, remaining[d]))
         p = np.int64(lists.patterns[place])
         eligible = count_eligible(population, rules, taken, stamp, p)
         if not rules.per_instance and eligible > 1:
@@ -151,7 +156,7 @@ def draw_listed(population, rules, taken, stamp, lists, stream, remaining, d):
             return nth_eligible(population, rules, taken, stamp, p, n), place
         # Other distances' draws took p's groups: correct its weight and draw again.
         correct_weight(population, rules, taken, stamp, lists, remaining, d, place)
-    return np.int64(-1), begin
+    return np.int64(-1), lists.begin[d]
 
 
 @kernel

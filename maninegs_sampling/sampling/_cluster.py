@@ -62,7 +62,7 @@ class ClusterScratch(NamedTuple):
 
 
 def new_cluster_scratch(
-    *, n_patterns: int, n_bits: int, n_steps: int, cluster_size: int, n_keys: int, n_groups: int
+    *, n_patterns: int, n_bits: int, n_steps: int, cluster_size: int, taken: Taken
 ) -> ClusterScratch:
     """Return working memory.
 
@@ -71,8 +71,7 @@ def new_cluster_scratch(
         n_bits: bits of a pattern.
         n_steps: E, of the distances with any probability.
         cluster_size: instances of a cluster.
-        n_keys: instances, or patterns where they must be distinct within a batch.
-        n_groups: groups, 0 without.
+        taken: what a batch holds.
     """
     largest = cluster_size * n_bits
     small = max(4 * largest, n_steps) < 2**16  # closed sums stay beyond the last step
@@ -93,7 +92,7 @@ def new_cluster_scratch(
         factors=(STEPS_PER_BIT / members).astype(precision),
         shifts=(0.5 + 0.25 / members).astype(precision),
         block_step=np.empty(-(-n_patterns // SEARCH_STEP), dtype),
-        taken=Taken(keys=np.zeros(n_keys, np.int32), groups=np.zeros(n_groups, np.int32)),
+        taken=taken,
     )
 
 

@@ -14,6 +14,7 @@ from maninegs_sampling.sampling._bucket_lists import (
     clear_lists,
     correct_weight,
     draw_listed,
+    find_listed,
     list_bucket,
     new_lists,
 )
@@ -24,6 +25,7 @@ from maninegs_sampling.sampling._distances import (
     draw_distance,
     nearest_open,
 )
+from maninegs_sampling.sampling._pool import Pool, new_pool, next_pooled
 from maninegs_sampling.sampling._population import (
     Taken,
     count_eligible,
@@ -60,6 +62,7 @@ class Scratch(NamedTuple):
     weights: NDArray[np.float64]  # (E,) relative probabilities of the distances from `low` on
     cumulative: NDArray[np.float64]  # their running sums, padded with infinity to whole LANES
     lists: BucketLists
+    pool: Pool
     scan: Scan
     skipped: Skipped
     taken: Taken
@@ -67,22 +70,22 @@ class Scratch(NamedTuple):
 
 def new_scratch(
     *,
-    n_patterns: int,
+    n_listed: int,
     n_bits: int,
     n_distances: int,
-    n_keys: int,
-    n_groups: int,
-    scanned: bool,
+    taken: Taken,
+    n_scanned: int = 0,
+    pool_size: int = 0,
 ) -> Scratch:
     """Return working memory.
 
     Args:
-        n_patterns: patterns that may be drawn.
+        n_listed: patterns that lists have room for.
         n_bits: bits of a pattern.
         n_distances: E, from `low` to the largest distance with any probability.
-        n_keys: instances, or patterns where they must be distinct within a batch.
-        n_groups: groups, 0 without.
-        scanned: whether distances are computed for each anchor, without precomputed rows.
+        taken: what a batch holds.
+        n_scanned: U, if the distances of each anchor are computed.
+        pool_size: entries of a pool.
     """
     return Scratch(
         stream=np.empty(STREAM_WORDS, np.uint64),
@@ -90,10 +93,11 @@ def new_scratch(
         remaining=np.zeros(n_bits + 1, np.int64),
         weights=np.empty(n_distances),
         cumulative=np.empty(-(-n_distances // LANES) * LANES),
-        lists=new_lists(n_patterns, n_bits + 1),
-        scan=new_scan(n_patterns, n_bits, scanned=scanned),
+        lists=new_lists(n_listed, n_bits + 1),
+        pool=new_pool(pool_size, n_bits),
+        scan=new_scan(n_scanned, n_bits),
         skipped=new_skipped(),
-        taken=Taken(keys=np.zeros(n_keys, np.int32), groups=np.zeros(n_groups, np.int32)),
+        taken=taken,
     )
 
 
@@ -111,6 +115,22 @@ def guess_instance(buckets, population, rules, scratch, unweighted, u, d):
     else:
         p, target = select_scanned(scratch.scan, population.counts, unweighted, d, target)
     return instance_of(population, rules, scratch.stream, p, target)
+
+
+@kernel
+def draw_instance(buckets, population, rules, scratch, unweighted, u, d):
+    """Return an instance at distance d by the rule of `per_instance`, whatever was drawn before."""
+    pool, lists, stream = scratch.pool, scratch.lists, scratch.stream
+    if d > pool.beyond[0]:
+        n = random_below(stream, pool.end[d] - pool.begin[d])
+        entry = np.int64(pool.entries[pool.begin[d] + n])
+        if rules.per_instance:
+            return entry
+        return instance_of(population, rules, stream, entry, np.int64(0))
+    if lists.begin[d] >= 0:
+        place, n = find_listed(lists, d, random_below(stream, scratch.weight_at[d]))
+        return instance_of(population, rules, stream, np.int64(lists.patterns[place]), n)
+    return guess_instance(buckets, population, rules, scratch, unweighted, u, d)
 
 
 # While at least this share of a bucket is left, an instance is guessed, which is mostly right.
@@ -146,6 +166,13 @@ def take_from(buckets, population, rules, scratch, unweighted, stamp, u, d):
     the distance is listed.
     """
     lists, remaining, taken = scratch.lists, scratch.remaining, scratch.taken
+    if d > scratch.pool.beyond[0]:
+        pooled = next_pooled(
+            population, rules, taken, stamp, scratch.pool, scratch.stream, remaining, d
+        )
+        if pooled >= 0:
+            take(population, rules, taken, stamp, pooled)
+        return pooled
     if lists.begin[d] < 0 and remaining[d] >= GUESS_WHILE_LEFT * scratch.weight_at[d]:
         guess = guess_eligible(buckets, population, rules, scratch, unweighted, stamp, u, d)
         if guess >= 0:
@@ -180,7 +207,7 @@ def draw_with_replacement(buckets, population, rules, scratch, unweighted, stamp
         d = draw_distance(rules, random_unit(scratch.stream), scratch.cumulative, total)
         if rules.nearest:
             d = nearest_open(rules, scratch.remaining, last, d)
-        instance = guess_instance(buckets, population, rules, scratch, unweighted, u, d)
+        instance = draw_instance(buckets, population, rules, scratch, unweighted, u, d)
         if is_eligible(population, rules, scratch.taken, stamp, instance):
             take(population, rules, scratch.taken, stamp, instance)
             batch[size] = instance
@@ -223,22 +250,20 @@ def draw_without_replacement(
 
 
 @kernel
-def draw_cluster(
+def draw_around(
     buckets, population, rules, scratch, unweighted, stamp, anchor, log_weights, cluster
 ):  # fmt: skip
-    """Fill `cluster` with the anchor and negatives drawn for it. Return how many there are."""
+    """Fill `cluster` with the anchor and negatives drawn for it. Return how many there are.
+
+    `weight_at`, `skipped`, `lists` and `pool` are the anchor's.
+    """
     u = np.int64(population.pattern_of[anchor])
-    weight_at = scratch.weight_at
-    find_row(buckets, population.counts, unweighted, u, scratch.scan, rules.low, weight_at)
-    skip_nearest_patterns(
-        buckets, population, rules, unweighted, u, scratch.scan, scratch.skipped, weight_at
-    )
     open_distances = 0
     for d in range(rules.low, rules.low + log_weights.shape[0]):
-        scratch.remaining[d] = weight_at[d]  # too much where the batch holds some of it already
-        open_distances += weight_at[d] > 0
+        weight = scratch.weight_at[d]  # too much where the batch holds some of it already
+        scratch.remaining[d] = weight
+        open_distances += weight > 0
     total = condition(log_weights, rules, scratch.remaining, scratch.weights, scratch.cumulative)
-    clear_lists(scratch.lists)
     take(population, rules, scratch.taken, stamp, anchor)
     cluster[0] = anchor
     if open_distances == 0:
@@ -251,6 +276,23 @@ def draw_cluster(
         buckets, population, rules, scratch, unweighted, stamp, u, log_weights, open_distances,
         total, cluster,
     )  # fmt: skip
+
+
+@kernel
+def draw_cluster(
+    buckets, population, rules, scratch, unweighted, stamp, anchor, log_weights, cluster
+):  # fmt: skip
+    """Find what lies around the anchor and draw; as `draw_around`."""
+    u = np.int64(population.pattern_of[anchor])
+    weight_at = scratch.weight_at
+    find_row(buckets, population.counts, unweighted, u, scratch.scan, rules.low, weight_at)
+    skip_nearest_patterns(
+        buckets, population, rules, unweighted, u, scratch.scan, scratch.skipped, weight_at
+    )
+    clear_lists(scratch.lists)
+    return draw_around(
+        buckets, population, rules, scratch, unweighted, stamp, anchor, log_weights, cluster
+    )
 
 
 @kernel

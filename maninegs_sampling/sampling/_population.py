@@ -33,10 +33,45 @@ class Rules(NamedTuple):
 
 
 class Taken(NamedTuple):
-    """What a batch holds. An entry is taken if it equals the batch's stamp, a number of its own."""
+    """What a batch holds: two sets of numbers, in hash tables that are never cleared.
 
-    keys: NDArray[np.int32]  # (U,) patterns where they must be distinct, else (N,) instances
-    groups: NDArray[np.int32]  # (groups,)
+    A slot holds stamp * 2**32 + number. It belongs to the batch if the stamp is the batch's, a
+    number of its own. Small numbers have a slot each; where others have it, the next free one.
+    """
+
+    keys: NDArray[np.int64]  # patterns where they must be distinct, else instances
+    groups: NDArray[np.int64]
+
+
+def new_taken(n_keys: int, n_groups: int, batch_size: int) -> Taken:
+    """Return empty sets, with slots for all numbers or for four times as many as a batch holds."""
+
+    def slots(n: int) -> NDArray[np.int64]:
+        return np.zeros(1 << (max(1, min(n, 4 * batch_size)) - 1).bit_length(), np.int64)
+
+    return Taken(keys=slots(n_keys), groups=slots(n_groups))
+
+
+@kernel
+def find_slot(slots, stamp, number):
+    """Return the slot that holds the number, or the free one where it belongs."""
+    last = slots.shape[0] - 1
+    place = number & last
+    while slots[place] >> 32 == stamp and slots[place] & 0xFFFFFFFF != number:
+        place = (place + 1) & last
+    return place
+
+
+@kernel
+def is_marked(slots, stamp, number):
+    """Return whether the batch's set holds the number."""
+    return slots[find_slot(slots, stamp, number)] >> 32 == stamp
+
+
+@kernel
+def mark(slots, stamp, number):
+    """Put the number into the batch's set."""
+    slots[find_slot(slots, stamp, number)] = (stamp << 32) + number
 
 
 @kernel
@@ -49,20 +84,20 @@ def is_unweighted(population, rules):
 def take(population, rules, taken, stamp, instance):
     """Mark the instance, or its pattern, and its group as taken."""
     key = population.pattern_of[instance] if rules.distinct_patterns else instance
-    taken.keys[key] = stamp
+    mark(taken.keys, stamp, np.int64(key))
     if population.group_of.shape[0] > 0:
-        taken.groups[population.group_of[instance]] = stamp
+        mark(taken.groups, stamp, np.int64(population.group_of[instance]))
 
 
 @kernel
 def is_eligible(population, rules, taken, stamp, instance):
     """Return whether neither the instance (or its pattern) nor its group is in the batch."""
     key = population.pattern_of[instance] if rules.distinct_patterns else instance
-    if taken.keys[key] == stamp:
+    if is_marked(taken.keys, stamp, np.int64(key)):
         return False
     if population.group_of.shape[0] == 0:
         return True
-    return taken.groups[population.group_of[instance]] != stamp
+    return not is_marked(taken.groups, stamp, np.int64(population.group_of[instance]))
 
 
 @kernel
@@ -70,12 +105,13 @@ def count_eligible(population, rules, taken, stamp, p):
     """Return how many instances of pattern p are eligible."""
     eligible = np.int64(0)
     if rules.distinct_patterns:
-        if taken.keys[p] == stamp:
+        if is_marked(taken.keys, stamp, np.int64(p)):
             return eligible
         if population.group_of.shape[0] == 0:
             return np.int64(population.counts[p])
         for place in range(population.starts[p], population.starts[p] + population.counts[p]):
-            eligible += taken.groups[population.group_of_member[place]] != stamp
+            group = np.int64(population.group_of_member[place])
+            eligible += not is_marked(taken.groups, stamp, group)
         return eligible
     for place in range(population.starts[p], population.starts[p] + population.counts[p]):
         if is_eligible(population, rules, taken, stamp, population.members[place]):

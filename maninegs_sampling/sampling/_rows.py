@@ -44,12 +44,11 @@ class Scan(NamedTuple):
     bins: NDArray[np.int64]  # (4, B + 1)
 
 
-def new_scan(n_patterns: int, n_bits: int, *, scanned: bool) -> Scan:
-    """Return working memory for one anchor; without rows if nothing is to be scanned."""
-    blocks = -(-n_patterns // TILE) if scanned else 0
+def new_scan(n_scanned: int, n_bits: int) -> Scan:
+    """Return working memory for one anchor; 0 patterns if rows are not scanned."""
     return Scan(
-        distances=np.empty(n_patterns if scanned else 0, distance_dtype(n_bits)),
-        block_weight=np.empty((blocks, n_bits + 1), np.int64),
+        distances=np.empty(n_scanned, distance_dtype(n_bits)),
+        block_weight=np.empty((-(-n_scanned // TILE), n_bits + 1), np.int64),
         bins=np.empty((4, n_bits + 1), np.int64),
     )
 

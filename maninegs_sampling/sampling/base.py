@@ -330,15 +330,16 @@ class ReproducibleBatchSampler(BatchSampler):
         return np.array([first, epoch, self._part], np.uint64)
 
     @cached_property
-    def _anchor_order(self) -> NDArray[np.int64]:
+    def _anchor_order(self) -> NDArray[np.int32]:
         """(n,) the instances in the order in which they are anchors, over all batches and ranks."""
         stream = randomness.generator_at(self.seed, randomness.ANCHOR_ORDER)
-        return stream.permutation(self._drawn.n_instances)
+        return stream.permutation(np.arange(self._drawn.n_instances, dtype=np.int32))
 
     def _anchors(self, epoch: int, first: int, count: int) -> NDArray[np.int64]:
         """Return (count,) the anchors of batches `first`, `first` + 1, ... of `epoch`."""
         steps = epoch * self._batches_per_epoch + first + np.arange(count, dtype=np.int64)
-        return self._anchor_order[(steps * self._n_parts + self._part) % len(self._anchor_order)]
+        order = self._anchor_order
+        return order[(steps * self._n_parts + self._part) % len(order)].astype(np.int64)
 
     def _warn_once(self, message: str) -> None:
         if not self._warned:

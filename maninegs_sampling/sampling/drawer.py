@@ -1,6 +1,6 @@
 """BatchDrawer: draws batches for given anchors, by the rules that a sampler's options set."""
 
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,16 +10,20 @@ from maninegs_sampling.data.patterns import as_int32
 from maninegs_sampling.data.store import ManifestationStore
 from maninegs_sampling.distances.hamming import max_distance
 from maninegs_sampling.distances.index import DistanceBucketIndex
-from maninegs_sampling.errors import InvalidTypeError, InvalidValueError, check_choice, check_count
+from maninegs_sampling.errors import InvalidValueError, check_choice, check_count
 from maninegs_sampling.sampling._cluster import (
     STEPS_PER_BIT,
     draw_cluster_batches,
     new_cluster_scratch,
 )
 from maninegs_sampling.sampling._draw import draw_batches, new_scratch
-from maninegs_sampling.sampling._population import Population, Rules
+from maninegs_sampling.sampling._near import new_found
+from maninegs_sampling.sampling._near_draw import draw_near_batches
+from maninegs_sampling.sampling._population import Population, Rules, Taken, new_taken
 from maninegs_sampling.sampling.distribution import check_sigma, log_masses
 from maninegs_sampling.sampling.groups import check_number_of_groups
+from maninegs_sampling.sampling.near import ROOM
+from maninegs_sampling.sampling.search import Search, choose_search
 
 Empty = Literal["renormalize", "nearest"]
 Draw = Literal["instance", "pattern"]
@@ -44,8 +48,10 @@ class BatchDrawer:
         center: what a candidate's distance is measured from.
         skip_nearest: patterns nearest to an anchor that are not drawn for it.
         groups: (N,) int32, a group's number for each instance; empty without groups.
-        memory_limit: for the index, see `DistanceBucketIndex`.
-        index: a ready index of the same instances; by default one is made.
+        memory_limit: for lists, see `DistanceBucketIndex`.
+        index: a ready index of the same instances, or how these are found; see `choose_search`.
+        batch_size: instances of a batch of one rank.
+        plans_epochs: whether whole epochs are planned with it.
 
     Raises:
         InvalidTypeError, InvalidValueError: If an option cannot be used.
@@ -66,7 +72,9 @@ class BatchDrawer:
         skip_nearest: int,
         groups: NDArray[np.int32],
         memory_limit: int | str,
-        index: DistanceBucketIndex | None,
+        index: DistanceBucketIndex | Search | None,
+        batch_size: int,
+        plans_epochs: bool,
     ) -> None:
         self.store = store
         self.sigma = check_sigma(sigma)
@@ -78,10 +86,16 @@ class BatchDrawer:
         self.skip_nearest = check_count("skip_nearest", skip_nearest, at_least=0)
         self.instances_or_patterns: Draw = check_choice("draw", draw, get_args(Draw))
         self.high = self._find_high(high)
-        rows = f"{draw}s"
-        if index is None:
-            index = DistanceBucketIndex(store, memory_limit=memory_limit, rows=rows)
-        self.index = _check_index(index, store, rows)
+        self.index, self.near, self.search_plan = choose_search(
+            store,
+            index,
+            rows=f"{draw}s",
+            memory_limit=memory_limit,
+            low=self.low,
+            high=self.high,
+            cluster_size=max(2, batch_size // self.anchors_per_batch),
+            exact_option=self._exact_option(plans_epochs),
+        )
         self.n_groups = int(groups.max()) + 1 if len(groups) else 0
         # Beyond the largest distance there is no instance: nothing need be evaluated there.
         self._end = min(self.high, store.n_bits)
@@ -104,6 +118,14 @@ class BatchDrawer:
             n_clusters=self.anchors_per_batch,
             skip_nearest=self.skip_nearest,
         )
+
+    def _exact_option(self, plans_epochs: bool) -> str | None:
+        """Return an option that needs the distances of all patterns, as it is written."""
+        if plans_epochs:
+            return 'coverage="epoch"'
+        if self.center == "cluster":
+            return 'center="cluster"'
+        return f"skip_nearest={self.skip_nearest}" if self.skip_nearest else None
 
     @property
     def n_distances(self) -> int:
@@ -189,46 +211,43 @@ class BatchDrawer:
         starts = np.empty((len(anchors), self.anchors_per_batch), np.int64)
         where = (np.uint64(seed), np.uint64(randomness.BATCHES), position)
         results = (batches, lengths, starts)
-        index, population, rules = self.index, self.population, self.rules
         if self.center == "anchor":
-            scratch = new_scratch(
-                n_patterns=self.store.n_patterns,
-                n_bits=self.store.n_bits,
-                n_distances=self.n_distances,
-                scanned=not index.precomputed,
-                **self._n_takeable,
-            )
-            draw_batches(
-                index.buckets,
-                population,
-                rules,
-                scratch,
-                anchors,
-                log_weights,
-                mu_of,
-                *where,
-                *results,
-            )
+            draw_kernel, *what = self._anchor_kernel(batch_size)
         else:
-            near = new_cluster_scratch(
-                n_patterns=self.store.n_patterns,
-                n_bits=self.store.n_bits,
-                n_steps=self.n_distances,
-                cluster_size=batch_size // self.anchors_per_batch,
-                **self._n_takeable,
-            )
-            draw_cluster_batches(
-                index.buckets.words,
-                population,
-                rules,
-                near,
-                anchors,
-                log_weights,
-                mu_of,
-                *where,
-                *results,
-            )
+            draw_kernel, *what = self._cluster_kernel(batch_size)
+        draw_kernel(*what, anchors, log_weights, mu_of, *where, *results)
         return batches, lengths, starts
+
+    def _anchor_kernel(self, batch_size: int) -> tuple[Any, ...]:
+        """Return a kernel that draws around anchors, and its first arguments."""
+        store, index, near = self.store, self.index, self.near
+        sizes = {"n_bits": store.n_bits, "n_distances": self.n_distances}
+        taken = self._new_taken(batch_size)
+        rules = self.population, self.rules
+        if near is None:
+            scratch = new_scratch(
+                n_listed=store.n_patterns,
+                n_scanned=0 if index.precomputed else store.n_patterns,
+                taken=taken,
+                **sizes,
+            )
+            return draw_batches, index.buckets, *rules, scratch
+        scratch = new_scratch(n_listed=ROOM, pool_size=near.plan.pool, taken=taken, **sizes)
+        return (
+            draw_near_batches, near.tables, near.rings, index.buckets, *rules, scratch,
+            new_found(ROOM),
+        )  # fmt: skip
+
+    def _cluster_kernel(self, batch_size: int) -> tuple[Any, ...]:
+        """Return the kernel that draws clusters near to themselves, and its first arguments."""
+        scratch = new_cluster_scratch(
+            n_patterns=self.store.n_patterns,
+            n_bits=self.store.n_bits,
+            n_steps=self.n_distances,
+            cluster_size=batch_size // self.anchors_per_batch,
+            taken=self._new_taken(batch_size),
+        )
+        return draw_cluster_batches, self.index.buckets.words, self.population, self.rules, scratch
 
     def log_weights(
         self, mus: NDArray[np.float64], center: Center | None = None
@@ -241,12 +260,11 @@ class BatchDrawer:
         """
         return log_masses(mus, self.sigma, self._edges(self._end, center or self.center))
 
-    @property
-    def _n_takeable(self) -> dict[str, int]:
-        """Number of things that a batch can take once: instances or patterns, and groups."""
+    def _new_taken(self, batch_size: int) -> Taken:
+        """Return what a batch can take once: instances or patterns, and groups."""
         store = self.store
         n_keys = store.n_patterns if self.rules.distinct_patterns else store.n_instances
-        return {"n_keys": n_keys, "n_groups": self.n_groups}
+        return new_taken(n_keys, self.n_groups, batch_size)
 
     def _edges(self, end: int, center: Center) -> NDArray[np.float64]:
         """Return the edges between the distances `low` to `end`, beyond which nobody lies.
@@ -291,20 +309,3 @@ def distinct_numbers(numbers: NDArray[np.float64]) -> tuple[NDArray[np.float64],
         return numbers[:1], np.zeros(len(numbers), np.int64)
     distinct, places = np.unique(numbers, return_inverse=True)
     return distinct, places
-
-
-def _check_index(
-    index: DistanceBucketIndex, store: ManifestationStore, rows: str
-) -> DistanceBucketIndex:
-    if not isinstance(index, DistanceBucketIndex):
-        raise InvalidTypeError(f"index must be a DistanceBucketIndex; got {type(index).__name__}")
-    if index.store is not store and index.store.digest != store.digest:
-        raise InvalidValueError(
-            f"index must be of the instances that may be drawn, {store!r}; it is of {index.store!r}"
-        )
-    if index.rows != rows:
-        raise InvalidValueError(
-            f"this sampler needs an index with rows={rows!r} (draw={rows[:-1]!r}); got one with "
-            f"rows={index.rows!r}"
-        )
-    return index

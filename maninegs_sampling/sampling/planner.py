@@ -9,6 +9,7 @@ from maninegs_sampling.sampling._draw import new_scratch
 from maninegs_sampling.sampling._offers import new_anchor_sums
 from maninegs_sampling.sampling._plan import Chances, Plan, improve_plan, resolve_conflicts
 from maninegs_sampling.sampling._plan_clusters import Members, improve_clusters
+from maninegs_sampling.sampling._population import new_taken
 from maninegs_sampling.sampling._stream import STREAM_WORDS
 from maninegs_sampling.sampling.drawer import BatchDrawer, distinct_numbers
 
@@ -106,8 +107,8 @@ class EpochPlanner:
             skip=np.empty((shape[0], 3), np.int64),
         )
         scratch = new_scratch(
-            n_patterns=store.n_patterns, n_bits=store.n_bits, n_distances=n_distances,
-            n_keys=0, n_groups=0, scanned=not index.precomputed,
+            n_listed=store.n_patterns, n_bits=store.n_bits, n_distances=n_distances,
+            taken=new_taken(0, 0, 1), n_scanned=0 if index.precomputed else store.n_patterns,
         )  # fmt: skip
         sums = new_anchor_sums(scratch.scan)
         visits = _VISITS_OF_MANY if len(plan.order) > _MANY else _VISITS

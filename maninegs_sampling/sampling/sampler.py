@@ -23,6 +23,7 @@ from maninegs_sampling.sampling.planner import EpochPlanner
 from maninegs_sampling.sampling.presets import AUTHORS, PAPER
 from maninegs_sampling.sampling.replicas import Shard
 from maninegs_sampling.sampling.schedules import Schedule, as_schedule
+from maninegs_sampling.sampling.search import Search, SearchPlan
 
 # "free": each batch is drawn for itself. "epoch": an epoch is a partition of the instances.
 Coverage = Literal["free", "epoch"]
@@ -104,9 +105,14 @@ class ManiNegBatchSampler(PlannedBatchSampler):
             batches are first drawn if neither runs before.
         shard: "batches": each rank draws its own batches. "within": one batch of
             num_replicas * batch_size is split over the ranks, for losses that gather negatives.
-        memory_limit: for the index, see `DistanceBucketIndex`.
-        index: a ready `DistanceBucketIndex` of the instances that may be drawn, with
-            `rows=f"{draw}s"`. Default: one is made.
+        memory_limit: for lists of all pairs, see `DistanceBucketIndex`.
+        index: how the instances around an anchor are found. "lists": sorted beforehand, by distance
+            from each pattern. "scan": all distances are computed for each anchor. "near": patterns
+            near to it are looked up, and farther ones come from a uniform sample: the distribution
+            is approximate beyond a radius, see `plan`. A ready `DistanceBucketIndex` of the
+            instances that may be drawn, with `rows=f"{draw}s"`. Default: lists that fit
+            `memory_limit`; else, from 4,194,304 patterns on, "near" where its radius holds a
+            cluster; else "scan". Lists and scan give the same batches, "near" gives others.
         sampler: the DistributedSampler that Lightning passes to a batch sampler that it rebuilds.
             Its ranks are taken if nothing else is said about ranks.
 
@@ -157,7 +163,7 @@ class ManiNegBatchSampler(PlannedBatchSampler):
         distributed: Literal["auto"] | None = None,
         shard: Shard = "batches",
         memory_limit: int | str = "1GiB",
-        index: DistanceBucketIndex | None = None,
+        index: DistanceBucketIndex | Search | None = None,
         sampler: Sampler[Any] | None = None,
     ) -> None:
         self.coverage: Coverage = check_choice("coverage", coverage, get_args(Coverage))
@@ -173,6 +179,7 @@ class ManiNegBatchSampler(PlannedBatchSampler):
             self._drawn, sigma=sigma, low=low, high=high, empty=empty, draw=draw,
             duplicates=duplicates, anchors_per_batch=anchors_per_batch, center=center,
             skip_nearest=skip_nearest, groups=self._groups, memory_limit=memory_limit, index=index,
+            batch_size=self.batch_size, plans_epochs=self.covers,
         )  # fmt: skip
         self.index = self._drawer.index
         self.sigma, self.low, self.high = self._drawer.sigma, self._drawer.low, self._drawer.high
@@ -212,6 +219,16 @@ class ManiNegBatchSampler(PlannedBatchSampler):
         return self._planner.plan(
             self._edges(), np.repeat(mus, self._n_parts), seed=self.seed, epoch=epoch
         )
+
+    def plan(self) -> SearchPlan:
+        """Return how the instances around an anchor are found, and why.
+
+        Example:
+            >>> store = ManifestationStore.from_dense(np.eye(8, dtype=bool))
+            >>> print(ManiNegBatchSampler(store, batch_size=4, mu=2.0).plan())
+            lists: lists of all pairs fit the memory limit, '1GiB'
+        """
+        return self._drawer.search_plan
 
     def describe(self, epoch: int, k: int) -> BatchDescription:
         """Return mu, the distribution and the drawn distances of batch `k`, for logging.
@@ -367,9 +384,11 @@ class ManiNegBatchSampler(PlannedBatchSampler):
             "sigma", "low", "high", "empty", "draw", "duplicates", "anchors_per_batch", "center",
             "skip_nearest", "coverage",
         )  # fmt: skip
+        near = self._drawer.near
         return {
             **super()._fingerprint(),
             "groups": state.digest_of(self._groups),
+            "near": None if near is None else repr(near.plan),
             "mu": state.schedule_fingerprint(self.mu, self._mu_at, self._drawn_steps),
             **{name: getattr(self, name) for name in options},
         }

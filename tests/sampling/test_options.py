@@ -139,7 +139,14 @@ def test_it_is_a_torch_batch_sampler():
         ({"batch_size": 10**30, "duplicates": "drop_patterns"}, "batch_size must be at most"),
         ({"mu": StepwiseAnnealing(lambda step: None, every=2)}, "mu must be a number; got None"),
         ({"mu": StepwiseAnnealing(lambda step: "3", every=2)}, "mu must be a number; got '3'"),
-        ({"index": 3}, "index must be a DistanceBucketIndex; got int"),
+        (
+            {"index": 3},
+            "index must be a DistanceBucketIndex, or one of 'lists', 'scan', 'near'; got int",
+        ),
+        ({"index": "pairs"}, "index must be one of 'lists', 'scan', 'near'; got 'pairs'"),
+        ({"index": "near", "center": "cluster"}, 'index="near" does not go with center="cluster"'),
+        ({"index": "near", "skip_nearest": 2}, 'does not go with skip_nearest=2; use "scan"'),
+        ({"index": "near", "coverage": "epoch"}, 'index="near" does not go with coverage="epoch"'),
         (
             {"index": DistanceBucketIndex(NARROW)},
             "index must be of the instances that may be drawn",
