@@ -16,8 +16,8 @@ PAGES = sorted((ROOT / "docs").rglob("*.md"))
 def test_there_are_pages():
     assert {page.stem for page in PAGES} >= {
         "advice", "architecture", "command_line", "determinism", "distributions", "experiments",
-        "frameworks", "install", "large_data", "loaders", "losses", "mu_and_sigma", "proxies",
-        "quickstart", "report", "resuming", "samplers", "scale", "several_gpus", "streams", "tables",
+        "frameworks", "guarantees", "install", "large_data", "loaders", "losses", "mu_and_sigma",
+        "proxies", "quickstart", "report", "resuming", "samplers", "scale", "several_gpus", "streams", "tables",
         "traits",
     }  # fmt: skip
 

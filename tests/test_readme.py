@@ -15,7 +15,7 @@ def test_snippets_run_in_order(tmp_path, monkeypatch, capsys):
     write_cases(tmp_path / "cases.csv")
     names = names_for_snippets()
     del names["store"]  # the first snippet makes it
-    assert len(snippets_of(README)) == 4
+    assert len(snippets_of(README)) == 3
     before = names["encoder"].weight.clone()
     run_snippets(README, names)
     assert "trait 0: yes or no" in capsys.readouterr().out
@@ -25,4 +25,4 @@ def test_snippets_run_in_order(tmp_path, monkeypatch, capsys):
 
 
 def test_it_is_short():
-    assert len(README.read_text(encoding="utf-8").splitlines()) < 200
+    assert len(README.read_text(encoding="utf-8").splitlines()) < 120

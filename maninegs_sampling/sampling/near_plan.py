@@ -377,7 +377,8 @@ def _block_values(words: NDArray[np.uint64], first_bit: int, n_bits: int) -> NDA
     values = words[:, w] >> np.uint64(shift)
     if shift + n_bits > 64:
         values = values | (words[:, w + 1] << np.uint64(64 - shift))
-    return (values & np.uint64(2**n_bits - 1))[:, None]
+    masked: NDArray[np.uint64] = values & np.uint64(2**n_bits - 1)
+    return masked[:, None]
 
 
 def _first(conditions: NDArray[np.bool_]) -> int:
