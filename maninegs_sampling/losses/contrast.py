@@ -14,8 +14,9 @@ from maninegs_sampling.losses.products import products_between
 from maninegs_sampling.losses.transforms import needs_plain_operations
 
 # Up to this number of logits the whole matrix is faster than blocks. Measured forward and backward
-# on 2 cores: at 2^16 (128 pairs of views, 256 of two modalities) both take the same time within
-# 10%; at a quarter of that the whole matrix takes 0.8 of the blocks' time, at four times 1.3.
+# on 2 cores, with autograd's gradient of the whole matrix: at 2^16 (128 pairs of views, 256 of two
+# modalities) both take the same time within 10%; at a quarter of that the whole matrix takes 0.8 of
+# the blocks' time, at four times 1.3.
 DIRECT_LOGITS = 2**16
 
 

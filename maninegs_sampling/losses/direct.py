@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
+from maninegs_sampling.losses.negatives import differentiable_gradients
 from maninegs_sampling.losses.products import products_between
 
 
@@ -46,11 +47,10 @@ class _Within(torch.autograd.Function):
         return torch.cat([log_shares.diagonal(n), log_shares.diagonal(-n)]).neg_()
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
+    def backward(ctx: Any, grad: Tensor) -> Tensor | None:
         views, log_shares = ctx.saved_tensors
-        if torch.is_grad_enabled():  # for a second derivative autograd must see every operation
-            found: Tensor = torch.autograd.grad(_within(views), views, grad, create_graph=True)[0]
-            return found
+        if torch.is_grad_enabled():
+            return differentiable_gradients(ctx, lambda z: (_within(z),), (views,), (grad,))[0]
         n = len(views) // 2
         slopes = log_shares.exp().mul_(grad[:, None])
         slopes.diagonal(n).sub_(grad[:n])
@@ -69,11 +69,12 @@ class _Between(torch.autograd.Function):
         return torch.stack([shares.diagonal() for shares in log_shares]).neg_()
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, y, of_x, of_y = ctx.saved_tensors
         if torch.is_grad_enabled():
-            found = torch.autograd.grad(_between(x, y), (x, y), grad, create_graph=True)
-            return found[0], found[1]
+            return tuple(
+                differentiable_gradients(ctx, lambda x, y: (_between(x, y),), (x, y), (grad,))
+            )
         slopes = of_x.exp().mul_(grad[0, :, None]).addcmul_(of_y.exp(), grad[1])
         slopes.diagonal().sub_(grad.sum(0))
         return products_between(slopes, y.T), products_between(slopes.T, x.T)

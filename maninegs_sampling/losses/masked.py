@@ -25,10 +25,14 @@ def masked_cross_entropy(logits: Tensor, negatives: Tensor, positives: Tensor) -
     return each.masked_fill(~positives, 0.0).sum(1) / positives.sum(1)
 
 
+def slightly_below(logits: Tensor) -> Tensor:
+    """Return thresholds that logits reach if they are equal to the given ones but for rounding."""
+    return logits - ROUNDINGS * torch.finfo(logits.dtype).eps * (1.0 + logits.abs())
+
+
 def counts_above(logits: Tensor, negatives: Tensor, positives: Tensor) -> Tensor:
     """Return (P,), for each positive the number of its row's negatives with as large a logit."""
-    margin = ROUNDINGS * torch.finfo(logits.dtype).eps * (1.0 + logits.abs())
-    thresholds = (logits - margin).contiguous()
+    thresholds = slightly_below(logits).contiguous()
     below = torch.searchsorted(negatives.sort(1).values, thresholds)
     # Of NaN nothing is below: such a positive is not found.
     below = below.masked_fill(thresholds.isnan(), 0)

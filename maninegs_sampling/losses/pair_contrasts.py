@@ -14,7 +14,7 @@ from maninegs_sampling.losses.batch import Batch
 from maninegs_sampling.losses.contrast import Contrast, Side
 from maninegs_sampling.losses.direct import cross_entropy_between, cross_entropy_within
 from maninegs_sampling.losses.embeddings import scaled, with_offsets
-from maninegs_sampling.losses.masked import ROUNDINGS, counts_above, masked_cross_entropy
+from maninegs_sampling.losses.masked import counts_above, masked_cross_entropy, slightly_below
 from maninegs_sampling.losses.memory import CrossBatchMemory
 from maninegs_sampling.losses.negative_weights import NegativeWeights
 from maninegs_sampling.losses.negatives import Above, log_sum_exp_between, log_sum_exp_within
@@ -125,9 +125,10 @@ class PairContrast(Contrast):
         seems accurate.
         """
         positive = self.positive().detach()
-        margin = ROUNDINGS * torch.finfo(positive.dtype).eps * (1.0 + positive.abs())
         k = sum(len(side.rows) for side in self._sides) // self.batch.n
-        thresholds = (positive - margin).expand(-1 if positive.ndim == 3 else 1, k, self.batch.n)
+        thresholds = slightly_below(positive).expand(
+            -1 if positive.ndim == 3 else 1, k, self.batch.n
+        )
         parts = thresholds.flatten(1).chunk(len(self._above), dim=1)
         self._above = [Above(part) for part in parts]
         self._counts = [above.counts for above in self._above]  # filled later

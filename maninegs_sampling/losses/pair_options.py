@@ -164,11 +164,14 @@ def _checked_mask(name: str, mask: object, like: Tensor) -> Tensor | None:
 
 
 def _check_disjoint(positive: Tensor | None, ignored: Tensor | None) -> None:
-    if positive is None or ignored is None or needs_plain_operations(positive & ignored):
+    if positive is None or ignored is None:
         return
-    both = (positive & ignored).fill_diagonal_(False).nonzero()
-    if len(both):
+    both = positive & ignored
+    if needs_plain_operations(both):
+        return
+    pairs = both.fill_diagonal_(False).nonzero()
+    if len(pairs):
         raise InvalidValueError(
             "a pair must not be True in both positive_mask and ignore; got the pair "
-            f"{tuple(both[0].tolist())}"
+            f"{tuple(pairs[0].tolist())}"
         )
