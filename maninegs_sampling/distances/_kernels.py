@@ -96,82 +96,102 @@ def histogram_rows(words, counts, begin, end, scratch, bins, histogram):
 
 
 @kernel
-def unweighted_histogram_rows(words, begin, end, scratch, table, histogram):
-    """Like `histogram_rows` with all counts 1 and distances below 256, about twice as fast.
-
-    Two neighboring distances, read as one 16-bit number, are counted with a single increment of
-    `table`, (2, 65536) uint32 zeros.
-    """
-    patterns = words.shape[1]
+def read_table(table, alone, factor, histogram):
+    """Add `factor` times what `table` and `alone` hold to the histogram, and clear both."""
     distances = histogram.shape[0]
+    for a in range(distances):
+        first = table[0, 256 * a : 256 * a + distances]
+        second = table[1, 256 * a : 256 * a + distances]
+        total = alone[a]
+        for b in range(distances):
+            both = np.int64(first[b]) + np.int64(second[b])
+            histogram[b] += factor * both
+            total += both
+            first[b] = 0
+            second[b] = 0
+        histogram[a] += factor * total
+        alone[a] = 0
+
+
+@kernel
+def equal_counts_histogram_rows(
+    words, counts, edges, begin, end, scratch, table, alone, histogram
+):  # fmt: skip
+    """Like `histogram_rows` up to the last edge, with equal counts between edges, below 256 bits.
+
+    Two neighboring distances, read as one 16-bit number, are counted with a single addition to
+    `table`, (2, 65536) uint32 zeros, which is about twice as fast. A last one without a neighbor
+    goes into `alone`, (B + 1,) int64 zeros. Counts ascend up to the last edge, so that a row adds
+    less than 2**32 to a cell.
+    """
     two = scratch.view(np.uint16)
-    # A row adds at most patterns / 4 to a uint32 cell; the table is read before one can overflow.
-    rows_between = max(1, min(1024, 2**32 // patterns))
-    for i in range(begin, end):
-        for tile in range(i + 1, patterns, TILE):
-            tile_end = min(patterns, tile + TILE)
-            size = tile_end - tile
-            distance_tile(words, words, i, tile, tile_end, scratch)
-            if size % 2 == 1:
-                histogram[scratch[size - 1]] += 1
-            quarter = size // 4
-            for k in range(quarter):
-                table[0, two[2 * k]] += 1
-                table[1, two[2 * k + 1]] += 1
-            if size // 2 > 2 * quarter:
-                table[0, two[2 * quarter]] += 1
-        if (i - begin) % rows_between == rows_between - 1 or i == end - 1:
-            for a in range(distances):
-                for b in range(distances):
-                    seen = np.int64(table[0, 256 * a + b]) + np.int64(table[1, 256 * a + b])
-                    histogram[a] += seen
-                    histogram[b] += seen
-                    table[0, 256 * a + b] = 0
-                    table[1, 256 * a + b] = 0
+    for s in range(edges.shape[0] - 1):
+        stop = min(end, edges[s + 1] - 1)
+        if begin >= stop:
+            continue
+        added = 0
+        for i in range(begin, stop):
+            count = np.uint32(counts[i])
+            first = max(i + 1, edges[s])
+            most = counts[i] * ((edges[s + 1] - first) // 4 + 1)  # that this row adds to a cell
+            if added + most >= 2**32:
+                read_table(table, alone, counts[edges[s]], histogram)
+                added = 0
+            added += most
+            for tile in range(first, edges[s + 1], TILE):
+                tile_end = min(edges[s + 1], tile + TILE)
+                size = tile_end - tile
+                distance_tile(words, words, i, tile, tile_end, scratch)
+                quarter = size // 4
+                for k in range(quarter):
+                    table[0, two[2 * k]] += count
+                    table[1, two[2 * k + 1]] += count
+                if size // 2 > 2 * quarter:
+                    table[0, two[2 * quarter]] += count
+                if size % 2 == 1:
+                    alone[scratch[size - 1]] += counts[i]
+        read_table(table, alone, counts[edges[s]], histogram)
 
 
 @kernel
 def paired_histogram_rows(
-    words, counts, weights, n_paired, rows_between, begin, end, scratch, table, histogram
+    words, counts, pair_counts, start, rows_between, begin, end, scratch, table, alone, histogram
 ):  # fmt: skip
-    """Like `histogram_rows` with distances below 256, where neighbors mostly have equal counts.
+    """Like `histogram_rows` from `start` on, below 256 bits, where neighbors mostly have one count.
 
-    Patterns 2 k and 2 k + 1 below the even number `n_paired` have equal counts. Their distances,
-    read as one 16-bit number, are counted with one addition to `table`, (2, 65536) uint32 zeros,
-    which is read whenever the count of the rows changes, and after `rows_between` rows, before a
-    cell can overflow. `weights` holds the counts as uint32.
+    Patterns start + 2 k and start + 2 k + 1 have the count pair_counts[k], (K,) uint32. Patterns
+    from start + 2 K on are counted one by one. Pairs go into `table` and others into `alone`, as in
+    `equal_counts_histogram_rows`. These are read whenever the count of the rows changes, and after
+    `rows_between` rows, before a cell can overflow.
     """
     patterns = words.shape[1]
-    distances = histogram.shape[0]
     two = scratch.view(np.uint16)
     rows = 0
-    for i in range(begin, end):
-        even = i + 1 + (i + 1) % 2
-        if i + 1 < min(even, patterns):
-            distance_tile(words, words, i, i + 1, i + 2, scratch)
-            histogram[scratch[0]] += counts[i] * counts[i + 1]
-        for tile in range(even, patterns, TILE):
+    for i in range(begin, end if start < patterns else begin):
+        first = max(start, i + 1)
+        if first < patterns and (first - start) % 2 == 1:  # mostly the other one of its own pair
+            distance_tile(words, words, i, first, first + 1, scratch)
+            alone[scratch[0]] += counts[first]
+            first += 1
+        for tile in range(first, patterns, TILE):
             tile_end = min(patterns, tile + TILE)
             distance_tile(words, words, i, tile, tile_end, scratch)
-            pairs = max(0, min(tile_end, n_paired) - tile) // 2
+            pairs_before = (tile - start) // 2
+            weights = pair_counts[pairs_before : pairs_before + (tile_end - tile) // 2]
+            pairs = weights.shape[0]
             for k in range(pairs // 2):
-                table[0, two[2 * k]] += weights[tile + 4 * k]
-                table[1, two[2 * k + 1]] += weights[tile + 4 * k + 2]
+                table[0, two[2 * k]] += weights[2 * k]
+                table[1, two[2 * k + 1]] += weights[2 * k + 1]
             if pairs % 2 == 1:
-                table[0, two[pairs - 1]] += weights[tile + 2 * pairs - 2]
-            for k in range(2 * pairs, tile_end - tile):
-                histogram[scratch[k]] += counts[i] * counts[tile + k]
+                table[0, two[pairs - 1]] += weights[pairs - 1]
+            others = counts[tile + 2 * pairs : tile_end]
+            distances = scratch[2 * pairs :]
+            for k in range(others.shape[0]):
+                alone[distances[k]] += others[k]
         rows += 1
         if i == end - 1 or rows == rows_between or counts[i + 1] != counts[i]:
             rows = 0
-            for a in range(distances):
-                for b in range(distances):
-                    both = np.int64(table[0, 256 * a + b]) + np.int64(table[1, 256 * a + b])
-                    seen = counts[i] * both
-                    histogram[a] += seen
-                    histogram[b] += seen
-                    table[0, 256 * a + b] = 0
-                    table[1, 256 * a + b] = 0
+            read_table(table, alone, counts[i], histogram)
 
 
 @kernel

@@ -153,33 +153,23 @@ def count_pairs(store: ManifestationStore, *, progress: bool = False) -> NDArray
         progress: As in `distance_histogram`.
     """
     patterns, dtype = store.n_patterns, distance_dtype(store.n_bits)
-    unweighted = store.n_instances == patterns and dtype == np.uint8
-    counts, words, n_paired = store.counts.astype(np.int64), store.words, 0
-    if not unweighted and dtype == np.uint8:
-        order, n_paired = _in_pairs(counts)
+    counts, words = store.counts.astype(np.int64), store.words
+    if dtype == np.uint8:
+        order, runs, n_paired = _by_count(counts, least=8 * (store.n_bits + 1))
         counts, words = counts[order], words[order]
-    words, weights = transposed(words), counts.astype(np.uint32)
+        pair_counts = counts[runs[-1] : runs[-1] + n_paired : 2].astype(np.uint32)
+    words = transposed(words)
     rows_between = 2**32 // store.n_instances  # a row adds at most that many to a cell
 
     def count(begin: int, end: int) -> NDArray[np.int64]:
         histogram = np.zeros(store.n_bits + 1, np.int64)
         scratch = np.empty(_kernels.TILE, dtype)
-        if unweighted:
+        if dtype == np.uint8:
             table = np.zeros((2, 65536), np.uint32)
-            _kernels.unweighted_histogram_rows(words, begin, end, scratch, table, histogram)
-        elif dtype == np.uint8:
-            table = np.zeros((2, 65536), np.uint32)
+            where = begin, end, scratch, table, np.zeros_like(histogram), histogram
+            _kernels.equal_counts_histogram_rows(words, counts, runs, *where)
             _kernels.paired_histogram_rows(
-                words,
-                counts,
-                weights,
-                n_paired,
-                rows_between,
-                begin,
-                end,
-                scratch,
-                table,
-                histogram,
+                words, counts, pair_counts, int(runs[-1]), rows_between, *where
             )
         else:
             bins = np.empty((4, len(histogram)), np.int64)
@@ -218,17 +208,25 @@ def _progress_bar(steps: int, shown: bool) -> Iterator[Callable[[], object]]:
         yield bar.update
 
 
-def _in_pairs(counts: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:
-    """Return an order in which neighbors have equal counts, and for how many patterns they do.
+def _by_count(
+    counts: NDArray[np.int64], least: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
+    """Return an order of the patterns by count, the edges of long runs in it, and n.
 
-    Places 2 k and 2 k + 1 below that even number hold patterns of equal count. Then comes one
-    pattern of each count that an odd number of patterns has.
+    Between two edges lie `least` patterns or more, all of one count. After the last edge come n / 2
+    pairs of patterns of one count, and then one pattern of each count that is left.
     """
     order = np.argsort(counts, kind="stable")
-    last = np.flatnonzero(np.diff(counts[order], append=-1))
-    alone = last[np.diff(last, prepend=-1) % 2 == 1]
-    paired = np.delete(order, alone)
-    return np.concatenate([paired, order[alone]]), len(paired)
+    starts = np.flatnonzero(np.diff(counts[order], prepend=-1))
+    sizes = np.diff(starts, append=len(counts))
+    is_long = sizes >= least
+    of_run = np.repeat(np.arange(len(sizes)), sizes)
+    is_odd_one = ~is_long & (sizes % 2 == 1)
+    alone = np.zeros(len(counts), np.bool_)
+    alone[starts[is_odd_one]] = True
+    rank = np.where(alone, 2, np.where(is_long[of_run], 0, 1))
+    edges = np.append(0, np.cumsum(sizes[is_long]))
+    return order[np.argsort(rank, kind="stable")], edges, int((rank == 1).sum())
 
 
 def max_distance(store: ManifestationStore) -> int:

@@ -144,8 +144,8 @@ class InterModalNTXentLoss(ContrastiveLoss):
         temperature: Initial value. Default: 0.7 (Table III).
         learnable: If True (default), the temperature is a parameter, as in Table III.
         min_temperature: Lower bound of the temperature.
-        symmetric, image_weight, negative_weights, similarity, label_smoothing, normalize,
-            reduction, gather: See `inter_modal_nt_xent`.
+        symmetric, image_weight, negative_weights, similarity: See `inter_modal_nt_xent`.
+        label_smoothing, normalize, reduction, gather: See `inter_modal_nt_xent`.
 
     Example:
         >>> import torch

@@ -30,6 +30,8 @@ Coverage = Literal["free", "epoch"]
 
 # Probabilities evaluated for one call: with thousands of bits it draws fewer batches.
 _PROBABILITIES_PER_CALL = 2**18
+# Distances computed in one call, if they are scanned.
+_DISTANCES_PER_CALL = 2**20
 # Sums of distances brought up to date in one call, if center="cluster".
 _SUMS_PER_CALL = 2**24
 
@@ -323,12 +325,15 @@ class ManiNegBatchSampler(PlannedBatchSampler):
     def _batches_per_call(self) -> int:
         if self.covers:
             return super()._batches_per_call()
-        if not self.index.precomputed or not state.is_built_in(self.mu):
+        if not state.is_built_in(self.mu):
             return 1
         most = min(
             INSTANCES_PER_CALL // self._global_batch_size,
             _PROBABILITIES_PER_CALL // self._drawer.n_distances,
         )
+        if not self.index.precomputed:
+            distances = self.anchors_per_batch * self._drawn.n_patterns
+            most = min(most, _DISTANCES_PER_CALL // distances)
         if self.center == "cluster":  # each draw looks at all patterns
             most = min(most, _SUMS_PER_CALL // (self._global_batch_size * self._drawn.n_patterns))
         return max(1, most)

@@ -1,4 +1,5 @@
 import gc
+import itertools
 import weakref
 
 import numpy as np
@@ -54,7 +55,7 @@ def test_many_rows_cross_tiles_and_threads(n, n_bits):
     assert (distance_histogram(store) == np.bincount(upper, minlength=n_bits + 1)).all()
 
 
-@pytest.mark.parametrize("n_bits", [20, 70, 255, 256])
+@pytest.mark.parametrize("n_bits", [1, 20, 70, 255, 256])
 @pytest.mark.parametrize("n", [2, 3, 2047, 2049, 4101])
 def test_the_histogram_counts_instances_of_patterns_with_many_counts(n, n_bits):
     store = random_store(n, n_bits)
@@ -70,22 +71,39 @@ def test_the_histogram_counts_instances_of_patterns_with_many_counts(n, n_bits):
     assert (distance_histogram(heavy) == expected).all()
 
 
-def test_the_pair_table_is_read_and_emptied_along_the_way():
-    patterns = random_store(3000, 20)
-    store = ManifestationStore(patterns.words, np.arange(patterns.n_patterns, dtype=np.int32), 20)
-    histogram = np.zeros(21, np.int64)
-    table = np.zeros((2, 65536), np.uint32)
-    _kernels.unweighted_histogram_rows(
-        np.ascontiguousarray(store.words.T),
+def test_the_table_of_equal_counts_is_read_before_a_cell_overflows():
+    # 8 patterns, all 2 bits apart, of 2**29 instances: over all rows one cell adds up to 2**32.
+    words = np.array([[1 << p for p in range(8)]], np.uint64)
+    histogram, table = np.zeros(9, np.int64), np.zeros((2, 65536), np.uint32)
+    scratch = np.empty(_kernels.TILE, np.uint8)
+    _kernels.equal_counts_histogram_rows(
+        words,
+        np.full(8, 2**29),
+        np.array([0, 8]),
         0,
-        store.n_patterns,
-        np.empty(_kernels.TILE, np.uint8),
+        8,
+        scratch,
         table,
+        np.zeros_like(histogram),
         histogram,
     )
-    assert (histogram == distance_histogram(store)).all()
-    assert histogram.sum() == store.n_patterns * (store.n_patterns - 1) // 2
+    assert histogram.tolist() == [0, 0, 28 * 2**58, 0, 0, 0, 0, 0, 0]
     assert not table.any()
+
+
+@pytest.mark.parametrize("least", [1, 3, 100])
+def test_patterns_are_ordered_by_count(least):
+    counts = np.random.default_rng(0).choice([1, 1, 1, 1, 2, 2, 5, 9, 70, 71], 300)
+    order, edges, n_paired = hamming._by_count(counts, least)
+    assert sorted(order) == list(range(300))
+    ordered = counts[order]
+    for begin, end in itertools.pairwise(edges):
+        assert end - begin >= least
+        assert len(set(ordered[begin:end])) == 1
+    assert (np.diff(ordered[: edges[-1]]) >= 0).all()
+    paired, alone = np.split(ordered[edges[-1] :], [n_paired])
+    assert (paired[::2] == paired[1::2]).all()
+    assert len(set(alone)) == len(alone)
 
 
 def test_the_table_of_weighted_pairs_is_read_before_a_cell_overflows():
@@ -97,17 +115,9 @@ def test_the_table_of_weighted_pairs_is_read_before_a_cell_overflows():
         histogram, table = np.zeros(9, np.int64), np.zeros((2, 65536), np.uint32)
         scratch = np.empty(_kernels.TILE, np.uint8)
         _kernels.paired_histogram_rows(
-            words,
-            counts,
-            counts.astype(np.uint32),
-            8,
-            rows_between,
-            0,
-            8,
-            scratch,
-            table,
-            histogram,
-        )
+            words, counts, np.full(4, 2**29, np.uint32), 0, rows_between, 0, 8, scratch, table,
+            np.zeros_like(histogram), histogram,
+        )  # fmt: skip
         assert not table.any()
         return histogram
 
