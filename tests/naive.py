@@ -3,8 +3,9 @@
 import itertools
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from fractions import Fraction
 from functools import cache
-from math import exp, inf, nan
+from math import ceil, exp, inf, nan
 
 import mpmath
 import numpy as np
@@ -16,6 +17,20 @@ def hamming(a, b):
 
 def pairwise_hamming(rows, others):
     return [[hamming(a, b) for b in others] for a in rows]
+
+
+def jaccard(a, b):
+    """The exact Jaccard distance, as a fraction. Two empty sets are equal."""
+    a, b = ({k for k, bit in enumerate(row) if bit} for row in (a, b))
+    return 1 - Fraction(len(a & b), len(a | b)) if a | b else Fraction(0)
+
+
+def jaccard_step(a, b):
+    """The Jaccard distance in hundredths, rounded up."""
+    return ceil(100 * jaccard(a, b))
+
+
+STEPS_BETWEEN = {"hamming": hamming, "jaccard": jaccard_step}
 
 
 def cosine(a, b):
@@ -37,17 +52,17 @@ def neighbors_found(rows, embeddings, anchor, nearest):
     return sum(1 if i in below else share for i in near if distances[i] <= last) / nearest
 
 
-def distance_histogram(rows):
-    histogram = [0] * (len(rows[0]) + 1)
+def distance_histogram(rows, metric="hamming"):
+    histogram = [0] * (101 if metric == "jaccard" else len(rows[0]) + 1)
     for i in range(len(rows)):
         for j in range(i):
-            histogram[hamming(rows[i], rows[j])] += 1
+            histogram[STEPS_BETWEEN[metric](rows[i], rows[j])] += 1
     return histogram
 
 
-def bucket(rows, instance, distance):
+def bucket(rows, instance, step, metric="hamming"):
     others = (j for j in range(len(rows)) if j != instance)
-    return [j for j in others if hamming(rows[instance], rows[j]) == distance]
+    return [j for j in others if STEPS_BETWEEN[metric](rows[instance], rows[j]) == step]
 
 
 def patterns_within(rows, i, radius):

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maninegs_sampling.compiling import kernel
-from maninegs_sampling.distances._kernels import popcount
+from maninegs_sampling.distances._tiles import popcount
 from maninegs_sampling.sampling._population import (
     count_eligible,
     is_eligible,

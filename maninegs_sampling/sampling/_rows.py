@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maninegs_sampling.compiling import kernel
-from maninegs_sampling.distances._kernels import TILE, distance_tile
-from maninegs_sampling.distances.hamming import distance_dtype
+from maninegs_sampling.distances._tiles import TILE, distance_tile, shape_of
+from maninegs_sampling.distances.metrics import distance_dtype
 
 # Patterns skipped at a time in a search: counting matches vectorizes, stopping at one does not.
 SEARCH_STEP = 64
@@ -56,7 +56,7 @@ def new_scan(n_scanned: int, n_bits: int) -> Scan:
 @kernel
 def scan_row(words, counts, unweighted, u, scan, weight_at):
     """Compute pattern u's distances and add the weight at each to `weight_at`, TILE by TILE."""
-    patterns = words.shape[1]
+    patterns = shape_of(words)[1]
     size = scan.block_weight.shape[1]
     bins = scan.bins
     bins[:] = 0

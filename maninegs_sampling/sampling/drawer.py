@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from maninegs_sampling import randomness
 from maninegs_sampling.data.patterns import as_int32
 from maninegs_sampling.data.store import ManifestationStore
-from maninegs_sampling.distances.hamming import max_distance
+from maninegs_sampling.distances.histogram import max_distance
 from maninegs_sampling.distances.index import DistanceBucketIndex
 from maninegs_sampling.errors import InvalidValueError, check_choice, check_count
 from maninegs_sampling.sampling._cluster import (
