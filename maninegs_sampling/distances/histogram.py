@@ -190,4 +190,4 @@ def max_distance(store: ManifestationStore, *, metric: MetricName = "hamming") -
         (2, 0.67)
     """
     histogram = distance_histogram(store, metric=metric)
-    return METRICS[metric].distances(int(np.flatnonzero(np.append(1, histogram[1:]))[-1]))
+    return METRICS[metric].distance(int(np.flatnonzero(np.append(1, histogram[1:]))[-1]))

@@ -183,7 +183,7 @@ class DistanceBucketIndex:
         step = METRICS[self.metric].last_step(self.store)
         if self.precomputed:
             step = int(np.flatnonzero(np.diff(self.buckets.offsets).any(axis=0))[-1])
-        return METRICS[self.metric].distances(step)
+        return METRICS[self.metric].distance(step)
 
     def counts(self, instance: int) -> NDArray[np.int64]:
         """Return (B + 1,) how many other instances lie at each distance from `instance`.

@@ -24,6 +24,8 @@ from maninegs_sampling.errors import (
 
 MetricName = Literal["hamming", "jaccard"]
 
+SMALLEST_SIGMA = 1e-6
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -39,7 +41,9 @@ class Metric:
         upper: Distance from a step's number to its upper edge, in steps.
         most: The largest distance; None if it is the number of bits.
         sigma: The default standard deviation of the distance distribution.
-        farthest_mu, largest_sigma: Bounds that catch numbers of another unit.
+        farthest_mu, largest_sigma: Bounds, which catch numbers of another unit. Within those of
+            Hamming, the logarithms of probabilities keep at least nine digits; outside of them the
+            distribution is a single distance or uniform anyway.
         patterns: Returns what kernels take, see `_tiles`, for read-only words, (W, U).
     """
 
@@ -49,7 +53,6 @@ class Metric:
     most: int | None
     sigma: float
     farthest_mu: float
-    smallest_sigma: float
     largest_sigma: float
     patterns: Callable[[NDArray[np.uint64]], Any]
 
@@ -61,13 +64,17 @@ class Metric:
         """Return (last - first + 2,) the edges of steps first .. last, as distances."""
         return (np.arange(first - 1, last + 1) + self.upper) / self.per_unit
 
-    def distances(self, steps: Any) -> Any:
-        """Return the distances that steps stand for: whole bits, or floats rounded up to a step.
+    def distance(self, step: int) -> float:
+        """Return the distance that a step stands for: whole bits, or its upper edge."""
+        return step if self.per_unit == 1 else step / self.per_unit
 
-        Args:
-            steps: A number or an array of them.
-        """
+    def distances(self, steps: NDArray[Any]) -> NDArray[Any]:
+        """Return the distances that an array of steps stands for."""
         return steps if self.per_unit == 1 else steps / self.per_unit
+
+    def step(self, distance: float) -> int:
+        """Return the step that stands for a distance."""
+        return round(distance * self.per_unit)
 
     def check_distance(self, name: str, distance: object, *, least_step: int) -> int:
         """Return the step of a distance that a user gives.
@@ -79,8 +86,8 @@ class Metric:
         if self.most is None:
             return check_count(name, distance, at_least=least_step, at_most=2**62)
         number = check_number(name, distance)
-        step = round(number * self.per_unit)
-        least = self.distances(least_step)
+        step = self.step(number)
+        least = self.distance(least_step)
         if abs(number * self.per_unit - step) > 1e-9 or not least <= number <= self.most:
             raise InvalidValueError(
                 f"{name} must be a multiple of {1 / self.per_unit} from {least} to {self.most} "
@@ -93,16 +100,17 @@ class Metric:
         number = check_number(name, mu)
         if abs(number) > self.farthest_mu:
             raise InvalidValueError(
-                f"{name} must be within +-{self.farthest_mu:g}{self._unit_hint()}; got {mu!r}"
+                f"{name} must be finite and within +-{self.farthest_mu:g}{self._unit_hint()}; "
+                f"got {mu!r}"
             )
         return number
 
     def check_sigma(self, sigma: object) -> float:
-        """Return `sigma` as a float, the default for None, or raise unless it can be used."""
-        number = self.sigma if sigma is None else check_number("sigma", sigma)
-        if not self.smallest_sigma <= number <= self.largest_sigma:
+        """Return `sigma` as a float, or raise unless it is a number in the range of the metric."""
+        number = check_number("sigma", sigma)
+        if not SMALLEST_SIGMA <= number <= self.largest_sigma:
             raise InvalidValueError(
-                f"sigma must be positive, between {self.smallest_sigma:g} and "
+                f"sigma must be positive, between {SMALLEST_SIGMA:g} and "
                 f"{self.largest_sigma:g}{self._unit_hint()}; got {sigma!r}"
             )
         return number
@@ -111,6 +119,10 @@ class Metric:
         if self.most is None:
             return ""
         return f' with metric="{self.name}", whose distances are in [0, {self.most}]'
+
+
+def _words_alone(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    return words
 
 
 def _jaccard_patterns(words: NDArray[np.uint64]) -> JaccardPatterns:
@@ -122,11 +134,11 @@ def _jaccard_patterns(words: NDArray[np.uint64]) -> JaccardPatterns:
 METRICS: dict[MetricName, Metric] = {
     "hamming": Metric(
         "hamming", per_unit=1, upper=0.5, most=None, sigma=3.0, farthest_mu=1e6,
-        smallest_sigma=1e-6, largest_sigma=1e6, patterns=lambda words: words,
+        largest_sigma=1e6, patterns=_words_alone,
     ),
     "jaccard": Metric(
         "jaccard", per_unit=JACCARD_STEPS, upper=0.0, most=1, sigma=0.1, farthest_mu=2.0,
-        smallest_sigma=1e-6, largest_sigma=1.0, patterns=_jaccard_patterns,
+        largest_sigma=1.0, patterns=_jaccard_patterns,
     ),
 }  # fmt: skip
 

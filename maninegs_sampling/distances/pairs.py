@@ -55,7 +55,7 @@ class PairDistances:
     def largest(self) -> float:
         """The largest distance of these pairs, which random pairs may miss; 0 if all are equal."""
         last = int(np.flatnonzero(np.append(1, self.shares[1:]))[-1])
-        return METRICS[self.metric].distances(last)
+        return METRICS[self.metric].distance(last)
 
     @property
     def standard_deviation(self) -> float:
@@ -188,7 +188,7 @@ def distance_limit(store: ManifestationStore, *, metric: MetricName = "hamming")
     """
     if few_enough_to_count(store):
         return max_distance(store, metric=metric)
-    if METRICS[metric].most is not None:
-        return float(METRICS[metric].most)
+    if metric != "hamming":
+        return METRICS[metric].distance(METRICS[metric].last_step(store))
     ones = trait_counts(store)
     return int(((ones > 0) & (ones < store.n_instances)).sum())
