@@ -88,25 +88,41 @@ def least_rates(rates, reach):
     return least
 
 
+def log_masses(mu, sigma, edges):
+    """The log of the normal distribution's share between neighboring edges, exact digits and all.
+
+    Relative to their sum.
+    """
+    with mpmath.workdps(60):
+        mu, sigma = mpmath.mpf(mu), mpmath.mpf(sigma)
+
+        def interval(a, b):
+            a, b = (a - mu) / sigma, (b - mu) / sigma
+            if a > 0:
+                a, b = -b, -a
+            return mpmath.erfc(-b / mpmath.sqrt(2)) - mpmath.erfc(-a / mpmath.sqrt(2))
+
+        weights = [interval(a, b) for a, b in itertools.pairwise(edges)]
+        total = sum(weights)
+        return [float(mpmath.log(w / total)) if w > 0 else -inf for w in weights]
+
+
 def log_pmf(mu, sigma, low, high, steps_per_bit=1):
     """log p(low), ..., log p(high), with as many digits as it takes.
 
     With more than one step per bit, of the steps in between, too.
     """
     with mpmath.workdps(60):
-        mu, sigma = mpmath.mpf(mu), mpmath.mpf(sigma)
-        half = mpmath.mpf(1) / (2 * steps_per_bit)
+        halves = range(2 * low * steps_per_bit - 1, 2 * high * steps_per_bit + 2, 2)
+        return log_masses(mu, sigma, [mpmath.mpf(half) / (2 * steps_per_bit) for half in halves])
 
-        def interval(d):
-            a, b = (d - half - mu) / sigma, (d + half - mu) / sigma
-            if a > 0:
-                a, b = -b, -a
-            return mpmath.erfc(-b / mpmath.sqrt(2)) - mpmath.erfc(-a / mpmath.sqrt(2))
 
-        steps = range(low * steps_per_bit, high * steps_per_bit + 1)
-        weights = [interval(mpmath.mpf(step) / steps_per_bit) for step in steps]
-        total = sum(weights)
-        return [float(mpmath.log(w / total)) if w > 0 else -inf for w in weights]
+def jaccard_law(mu, sigma, low, high):
+    """The weight of each hundredth above low - 0.01 and up to high, by its upper edge."""
+    with mpmath.workdps(60):
+        first, last = round(100 * low), round(100 * high)
+        logs = log_masses(mu, sigma, [mpmath.mpf(k) / 100 for k in range(first - 1, last + 1)])
+    return {first + k: exp(log - max(logs)) for k, log in enumerate(logs)}
 
 
 def distance_law(mu, sigma, low, high, *, center="anchor"):
@@ -119,23 +135,23 @@ def distance_law(mu, sigma, low, high, *, center="anchor"):
     return {low + k / steps_per_bit: exp(log - max(logs)) for k, log in enumerate(logs)}
 
 
-def cluster_distance(rows, cluster, i, *, center):
+def cluster_distance(rows, cluster, i, *, center, metric="hamming"):
     """How far instance i is from a cluster, of which the anchor comes first."""
     if center == "anchor":
-        return hamming(rows[cluster[0]], rows[i])
+        return STEPS_BETWEEN[metric](rows[cluster[0]], rows[i])
     members = [rows[j] for j in cluster if rows[j] != rows[i]]
     total = sum(hamming(row, rows[i]) for row in members)
     return (8 * total + len(members)) // (2 * len(members)) / 4  # floor(4 * mean + 1/2) / 4
 
 
 @cache
-def skipped_patterns(rows, anchor, skip_nearest):
+def skipped_patterns(rows, anchor, skip_nearest, metric="hamming"):
     """The patterns nearest to the anchor, its own not counted.
 
     Of equally near ones, those whose bits make the smaller number come first.
     """
     others = set(rows) - {rows[anchor]}
-    order = sorted(others, key=lambda row: (hamming(rows[anchor], row), row[::-1]))
+    order = sorted(others, key=lambda row: (STEPS_BETWEEN[metric](rows[anchor], row), row[::-1]))
     return order[:skip_nearest]
 
 
@@ -152,6 +168,7 @@ def step_law(
     groups,
     center="anchor",
     skip_nearest=0,
+    metric="hamming",
 ):
     """The probability of each instance to be the next one drawn; `law` maps distance to weight.
 
@@ -159,14 +176,14 @@ def step_law(
     instance that may not enter the batch can be drawn; without, it cannot.
     """
     anchor = cluster[0]
-    refused = {rows[anchor], *skipped_patterns(rows, anchor, skip_nearest)}
+    refused = {rows[anchor], *skipped_patterns(rows, anchor, skip_nearest, metric)}
     at = defaultdict(list)
     for i in range(len(rows)):
         if rows[i] in refused:
             continue
         if not replacement and not may_enter(rows, taken, i, distinct=distinct, groups=groups):
             continue
-        distance = cluster_distance(rows, cluster, i, center=center)
+        distance = cluster_distance(rows, cluster, i, center=center, metric=metric)
         if distance in law:
             at[distance].append(i)
     if not at:
@@ -215,6 +232,7 @@ def batch_law(
     anchors_per_batch: int = 1,
     center: str = "anchor",
     skip_nearest: int = 0,
+    metric: str = "hamming",
 ):
     """The exact probability of every batch, as an ordered tuple, by going through all draws."""
     rows = tuple(map(tuple, rows))
@@ -240,6 +258,7 @@ def batch_law(
                         groups=groups,
                         center=center,
                         skip_nearest=skip_nearest,
+                        metric=metric,
                     )
                 if not step:
                     following[taken, start] += chance
@@ -282,6 +301,7 @@ def plan_law(
     duplicates,
     groups=None,
     skip_nearest=0,
+    metric="hamming",
 ):
     """The exact probability of every epoch with these anchors and these other instances.
 
@@ -301,6 +321,7 @@ def plan_law(
             replacement=True,
             groups=groups,
             skip_nearest=skip_nearest,
+            metric=metric,
         )
         for anchor in anchors
     ]

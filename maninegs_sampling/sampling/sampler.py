@@ -412,8 +412,9 @@ class ManiNegBatchSampler(PlannedBatchSampler):
         groups = f"{self._drawer.n_groups} labels" if len(self._groups) else None
         return (
             f"ManiNegBatchSampler({self.store!r}, metric={self.metric!r}, mu={self.mu!r}, "
-            f"sigma={self.sigma}, low={self.low}, high={self.high}, empty={self.empty!r}, draw={self.draw!r}, "
-            f"duplicates={self.duplicates!r}, anchors_per_batch={self.anchors_per_batch}, "
+            f"sigma={self.sigma}, low={self.low}, high={self.high}, empty={self.empty!r}, "
+            f"draw={self.draw!r}, duplicates={self.duplicates!r}, "
+            f"anchors_per_batch={self.anchors_per_batch}, "
             f"center={self.center!r}, skip_nearest={self.skip_nearest}, "
             f"coverage={self.coverage!r}, groups={groups}, {self._options_text()})"
         )
