@@ -292,7 +292,7 @@ def _shortened(texts: list[str]) -> list[str]:
 
 
 def _traits(store: ManifestationStore, schema: Schema, found: Suitability) -> list[dict[str, Any]]:
-    """Return the traits with the largest shares of the distance; `bar` is in percent."""
+    """Return the traits with the largest shares of all differences; `bar` is in percent."""
     frequencies = store.to_dense().mean(axis=0)
     order = np.argsort(-found.trait_shares, kind="stable")
     largest = max(1e-12, float(found.trait_shares.max()))
