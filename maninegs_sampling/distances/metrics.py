@@ -48,6 +48,7 @@ class Metric:
         digits: Decimals of distances in texts and in suggested settings.
         least_sigma: The smallest sigma that is suggested.
         unit: What texts put after a distance.
+        label: What an axis of a figure is called.
         patterns: Returns what kernels take, see `_tiles`, for read-only words, (W, U).
     """
 
@@ -62,6 +63,7 @@ class Metric:
     digits: int
     least_sigma: float
     unit: str
+    label: str
     patterns: Callable[[NDArray[np.uint64]], Any]
 
     def last_step(self, store: ManifestationStore) -> int:
@@ -147,12 +149,12 @@ METRICS: dict[MetricName, Metric] = {
     "hamming": Metric(
         "hamming", per_unit=1, upper=0.5, most=None, sigma=3.0, farthest_mu=1e6,
         largest_sigma=1e6, near=(1, 2, 3), digits=1, least_sigma=0.5, unit=" bits",
-        patterns=_words_alone,
+        label="Hamming distance (bits)", patterns=_words_alone,
     ),
     "jaccard": Metric(
         "jaccard", per_unit=JACCARD_STEPS, upper=0.0, most=1, sigma=0.1, farthest_mu=2.0,
         largest_sigma=1.0, near=(0.1, 0.2, 0.3), digits=2, least_sigma=0.02, unit="",
-        patterns=_jaccard_patterns,
+        label="Jaccard distance", patterns=_jaccard_patterns,
     ),
 }  # fmt: skip
 
