@@ -72,10 +72,9 @@ def hardness(
     check_sampler(sampler)
     batches = check_count("batches", batches, at_least=1)
     epoch = check_count("epoch", epoch, at_least=0)
-    if metric is None:
-        metric = getattr(sampler, "metric", "hamming")
+    own: MetricName = getattr(sampler, "metric", "hamming")
     drawn = _batches_by_epoch(sampler, batches, epoch)
-    return measure_hardness(sampler.store, drawn, metric=metric)
+    return measure_hardness(sampler.store, drawn, metric=own if metric is None else metric)
 
 
 def check_mus(mus: Sequence[float], metric: MetricName = "hamming") -> tuple[float, ...]:

@@ -236,7 +236,7 @@ def _chosen(
     if anchors > 1:
         found["anchors_per_batch"] = anchors, AnchorsReason(anchors, cluster_size)
     if check_choice("center", center, get_args(Center)) == "cluster":
-        check_center(center, metric)
+        check_center("cluster", metric)
         found["center"] = center, CenterReason()
     if check_choice("coverage", coverage, get_args(Coverage)) == "epoch":
         found.update(covering(store, batch_size, shift))

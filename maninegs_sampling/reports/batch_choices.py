@@ -107,8 +107,8 @@ def measure_choices(
             continue
         try:
             settings = suggest(
-                store, steps=steps, groups=groups, metric=metric, index=index, exact=exact, **drawing,
-                **choice.options,
+                store, steps=steps, groups=groups, metric=metric, index=index, exact=exact,
+                **drawing, **choice.options,
             )  # fmt: skip
         except InvalidValueError as error:
             yield choice, LeftOut(choice.name, str(error))

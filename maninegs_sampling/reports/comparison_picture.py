@@ -60,8 +60,8 @@ def save_picture(path: Path, store: ManifestationStore, entries: Sequence[Entry]
     for axis, title in zip(axes[0], titles, strict=True):
         axis.set_title(title, fontsize=10)
     figure.suptitle(
-        f"Share of pairs at each {metric.name.capitalize()} distance: {store.n_instances:,} instances, "
-        f"{store.n_patterns:,} patterns, {store.n_bits} bits",
+        f"Share of pairs at each {metric.name.capitalize()} distance: {store.n_instances:,} "
+        f"instances, {store.n_patterns:,} patterns, {store.n_bits} bits",
         fontsize=11,
     )
     figure.supxlabel(

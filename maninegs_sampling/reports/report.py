@@ -115,6 +115,7 @@ def save_report(
         groups_source=groups_source,
         glance=_glance(store, found, metric),
         choices=list(choices),
+        in_bits=metric == "hamming",
         n_nearest=N_NEAREST,
         figures=_figures(store, found, metric, steps, options),
         example=_example(store, schema, metric),
@@ -175,8 +176,8 @@ def _figures(
                 "How far away negatives are",
                 drawing.draw_distance_distributions(data),
                 "Bars: distances between all pairs of rows, as in uniform batches"
-                f"{estimated}; their mean is {METRICS[metric].text(found.uniform_mean)}. Lines: the distance "
-                f"distribution at the start of training, mu = {start:g}, and at the end, "
+                f"{estimated}; their mean is {METRICS[metric].text(found.uniform_mean)}. Lines: the "
+                f"distance distribution at the start of training, mu = {start:g}, and at the end, "
                 f"mu = {end:g}.{independent if data.independent is not None else ''}",
             )
         )
