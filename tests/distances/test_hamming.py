@@ -13,7 +13,7 @@ from maninegs_sampling import (
     max_distance,
     pairwise_hamming,
 )
-from maninegs_sampling.distances import _kernels, hamming
+from maninegs_sampling.distances import _kernels, _tiles, histogram
 from maninegs_sampling.threads import run_on_threads
 from tests import naive
 from tests.conftest import bit_matrices, random_store
@@ -75,7 +75,7 @@ def test_the_table_of_equal_counts_is_read_before_a_cell_overflows():
     # 8 patterns, all 2 bits apart, of 2**29 instances: over all rows one cell adds up to 2**32.
     words = np.array([[1 << p for p in range(8)]], np.uint64)
     histogram, table = np.zeros(9, np.int64), np.zeros((2, 65536), np.uint32)
-    scratch = np.empty(_kernels.TILE, np.uint8)
+    scratch = np.empty(_tiles.TILE, np.uint8)
     _kernels.equal_counts_histogram_rows(
         words,
         np.full(8, 2**29),
@@ -94,7 +94,7 @@ def test_the_table_of_equal_counts_is_read_before_a_cell_overflows():
 @pytest.mark.parametrize("least", [1, 3, 100])
 def test_patterns_are_ordered_by_count(least):
     counts = np.random.default_rng(0).choice([1, 1, 1, 1, 2, 2, 5, 9, 70, 71], 300)
-    order, edges, n_paired = hamming._by_count(counts, least)
+    order, edges, n_paired = histogram._by_count(counts, least)
     assert sorted(order) == list(range(300))
     ordered = counts[order]
     for begin, end in itertools.pairwise(edges):
@@ -113,7 +113,7 @@ def test_the_table_of_weighted_pairs_is_read_before_a_cell_overflows():
 
     def counted(rows_between):
         histogram, table = np.zeros(9, np.int64), np.zeros((2, 65536), np.uint32)
-        scratch = np.empty(_kernels.TILE, np.uint8)
+        scratch = np.empty(_tiles.TILE, np.uint8)
         _kernels.paired_histogram_rows(
             words, counts, np.full(4, 2**29, np.uint32), 0, rows_between, 0, 8, scratch, table,
             np.zeros_like(histogram), histogram,
@@ -167,18 +167,20 @@ def test_real_table(cbis):
 
 def test_all_pairs_of_a_store_are_counted_once(monkeypatch):
     counted = []
-    count_pairs = hamming.count_pairs
+    count_pairs = histogram.count_pairs
     monkeypatch.setattr(
-        hamming, "count_pairs", lambda s, progress: counted.append(s) or count_pairs(s)
+        histogram,
+        "count_pairs",
+        lambda s, metric, progress: counted.append(s) or count_pairs(s, metric=metric),
     )
     store, other = random_store(50, 12), random_store(50, 12)
-    histogram = distance_histogram(store)
-    assert distance_histogram(store) is histogram
+    found = distance_histogram(store)
+    assert distance_histogram(store) is found
     max_distance(store)
     with pytest.raises(ValueError, match="read-only"):
-        histogram[0] = 1
+        found[0] = 1
     assert counted == [store]
-    assert (distance_histogram(other) == histogram).all()
+    assert (distance_histogram(other) == found).all()
     assert counted == [store, other]
 
 
