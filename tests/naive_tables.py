@@ -88,7 +88,10 @@ def encode_cell(schema, trait, cell):
                 if option(trait, word) is None:
                     return None
                 bits[option(trait, word)] = True
-    return bits + ([missing] if schema.missing == "option" else [])
+    if trait.ordered:
+        # bit j says "option j or a higher one"
+        bits = [any(bits[place:]) for place in range(n_bits)]
+    return (bits + ([missing] if schema.missing == "option" else [])) * trait.weight
 
 
 def encode(schema, columns):

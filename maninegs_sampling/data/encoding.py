@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maninegs_sampling.data.patterns import pack
+from maninegs_sampling.data.repeated_bits import repeated_names
 from maninegs_sampling.data.tables import Table, read_sources
 from maninegs_sampling.data.traits import Trait
 from maninegs_sampling.errors import TableError
@@ -23,8 +24,9 @@ Missing = Literal["absent", "option", "error"]
 
 
 def bit_names(trait: Trait, missing: Missing) -> tuple[str, ...]:
-    """Return a name for each bit of a trait, with the bit for missing cells if there is one."""
-    return trait.bit_names + ((f"{trait.name}=missing",) if missing == "option" else ())
+    """Return a name for each bit of a trait, with missing cells' bit and repeated bits."""
+    names = trait.bit_names + ((f"{trait.name}=missing",) if missing == "option" else ())
+    return repeated_names(names, trait.weight)
 
 
 class _CellError(Exception):
@@ -95,6 +97,7 @@ def _packed(schema: "Schema", table: Table) -> NDArray[np.uint64]:
             raise _CellError(error, number) from None
         except _CellError as refused:
             raise _CellError(refused.error, number, *refused.place) from None
+        patterns = np.tile(patterns, (1, trait.weight))
         word, shift = divmod(bit, 64)
         packed = pack(np.pad(patterns, ((0, 0), (shift, 0))))
         words[:, word : word + packed.shape[1]] |= packed.take(codes, axis=0)
@@ -109,7 +112,7 @@ def _encode_trait(
     column = next((c for c in trait.columns or (trait.name,) if c in table.names), None)
     n_bits = trait.n_bits + (missing == "option")
     if column is None:
-        if trait.kind != "flag" and any(name in table.names for name in trait.bit_names):
+        if any(name in table.names for name in trait.option_names):
             return _encode_spread(trait, table, missing, is_missing)
         if not trait.optional:
             wanted = " or ".join(map(quoted, trait.columns or (trait.name,)))
@@ -140,10 +143,10 @@ def _encode_trait(
 def _encode_spread(
     trait: Trait, table: Table, missing: Missing, is_missing: Callable[[str], bool]
 ) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
-    """Encode a trait that is spread over 0/1 columns, one for each of its bits."""
+    """Encode a trait that is spread over 0/1 columns, one for each of its options."""
     of_flag: Missing = "error" if missing == "error" else "absent"
     bits = np.zeros((table.n_rows, trait.n_bits + (missing == "option")), np.bool_)
-    for bit, name in enumerate(trait.bit_names):
+    for bit, name in enumerate(trait.option_names):
         flag = Trait(name, "flag", optional=True)
         try:
             patterns, codes = _encode_trait(flag, table, of_flag, is_missing)
@@ -154,7 +157,7 @@ def _encode_spread(
         bits[:, bit] = patterns[:, 0].take(codes)
     several = np.flatnonzero(bits.sum(axis=1) > 1)
     if trait.kind != "any_of" and len(several) > 0:
-        columns = [trait.bit_names[i] for i in np.flatnonzero(bits[several[0]])]
+        columns = [trait.option_names[i] for i in np.flatnonzero(bits[several[0]])]
         where = f"{table.source}, row {table.first_row + several[0]} (the first is 0)"
         together = TableError(
             f"{where}: columns {listed(columns)} are set together, but {quoted(trait.name)} has "
@@ -163,4 +166,7 @@ def _encode_spread(
         raise _CellError(together, trait.n_bits)
     if missing == "option":
         bits[:, -1] = ~bits.any(axis=1)
+    if trait.ordered:
+        own = bits[:, : trait.n_bits]
+        own[:] = np.logical_or.accumulate(own[:, ::-1], axis=1)[:, ::-1]
     return bits, np.arange(table.n_rows)

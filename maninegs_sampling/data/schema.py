@@ -79,10 +79,13 @@ class Schema:
             raise SchemaError(
                 f"schema {quoted(self.name)} has two traits with the same name: {listed(names)}"
             )
-        n_bits = sum(trait.n_bits + (self.missing == "option") for trait in self.traits)
+        own = [trait.n_bits + (self.missing == "option") for trait in self.traits]
+        n_bits = sum(n * trait.weight for n, trait in zip(own, self.traits, strict=True))
         if n_bits > MOST_BITS:
+            repeated = f" ({sum(own)} without weights)" if n_bits > sum(own) else ""
             raise SchemaError(
-                f"schema {quoted(self.name)} has {n_bits} bits; at most {MOST_BITS} are allowed"
+                f"schema {quoted(self.name)} has {n_bits} bits{repeated}; at most {MOST_BITS} are "
+                "allowed"
             )
         for role in ("label_column", "group_column"):
             column = getattr(self, role)
@@ -131,7 +134,7 @@ class Schema:
                 if columns:
                     cells = part.column(columns[0]).counts().items()
                     counts[trait.name] += sum(n for text, n in cells if self.is_missing(text))
-                elif not any(name in part.names for name in trait.bit_names):
+                elif not any(name in part.names for name in trait.option_names):
                     counts[trait.name] += part.n_rows
         return counts
 
