@@ -51,3 +51,14 @@ def first_bits(names: Sequence[str]) -> list[int]:
             for bit in bits.values():
                 first[bit] = original
     return first
+
+
+def distinct_bits(names: Sequence[str]) -> dict[int, str]:
+    """Return the bits that repeat no other, each with its name and how many bits repeat it.
+
+    Example:
+        >>> distinct_bits(["mass", "halo", "mass (2 of 2)"])
+        {0: 'mass, 2 bits', 1: 'halo'}
+    """
+    times = Counter(first_bits(names))
+    return {bit: names[bit] + (f", {n} bits" if n > 1 else "") for bit, n in times.items()}
