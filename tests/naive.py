@@ -18,6 +18,11 @@ def pairwise_hamming(rows, others):
     return [[hamming(a, b) for b in others] for a in rows]
 
 
+def weighted_sum(weights, proxies, i, j):
+    """The distance of instances i and j by several proxies, each the rows of all instances."""
+    return sum(w * hamming(rows[i], rows[j]) for w, rows in zip(weights, proxies, strict=True))
+
+
 def cosine(a, b):
     dot = sum(x * y for x, y in zip(a, b, strict=True))
     return dot / (sum(x * x for x in a) * sum(y * y for y in b)) ** 0.5

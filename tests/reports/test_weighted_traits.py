@@ -8,6 +8,7 @@ import polars
 import pytest
 
 import maninegs_sampling as mn
+from maninegs_sampling.analysis.reasons import EqualsLabel, LargestShares
 from maninegs_sampling.cli import main
 from maninegs_sampling.reports.report import save_report
 
@@ -42,7 +43,7 @@ def store(table):
 
 def test_shares_of_repeated_bits_are_added_up(store):
     found = mn.suitability(store, batch_size=4, batches=2)
-    (largest,) = (r for r in found.reasons if type(r).__name__ == "LargestShares")
+    (largest,) = (r for r in found.reasons if isinstance(r, LargestShares))
     # three shapes, of weight 3, each differ in about 4/9 of the pairs, and the sign in 1/2
     assert set(largest.names) == {"shape=round", "shape=oval", "shape=flat"}
     for name, share in zip(largest.names, largest.shares, strict=True):
@@ -55,7 +56,7 @@ def test_shares_of_repeated_bits_are_added_up(store):
 def test_a_weighted_trait_that_equals_the_label_is_named_once(store, table):
     labels = table["sign"].to_numpy()
     found = mn.suitability(store, batch_size=4, batches=2, labels=labels)
-    named = [reason.name for reason in found.reasons if type(reason).__name__ == "EqualsLabel"]
+    named = [reason.name for reason in found.reasons if isinstance(reason, EqualsLabel)]
     assert named == ["sign"]
     assert [store.bit_names[bit] for bit in found.label_traits] == ["sign", "sign (2 of 2)"]
 
