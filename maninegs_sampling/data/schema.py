@@ -238,8 +238,8 @@ class Schema:
         """Infer a schema from a table. Its `notes` give each column's decision and the reason.
 
         A column with two values becomes a flag. Few distinct values become options, sets of few
-        distinct words become words, and other numbers are binned at quantiles. These columns are
-        left out:
+        distinct words become words, and other numbers are binned at quantiles. Only bins are
+        ordered (see `Trait`). These columns are left out:
 
         - the label column and the group column;
         - constant columns, free text, dates, times, telephone numbers and codes;
