@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from maninegs_sampling.data.bit_layout import Missing, own_bits
 from maninegs_sampling.data.patterns import pack
-from maninegs_sampling.data.repeated_bits import repeated_names
 from maninegs_sampling.data.tables import Table, read_sources
 from maninegs_sampling.data.traits import Trait
 from maninegs_sampling.errors import TableError
@@ -18,15 +18,6 @@ from maninegs_sampling.threads import Result, map_on_threads
 
 if TYPE_CHECKING:
     from maninegs_sampling.data.schema import Schema
-
-# What a missing cell becomes; see `Schema`.
-Missing = Literal["absent", "option", "error"]
-
-
-def bit_names(trait: Trait, missing: Missing) -> tuple[str, ...]:
-    """Return a name for each bit of a trait, with missing cells' bit and repeated bits."""
-    names = trait.bit_names + ((f"{trait.name}=missing",) if missing == "option" else ())
-    return repeated_names(names, trait.weight)
 
 
 class _CellError(Exception):
@@ -88,7 +79,7 @@ def encoded_batches(
 
 def _packed(schema: "Schema", table: Table) -> NDArray[np.uint64]:
     """Return (rows, words), the bits of all traits; raise _CellError if a cell is not allowed."""
-    words = np.zeros((table.n_rows, -(-len(schema.bit_names) // 64)), np.uint64)
+    words = np.zeros((table.n_rows, -(-schema.n_bits // 64)), np.uint64)
     bit = 0
     for number, trait in enumerate(schema.traits):
         try:
@@ -110,7 +101,7 @@ def _encode_trait(
 ) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
     """Return distinct patterns of a trait's bits, (patterns, bits), and the pattern of each row."""
     column = next((c for c in trait.columns or (trait.name,) if c in table.names), None)
-    n_bits = trait.n_bits + (missing == "option")
+    n_bits = own_bits(trait, missing)
     if column is None:
         if any(name in table.names for name in trait.option_names):
             return _encode_spread(trait, table, missing, is_missing)
@@ -145,7 +136,7 @@ def _encode_spread(
 ) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
     """Encode a trait that is spread over 0/1 columns, one for each of its options."""
     of_flag: Missing = "error" if missing == "error" else "absent"
-    bits = np.zeros((table.n_rows, trait.n_bits + (missing == "option")), np.bool_)
+    bits = np.zeros((table.n_rows, own_bits(trait, missing)), np.bool_)
     for bit, name in enumerate(trait.option_names):
         flag = Trait(name, "flag", optional=True)
         try:

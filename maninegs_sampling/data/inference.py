@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from maninegs_sampling.data.bit_layout import Missing
 from maninegs_sampling.data.cells import normal_form, number_text
 from maninegs_sampling.data.column_names import identifies, names_outcome
-from maninegs_sampling.data.encoding import Missing
 from maninegs_sampling.data.tables import read_tables
 from maninegs_sampling.data.traits import Trait
 from maninegs_sampling.errors import InvalidValueError, TableError

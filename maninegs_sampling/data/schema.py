@@ -9,9 +9,10 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from maninegs_sampling.data.bit_layout import Missing, bit_names, check_layout, count_bits
 from maninegs_sampling.data.cells import normal_form
 from maninegs_sampling.data.column_codes import Column
-from maninegs_sampling.data.encoding import Missing, bit_names, encoded_batches
+from maninegs_sampling.data.encoding import encoded_batches
 from maninegs_sampling.data.inference import Rules, infer_table
 from maninegs_sampling.data.schema_files import schema_from_json, schema_to_json
 from maninegs_sampling.data.storage import write_atomically
@@ -26,7 +27,6 @@ from maninegs_sampling.errors import (
 )
 from maninegs_sampling.quoting import listed, quoted
 
-MOST_BITS = 65_535  # Hamming distances are 16-bit numbers
 _LONGEST_NAME = 1000  # characters of a label or a group
 
 
@@ -79,14 +79,7 @@ class Schema:
             raise SchemaError(
                 f"schema {quoted(self.name)} has two traits with the same name: {listed(names)}"
             )
-        own = [trait.n_bits + (self.missing == "option") for trait in self.traits]
-        n_bits = sum(n * trait.weight for n, trait in zip(own, self.traits, strict=True))
-        if n_bits > MOST_BITS:
-            repeated = f" ({sum(own)} without weights)" if n_bits > sum(own) else ""
-            raise SchemaError(
-                f"schema {quoted(self.name)} has {n_bits} bits{repeated}; at most {MOST_BITS} are "
-                "allowed"
-            )
+        check_layout(self.name, self.traits, self.missing)
         for role in ("label_column", "group_column"):
             column = getattr(self, role)
             readers = [trait.name for trait in self.traits if column and trait.may_read(column)]
@@ -97,9 +90,14 @@ class Schema:
                 )
 
     @property
+    def n_bits(self) -> int:
+        """The number of bits."""
+        return count_bits(self.traits, self.missing)
+
+    @property
     def bit_names(self) -> tuple[str, ...]:
         """A name for each bit, in order."""
-        return tuple(name for trait in self.traits for name in bit_names(trait, self.missing))
+        return bit_names(self.traits, self.missing)
 
     @cached_property
     def _missing_forms(self) -> set[str]:
@@ -122,7 +120,7 @@ class Schema:
         """
         words = np.concatenate(list(encoded_batches(self, table, lambda words: words)))
         as_bytes = words.astype("<u8", copy=False).view(np.uint8)
-        bits = np.unpackbits(as_bytes, axis=1, count=len(self.bit_names), bitorder="little")
+        bits = np.unpackbits(as_bytes, axis=1, count=self.n_bits, bitorder="little")
         return bits.view(np.bool_)
 
     def count_missing(self, table: Any) -> dict[str, int]:

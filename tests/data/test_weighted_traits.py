@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import numpy as np
 import polars
@@ -119,6 +120,27 @@ def test_repeated_bits_count_towards_the_most_bits():
 
 
 # Names.
+
+
+@pytest.mark.parametrize(
+    ("traits", "name"),
+    [
+        ([Trait("dose", "any_of", ("a", "a (2 of 2)"))], "dose=a (2 of 2)"),
+        ([HALO, Trait("halo (2 of 2)", "flag")], "halo (2 of 2)"),
+        ([HALO, Trait("t", "flag"), Trait("t (2 of 2)", "flag")], "t (2 of 2)"),
+        ([Trait("a", "one_of", ("b",), weight=2), Trait("a=b", "flag")], "a=b (2 of 2)"),
+    ],
+)
+def test_names_that_read_like_repeated_bits_are_refused(traits, name):
+    with pytest.raises(SchemaError, match=re.escape(f"which bit {name!r} repeats")):
+        Schema("s", traits)
+
+
+def test_names_that_only_look_like_repeated_bits_are_not_refused():
+    names = ["dose (1 of 3)", "dose (2 of 3)", "dose (3 of 3)"]
+    schema = Schema("s", [HALO, *(Trait(name, "flag") for name in names)])
+    assert schema.bit_names == ("halo", "halo (2 of 2)", *names)
+    assert schema.n_bits == 5
 
 
 @given(

@@ -1,0 +1,53 @@
+"""Which bits the traits of a schema become, in order, and their names."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from maninegs_sampling.data.patterns import LARGEST_BITS
+from maninegs_sampling.data.repeated_bits import first_bits, repeated_names
+from maninegs_sampling.data.traits import Trait
+from maninegs_sampling.errors import SchemaError
+from maninegs_sampling.quoting import quoted
+
+# What a missing cell becomes; see `Schema`.
+Missing = Literal["absent", "option", "error"]
+
+
+def own_bits(trait: Trait, missing: Missing) -> int:
+    """Return the number of bits of a trait, with that for missing cells, before they repeat."""
+    return trait.n_bits + (missing == "option")
+
+
+def count_bits(traits: Sequence[Trait], missing: Missing) -> int:
+    """Return the number of bits that traits become."""
+    return sum(own_bits(trait, missing) * trait.weight for trait in traits)
+
+
+def bit_names(traits: Sequence[Trait], missing: Missing) -> tuple[str, ...]:
+    """Return a name for each bit that traits become."""
+    names: list[str] = []
+    for trait in traits:
+        of_missing = (f"{trait.name}=missing",) if missing == "option" else ()
+        names += repeated_names((*trait.bit_names, *of_missing), trait.weight)
+    return tuple(names)
+
+
+def check_layout(schema_name: str, traits: Sequence[Trait], missing: Missing) -> None:
+    """Raise if there are too many bits, or names do not tell which bits are repeated."""
+    n_bits = count_bits(traits, missing)
+    if n_bits > LARGEST_BITS:
+        n_own = sum(own_bits(trait, missing) for trait in traits)
+        repeated = f" ({n_own} without weights)" if n_bits > n_own else ""
+        raise SchemaError(
+            f"schema {quoted(schema_name)} has {n_bits} bits{repeated}; at most {LARGEST_BITS} are "
+            "allowed"
+        )
+    names, first = bit_names(traits, missing), list[int]()
+    for trait in traits:
+        first += [*range(len(first), len(first) + own_bits(trait, missing))] * trait.weight
+    for bit, told in enumerate(first_bits(names)):
+        if told != first[bit]:
+            raise SchemaError(
+                f"schema {quoted(schema_name)} has names that do not tell which bit "
+                f"{quoted(names[bit])} repeats; rename its trait or option"
+            )
