@@ -18,6 +18,12 @@ def pairwise_hamming(rows, others):
     return [[hamming(a, b) for b in others] for a in rows]
 
 
+def masked_hamming(a, b, known_a, known_b):
+    """The number of bits that differ among those that are known on both sides."""
+    sides = zip(a, b, known_a, known_b, strict=True)
+    return sum(bool(x) != bool(y) for x, y, of_a, of_b in sides if of_a and of_b)
+
+
 def weighted_sum(weights, proxies, i, j):
     """The distance of instances i and j by several proxies, each the rows of all instances."""
     return sum(w * hamming(rows[i], rows[j]) for w, rows in zip(weights, proxies, strict=True))

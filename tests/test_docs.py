@@ -84,6 +84,7 @@ def test_snippets_run_in_order(page, tmp_path, monkeypatch):
         assert names["shared"].digest == names["store"].digest
     elif page.name == "traits.md":
         assert names["tagged"].n_patterns == 3
+        assert names["known"].tolist() == [[True] * 4, [True, False, False, False]]
         assert names["density"].encode_text("median") == [0, 1]
         assert names["schema"].bit_names[2:4] == ("halo (3 of 3)", "density>=low")
     elif page.name == "frameworks.md":

@@ -10,7 +10,7 @@ from maninegs_sampling.errors import SchemaError
 from maninegs_sampling.quoting import quoted
 
 # What a missing cell becomes; see `Schema`.
-Missing = Literal["absent", "option", "error"]
+Missing = Literal["absent", "option", "masked", "error"]
 
 
 def own_bits(trait: Trait, missing: Missing) -> int:
@@ -20,31 +20,46 @@ def own_bits(trait: Trait, missing: Missing) -> int:
 
 def count_bits(traits: Sequence[Trait], missing: Missing) -> int:
     """Return the number of bits that traits become."""
-    return sum(own_bits(trait, missing) * trait.weight for trait in traits)
+    n_values = sum(own_bits(trait, missing) * trait.weight for trait in traits)
+    return 2 * n_values if missing == "masked" else n_values
 
 
 def bit_names(traits: Sequence[Trait], missing: Missing) -> tuple[str, ...]:
-    """Return a name for each bit that traits become."""
+    """Return a name for each bit that traits become; the known bits come last."""
     names: list[str] = []
     for trait in traits:
         of_missing = (f"{trait.name}=missing",) if missing == "option" else ()
         names += repeated_names((*trait.bit_names, *of_missing), trait.weight)
-    return tuple(names)
+    known = [f"known: {name}" for name in names] if missing == "masked" else []
+    return (*names, *known)
+
+
+def has_known_bits(names: Sequence[str] | None) -> bool:
+    """Return whether names of bits say that the second half tells which bits are known."""
+    if not names:
+        return False
+    half = len(names) // 2
+    return list(names[half:]) == [f"known: {name}" for name in names[:half]]
 
 
 def check_layout(schema_name: str, traits: Sequence[Trait], missing: Missing) -> None:
     """Raise if there are too many bits, or names do not tell which bits are repeated."""
     n_bits = count_bits(traits, missing)
     if n_bits > LARGEST_BITS:
-        n_own = sum(own_bits(trait, missing) for trait in traits)
-        repeated = f" ({n_own} without weights)" if n_bits > n_own else ""
+        details = []
+        if any(trait.weight > 1 for trait in traits):
+            details.append(f"{sum(own_bits(trait, missing) for trait in traits)} without weights")
+        if missing == "masked":
+            details.append("half of them say which bits are known")
         raise SchemaError(
-            f"schema {quoted(schema_name)} has {n_bits} bits{repeated}; at most {LARGEST_BITS} are "
-            "allowed"
+            f"schema {quoted(schema_name)} has {n_bits} bits"
+            f"{' (' + '; '.join(details) + ')' if details else ''}; "
+            f"at most {LARGEST_BITS} are allowed"
         )
     names, first = bit_names(traits, missing), list[int]()
     for trait in traits:
         first += [*range(len(first), len(first) + own_bits(trait, missing))] * trait.weight
+    first += [len(first) + bit for bit in first] if missing == "masked" else []
     for bit, told in enumerate(first_bits(names)):
         if told != first[bit]:
             raise SchemaError(

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from maninegs_sampling.data.bit_layout import has_known_bits
 from maninegs_sampling.data.blocks import patterns_in_blocks
 from maninegs_sampling.data.patterns import LARGEST_BITS
 from maninegs_sampling.data.repeated_bits import repeated_names
@@ -33,7 +34,8 @@ def combine_stores(
 
     Raises:
         InvalidValueError: If there are no stores, they differ in the number of instances, there is
-            not one weight for each, a weight is below 1, or there are more than 65,535 bits.
+            not one weight for each, a weight is below 1, there are more than 65,535 bits, or a
+            store has known bits (`missing="masked"`).
         InvalidTypeError: If one of them is not a store, or a weight is not a whole number.
 
     Example:
@@ -91,6 +93,11 @@ def _checked_stores(stores: Any) -> list[ManifestationStore]:
     if not listed:
         raise InvalidValueError("combine_stores needs at least one store")
     for i, store in enumerate(listed):
+        if has_known_bits(store.bit_names):
+            raise InvalidValueError(
+                f"stores[{i}] has known bits (missing='masked'), which must stay the second half "
+                "of a pattern; make one store of all columns with one schema"
+            )
         if len(store) != len(listed[0]):
             raise InvalidValueError(
                 f"stores must be of the same instances; stores[0] has {len(listed[0])} and "

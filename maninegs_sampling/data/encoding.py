@@ -88,20 +88,26 @@ def _packed(schema: "Schema", table: Table) -> NDArray[np.uint64]:
             raise _CellError(error, number) from None
         except _CellError as refused:
             raise _CellError(refused.error, number, *refused.place) from None
-        patterns = np.tile(patterns, (1, trait.weight))
-        word, shift = divmod(bit, 64)
-        packed = pack(np.pad(patterns, ((0, 0), (shift, 0))))
-        words[:, word : word + packed.shape[1]] |= packed.take(codes, axis=0)
-        bit += patterns.shape[1]
+        halves = np.split(patterns, 2, axis=1) if schema.missing == "masked" else [patterns]
+        for half, own in enumerate(halves):
+            repeated = np.tile(own, (1, trait.weight))
+            word, shift = divmod(bit + half * (schema.n_bits // 2), 64)
+            packed = pack(np.pad(repeated, ((0, 0), (shift, 0))))
+            words[:, word : word + packed.shape[1]] |= packed.take(codes, axis=0)
+        bit += halves[0].shape[1] * trait.weight
     return words
 
 
 def _encode_trait(
     trait: Trait, table: Table, missing: Missing, is_missing: Callable[[str], bool]
 ) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
-    """Return distinct patterns of a trait's bits, (patterns, bits), and the pattern of each row."""
+    """Return distinct patterns of a trait's bits, (patterns, bits), and the pattern of each row.
+
+    With missing="masked", the bits are followed by as many that say which of them are known.
+    """
     column = next((c for c in trait.columns or (trait.name,) if c in table.names), None)
     n_bits = own_bits(trait, missing)
+    width = 2 * n_bits if missing == "masked" else n_bits
     if column is None:
         if any(name in table.names for name in trait.option_names):
             return _encode_spread(trait, table, missing, is_missing)
@@ -111,16 +117,17 @@ def _encode_trait(
                 f"{table.source} has no column {wanted} for trait {quoted(trait.name)}; "
                 f"it has {listed(table.names)}"
             )
-        empty = np.zeros((1, n_bits), np.bool_)
+        empty = np.zeros((1, width), np.bool_)
         empty[0, -1] = missing == "option"
         return empty, np.zeros(table.n_rows, np.intp)
 
     cells = table.column(column)
-    patterns = np.zeros((len(cells.texts), n_bits), np.bool_)
+    patterns = np.zeros((len(cells.texts), width), np.bool_)
     for place, text in enumerate(cells.texts):
         try:
             if not is_missing(text):
                 patterns[place, trait.encode_text(text)] = True
+                patterns[place, n_bits:] = True
             elif missing == "option":
                 patterns[place, -1] = True
             elif missing == "error":
@@ -134,9 +141,15 @@ def _encode_trait(
 def _encode_spread(
     trait: Trait, table: Table, missing: Missing, is_missing: Callable[[str], bool]
 ) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
-    """Encode a trait that is spread over 0/1 columns, one for each of its options."""
-    of_flag: Missing = "error" if missing == "error" else "absent"
-    bits = np.zeros((table.n_rows, own_bits(trait, missing)), np.bool_)
+    """Encode a trait that is spread over 0/1 columns, one for each of its options.
+
+    Exclusive options are known if one of them is set; others are known one by one.
+    """
+    of_flag: Missing = "absent" if missing == "option" else missing
+    n_bits = own_bits(trait, missing)
+    width = 2 * n_bits if missing == "masked" else n_bits
+    bits = np.zeros((table.n_rows, width), np.bool_)
+    own = bits[:, : trait.n_bits]
     for bit, name in enumerate(trait.option_names):
         flag = Trait(name, "flag", optional=True)
         try:
@@ -145,10 +158,10 @@ def _encode_spread(
             raise _CellError(error, bit) from None
         except _CellError as refused:
             raise _CellError(refused.error, bit, *refused.place) from None
-        bits[:, bit] = patterns[:, 0].take(codes)
-    several = np.flatnonzero(bits.sum(axis=1) > 1)
+        bits[:, bit::n_bits] = patterns.take(codes, axis=0)  # and whether it is known, if masked
+    several = np.flatnonzero(own.sum(axis=1) > 1)
     if trait.kind != "any_of" and len(several) > 0:
-        columns = [trait.option_names[i] for i in np.flatnonzero(bits[several[0]])]
+        columns = [trait.option_names[i] for i in np.flatnonzero(own[several[0]])]
         where = f"{table.source}, row {table.first_row + several[0]} (the first is 0)"
         together = TableError(
             f"{where}: columns {listed(columns)} are set together, but {quoted(trait.name)} has "
@@ -156,8 +169,9 @@ def _encode_spread(
         )
         raise _CellError(together, trait.n_bits)
     if missing == "option":
-        bits[:, -1] = ~bits.any(axis=1)
+        bits[:, -1] = ~own.any(axis=1)
+    elif missing == "masked" and trait.kind != "any_of":
+        bits[:, n_bits:] = own.any(axis=1, keepdims=True)
     if trait.ordered:
-        own = bits[:, : trait.n_bits]
         own[:] = np.logical_or.accumulate(own[:, ::-1], axis=1)[:, ::-1]
     return bits, np.arange(table.n_rows)

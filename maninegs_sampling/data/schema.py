@@ -38,7 +38,8 @@ class Schema:
         name: name for messages and reports.
         traits: the traits, in order.
         missing: what a missing cell becomes. "absent": no bit is set. "option": a bit of its own,
-            after the trait's other bits. "error": encoding raises.
+            after the trait's other bits. "masked": no bit is set, and as many bits again, after
+            those of all traits, say which bits are known. "error": encoding raises.
         missing_values: texts that count as missing, besides empty cells and NaN. They are compared
             as options are.
         label_column: column of the task's outcome, if any. It never becomes bits.
