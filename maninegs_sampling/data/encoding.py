@@ -109,8 +109,9 @@ def _encode_trait(
     n_bits = own_bits(trait, missing)
     width = 2 * n_bits if missing == "masked" else n_bits
     if column is None:
-        if any(name in table.names for name in trait.option_names):
-            return _encode_spread(trait, table, missing, is_missing)
+        columns = _spread_columns(trait, table)
+        if columns:
+            return _encode_spread(trait, columns, table, missing, is_missing)
         if not trait.optional:
             wanted = " or ".join(map(quoted, trait.columns or (trait.name,)))
             raise TableError(
@@ -138,10 +139,28 @@ def _encode_trait(
     return patterns, cells.codes
 
 
+def _spread_columns(trait: Trait, table: Table) -> tuple[str, ...]:
+    """Return the 0/1 columns that a trait is spread over: one for each option or ordered bit."""
+    cumulative = set(trait.bit_names) - set(trait.option_names) if trait.ordered else set()
+    if not cumulative.isdisjoint(table.names):
+        lacking = [name for name in trait.bit_names if name not in table.names]
+        if lacking:
+            raise TableError(
+                f"{table.source} lacks the columns {listed(lacking)} of ordered trait "
+                f"{quoted(trait.name)}, and has others of its bits"
+            )
+        return trait.bit_names
+    return trait.option_names if any(name in table.names for name in trait.option_names) else ()
+
+
 def _encode_spread(
-    trait: Trait, table: Table, missing: Missing, is_missing: Callable[[str], bool]
+    trait: Trait,
+    columns: tuple[str, ...],
+    table: Table,
+    missing: Missing,
+    is_missing: Callable[[str], bool],
 ) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
-    """Encode a trait that is spread over 0/1 columns, one for each of its options.
+    """Encode a trait that is spread over 0/1 columns.
 
     Exclusive options are known if one of them is set; others are known one by one.
     """
@@ -150,7 +169,7 @@ def _encode_spread(
     width = 2 * n_bits if missing == "masked" else n_bits
     bits = np.zeros((table.n_rows, width), np.bool_)
     own = bits[:, : trait.n_bits]
-    for bit, name in enumerate(trait.option_names):
+    for bit, name in enumerate(columns):
         flag = Trait(name, "flag", optional=True)
         try:
             patterns, codes = _encode_trait(flag, table, of_flag, is_missing)
@@ -159,19 +178,34 @@ def _encode_spread(
         except _CellError as refused:
             raise _CellError(refused.error, bit, *refused.place) from None
         bits[:, bit::n_bits] = patterns.take(codes, axis=0)  # and whether it is known, if masked
-    several = np.flatnonzero(own.sum(axis=1) > 1)
-    if trait.kind != "any_of" and len(several) > 0:
-        columns = [trait.option_names[i] for i in np.flatnonzero(own[several[0]])]
-        where = f"{table.source}, row {table.first_row + several[0]} (the first is 0)"
-        together = TableError(
-            f"{where}: columns {listed(columns)} are set together, but {quoted(trait.name)} has "
-            "mutually exclusive options"
-        )
-        raise _CellError(together, trait.n_bits)
+    _check_spread(trait, columns, own, table)
+    if trait.ordered and columns == trait.option_names:
+        own[:] = np.logical_or.accumulate(own[:, ::-1], axis=1)[:, ::-1]
     if missing == "option":
         bits[:, -1] = ~own.any(axis=1)
     elif missing == "masked" and trait.kind != "any_of":
         bits[:, n_bits:] = own.any(axis=1, keepdims=True)
-    if trait.ordered:
-        own[:] = np.logical_or.accumulate(own[:, ::-1], axis=1)[:, ::-1]
     return bits, np.arange(table.n_rows)
+
+
+def _check_spread(
+    trait: Trait, columns: tuple[str, ...], bits: NDArray[np.bool_], table: Table
+) -> None:
+    """Raise _CellError if columns are set together that exclude each other, or without others."""
+    cumulative = columns != trait.option_names
+    if cumulative:
+        wrong = np.flatnonzero((bits[:, 1:] & ~bits[:, :-1]).any(axis=1))
+    else:
+        wrong = np.flatnonzero((bits.sum(axis=1) > 1) & (trait.kind != "any_of"))
+    if len(wrong) == 0:
+        return
+    found = listed(np.array(columns)[bits[wrong[0]]].tolist())
+    if cumulative:
+        problem = f"columns {found} are set without all lower ones of {listed(columns)}"
+    else:
+        problem = (
+            f"columns {found} are set together, but {quoted(trait.name)} has mutually exclusive "
+            "options"
+        )
+    where = f"{table.source}, row {table.first_row + wrong[0]} (the first is 0)"
+    raise _CellError(TableError(f"{where}: {problem}"), trait.n_bits)

@@ -133,7 +133,7 @@ class Schema:
                 if columns:
                     cells = part.column(columns[0]).counts().items()
                     counts[trait.name] += sum(n for text, n in cells if self.is_missing(text))
-                elif not any(name in part.names for name in trait.option_names):
+                elif not any(map(trait.may_read, part.names)):
                     counts[trait.name] += part.n_rows
         return counts
 

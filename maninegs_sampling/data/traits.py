@@ -47,7 +47,7 @@ class Trait:
         weight: how much the trait counts, from 1 to 255: a store holds its bits so many times.
 
     A trait that is no "flag" may also be spread over 0/1 columns, one for each option, named
-    "trait=option" as in `option_names`.
+    "trait=option" as in `option_names`; or, if it is ordered, one for each of its `bit_names`.
 
     Example:
         >>> Trait("shape", "one_of", options=("round", "irregular")).bit_names
@@ -134,7 +134,8 @@ class Trait:
 
     def may_read(self, column: str) -> bool:
         """Return whether the trait may be read from a column of this name."""
-        return column in (self.columns or (self.name,)) or column in self.option_names
+        spread = () if self.kind == "flag" else (*self.option_names, *self.bit_names)
+        return column in (self.columns or (self.name,)) or column in spread
 
     @cached_property
     def _places(self) -> dict[str, int]:

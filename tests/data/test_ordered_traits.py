@@ -85,6 +85,28 @@ def test_an_ordered_trait_is_read_from_a_column_for_each_option():
         dataclasses.replace(schema, label_column="density=high")
 
 
+@pytest.mark.parametrize("trait", [DENSITY, AGE], ids=["options", "bins"])
+@pytest.mark.parametrize("missing", ["absent", "option", "masked"])
+def test_an_ordered_trait_is_read_from_the_columns_of_its_bits(trait, missing):
+    """A table that was made of the bits gives the same bits."""
+    cells = {"density": ["low", "high", "median", None], "age": ["1", "50", None, "99"]}
+    schema = Schema("s", (trait,), missing=missing)
+    expected = schema.encode(polars.DataFrame({trait.name: cells[trait.name]}))
+    own = expected[:, : trait.n_bits].astype(int)
+    table = polars.DataFrame(own, schema=list(trait.bit_names))
+    assert (schema.encode(table) == expected).all()
+    assert schema.count_missing(table) == {trait.name: 0}
+    for column in trait.bit_names:
+        with pytest.raises(SchemaError, match="is also read by trait"):
+            dataclasses.replace(schema, group_column=column)
+    lowest, second, *_ = trait.bit_names
+    with pytest.raises(TableError, match=f"lacks the columns \\['{lowest}'\\] of ordered trait"):
+        schema.encode(table.drop(lowest))
+    gap = table.with_columns(polars.Series(lowest, [1, 0, 1, 0]))
+    with pytest.raises(TableError, match=f"row 1 .*columns .*'{second}'.* set without all"):
+        schema.encode(gap)
+
+
 @given(data=st.data(), missing=st.sampled_from(["absent", "option"]))
 def test_ordered_and_weighted_traits_give_the_bits_of_the_twin(data, missing):
     kinds = {

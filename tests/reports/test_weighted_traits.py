@@ -16,7 +16,7 @@ N = 120
 SCHEMA = mn.Schema(
     "signs",
     (
-        mn.Trait("shape", "one_of", ("round", "oval", "flat"), weight=3),
+        mn.Trait("shape", "one_of", ("round", "oval", "flat"), weight=20),
         mn.Trait("sign", "flag", weight=2),
         *(mn.Trait(f"other {i}", "flag") for i in range(5)),
     ),
@@ -44,11 +44,11 @@ def store(table):
 def test_shares_of_repeated_bits_are_added_up(store):
     found = mn.suitability(store, batch_size=4, batches=2)
     (largest,) = (r for r in found.reasons if isinstance(r, LargestShares))
-    # three shapes, of weight 3, each differ in about 4/9 of the pairs, and the sign in 1/2
+    # three shapes, of weight 20, each differ in about 4/9 of the pairs, and the sign in 1/2
     assert set(largest.names) == {"shape=round", "shape=oval", "shape=flat"}
     for name, share in zip(largest.names, largest.shares, strict=True):
         bits = [i for i, n in enumerate(store.bit_names) if n.startswith(name)]
-        assert len(bits) == 3
+        assert len(bits) == 20
         assert share == pytest.approx(found.trait_shares[bits].sum())
     assert found.trait_shares.sum() == pytest.approx(1)
 
@@ -65,8 +65,9 @@ def test_the_report_lists_a_weighted_trait_once(tmp_path, store):
     out = tmp_path / "report.html"
     found = save_report(out, store, SCHEMA, source="signs", batch_size=4)
     page = out.read_text(encoding="utf-8")
-    assert " of 3)" not in page
+    assert " of 20)" not in page
     assert " of 2)" not in page
+    assert "traits with smaller shares" not in page  # 67 bits of 9 traits' options
     shares = dict(
         re.findall(
             r'<th scope=row>([^<]*)</th><td class="number">[\d.]+%</td>'
@@ -74,7 +75,7 @@ def test_the_report_lists_a_weighted_trait_once(tmp_path, store):
             page,
         )
     )
-    names = [f"shape={option}, 3 bits" for option in ("round", "oval", "flat")]
+    names = [f"shape={option}, 20 bits" for option in ("round", "oval", "flat")]
     assert set(shares) == {*names, "sign, 2 bits", *(f"other {i}" for i in range(5))}
     assert sum(map(float, shares.values())) == pytest.approx(100, abs=1)
     sign = [i for i, name in enumerate(store.bit_names) if name.startswith("sign")]
@@ -86,7 +87,7 @@ def test_the_report_lists_a_weighted_trait_once(tmp_path, store):
         distance, changes = re.search(
             rf"<th scope=row>{name}</th><td class=number>(\d+)</td>.*?</td><td>([^<]*)</td>", page
         ).groups()
-        bits = [re.search(r", (\d) bits", change) for change in changes.split("; ")]
+        bits = [re.search(r", (\d+) bits", change) for change in changes.split("; ")]
         assert sum(int(found[1]) if found else 1 for found in bits) == int(distance)
 
 
@@ -98,8 +99,8 @@ def test_inspect_takes_repeated_bits_for_no_duplicates(tmp_path, table, store, c
     assert main(arguments) == 0
     text = capsys.readouterr().out
     assert "duplicate bits: other 1 always equals other 0\n" in text
-    assert re.search(r"^shape=round, 3 bits +\d+ +[\d.]+%$", text, re.M)
-    assert " of 3)" not in text
+    assert re.search(r"^shape=round, 20 bits +\d+ +[\d.]+%$", text, re.M)
+    assert " of 20)" not in text
     assert main([*arguments, "--json"]) == 0
     record = json.loads(capsys.readouterr().out)
     assert record["duplicate_bits"] == ["other 1 always equals other 0"]
