@@ -30,16 +30,19 @@ def bit_names(traits: Sequence[Trait], missing: Missing) -> tuple[str, ...]:
     for trait in traits:
         of_missing = (f"{trait.name}=missing",) if missing == "option" else ()
         names += repeated_names((*trait.bit_names, *of_missing), trait.weight)
-    known = [f"known: {name}" for name in names] if missing == "masked" else []
-    return (*names, *known)
+    return with_known_bits(names) if missing == "masked" else tuple(names)
+
+
+def with_known_bits(names: Sequence[str]) -> tuple[str, ...]:
+    """Return names of bits, and those of as many bits that say which of them are known."""
+    return (*names, *(f"known: {name}" for name in names))
 
 
 def has_known_bits(names: Sequence[str] | None) -> bool:
     """Return whether names of bits say that the second half tells which bits are known."""
     if not names:
         return False
-    half = len(names) // 2
-    return list(names[half:]) == [f"known: {name}" for name in names[:half]]
+    return tuple(names) == with_known_bits(names[: len(names) // 2])
 
 
 def check_layout(schema_name: str, traits: Sequence[Trait], missing: Missing) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maninegs_sampling.data.bit_layout import has_known_bits
+from maninegs_sampling.data.bit_layout import has_known_bits, with_known_bits
 from maninegs_sampling.data.blocks import patterns_in_blocks
-from maninegs_sampling.data.patterns import LARGEST_BITS
+from maninegs_sampling.data.patterns import LARGEST_BITS, pack
 from maninegs_sampling.data.repeated_bits import repeated_names
 from maninegs_sampling.data.store import ManifestationStore, check_store
 from maninegs_sampling.errors import InvalidTypeError, InvalidValueError, check_count
@@ -30,12 +30,13 @@ def combine_stores(
 
     Returns:
         The store. Names of bits begin with the number of their store, as in "0: mass"; a bit
-        without a name is "1: bit 17". Repeated bits are named "0: mass (2 of 3)".
+        without a name is "1: bit 17". Repeated bits are named "0: mass (2 of 3)". If a store says
+        which of its bits are known (`missing="masked"` of `Schema`), so does the result, in its
+        second half; bits of the other stores are known everywhere.
 
     Raises:
         InvalidValueError: If there are no stores, they differ in the number of instances, there is
-            not one weight for each, a weight is below 1, there are more than 65,535 bits, or a
-            store has known bits (`missing="masked"`).
+            not one weight for each, a weight is below 1, or there are more than 65,535 bits.
         InvalidTypeError: If one of them is not a store, or a weight is not a whole number.
 
     Example:
@@ -46,25 +47,64 @@ def combine_stores(
     """
     stores = _checked_stores(stores)
     times = [1] * len(stores) if weights is None else _checked_weights(weights, len(stores))
-    n_bits = sum(n * store.n_bits for n, store in zip(times, stores, strict=True))
+    proxies = [_Proxy(*each) for each in zip(stores, times, strict=True)]
+    n_values = sum(proxy.times * proxy.n_values for proxy in proxies)
+    halves = (0, 1) if any(proxy.masked for proxy in proxies) else (0,)
+    n_bits = len(halves) * n_values
     if n_bits > LARGEST_BITS:
-        terms = zip(times, stores, strict=True)
-        parts = " + ".join(f"{n} x {store.n_bits}" for n, store in terms)
-        raise InvalidValueError(f"a store has at most {LARGEST_BITS} bits; got {n_bits} = {parts}")
-    n_words = -(-n_bits // 64)
+        parts = " + ".join(f"{proxy.times} x {proxy.n_values}" for proxy in proxies)
+        known = ", and as many that say which are known" if len(halves) > 1 else ""
+        raise InvalidValueError(
+            f"a store has at most {LARGEST_BITS} bits; got {n_bits}: {parts}{known}"
+        )
 
     def packed_rows(begin: int, end: int) -> NDArray[np.uint64]:
-        words = np.zeros((end - begin, n_words), np.uint64)
+        words = np.zeros((end - begin, -(-n_bits // 64)), np.uint64)
         bit = 0
-        for store, n in zip(stores, times, strict=True):
-            own = store.words[store.pattern_of[begin:end]]
-            for _ in range(n):
-                _write_bits(words, bit, own)
-                bit += store.n_bits
+        for half in halves:
+            for proxy in proxies:
+                own = proxy.half(half, begin, end)
+                for _ in range(proxy.times):
+                    _write_bits(words, bit, own)
+                    bit += proxy.n_values
         return words
 
     words, pattern_of = patterns_in_blocks(len(stores[0]), n_bits, packed_rows)
-    return ManifestationStore._of(words, pattern_of, n_bits, _names(stores, times))
+    names = [name for i, proxy in enumerate(proxies) for name in proxy.names(i)]
+    all_names = with_known_bits(names) if len(halves) > 1 else tuple(names)
+    return ManifestationStore._of(words, pattern_of, n_bits, all_names)
+
+
+class _Proxy:
+    """One of the stores, and how often its bits are repeated."""
+
+    def __init__(self, store: ManifestationStore, times: int) -> None:
+        self.store, self.times = store, times
+        self.masked = has_known_bits(store.bit_names)
+        self.n_values = store.n_bits // 2 if self.masked else store.n_bits
+
+    def half(self, number: int, begin: int, end: int) -> NDArray[np.uint64]:
+        """Return the values of some rows, number=0, or which of them are known, number=1."""
+        if number == 1 and not self.masked:
+            return pack(np.ones((1, self.n_values), np.bool_))
+        words = self.store.words[self.store.pattern_of[begin:end]]
+        return _read_bits(words, number * self.n_values, self.n_values)
+
+    def names(self, number: int) -> tuple[str, ...]:
+        """Return the names of the values in the combined store."""
+        own = self.store.bit_names or [f"bit {bit}" for bit in range(self.n_values)]
+        return repeated_names([f"{number}: {name}" for name in own[: self.n_values]], self.times)
+
+
+def _read_bits(words: NDArray[np.uint64], bit: int, n_bits: int) -> NDArray[np.uint64]:
+    """Return `n_bits` bits of rows, from `bit` on, as rows of words."""
+    word, shift = divmod(bit, 64)
+    own: NDArray[np.uint64] = words[:, word:] >> np.uint64(shift)
+    if shift > 0:
+        own[:, :-1] |= words[:, word + 1 :] << np.uint64(64 - shift)
+    own = own[:, : -(-n_bits // 64)]
+    own[:, -1] &= np.uint64((1 << ((n_bits - 1) % 64 + 1)) - 1)
+    return own
 
 
 def _write_bits(words: NDArray[np.uint64], bit: int, own: NDArray[np.uint64]) -> None:
@@ -77,14 +117,6 @@ def _write_bits(words: NDArray[np.uint64], bit: int, own: NDArray[np.uint64]) ->
         words[:, word + 1 : word + 1 + n_words] |= over
 
 
-def _names(stores: Sequence[ManifestationStore], times: Sequence[int]) -> tuple[str, ...]:
-    names: list[str] = []
-    for number, (store, n) in enumerate(zip(stores, times, strict=True)):
-        own = store.bit_names or [f"bit {bit}" for bit in range(store.n_bits)]
-        names += repeated_names([f"{number}: {name}" for name in own], n)
-    return tuple(names)
-
-
 def _checked_stores(stores: Any) -> list[ManifestationStore]:
     """Return `stores` as a list, or raise unless they are stores of the same instances."""
     if isinstance(stores, ManifestationStore) or not isinstance(stores, Iterable):
@@ -93,11 +125,6 @@ def _checked_stores(stores: Any) -> list[ManifestationStore]:
     if not listed:
         raise InvalidValueError("combine_stores needs at least one store")
     for i, store in enumerate(listed):
-        if has_known_bits(store.bit_names):
-            raise InvalidValueError(
-                f"stores[{i}] has known bits (missing='masked'), which must stay the second half "
-                "of a pattern; make one store of all columns with one schema"
-            )
         if len(store) != len(listed[0]):
             raise InvalidValueError(
                 f"stores must be of the same instances; stores[0] has {len(listed[0])} and "

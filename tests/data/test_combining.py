@@ -103,7 +103,7 @@ STORES = [random_store(3, 4), random_store(3, 5)]
             [random_store(3, 300), STORES[0]],
             [255, 1],
             InvalidValueError,
-            r"at most 65535 bits; got 76504 = 255 x 300 \+ 1 x 4",
+            r"at most 65535 bits; got 76504: 255 x 300 \+ 1 x 4",
         ),
         (STORES, [10**30, 1], InvalidValueError, "at most 65535 bits"),
     ],

@@ -1,6 +1,7 @@
 """missing="masked": the second half of a pattern says which bits of the first are known."""
 
 import dataclasses
+import itertools
 import json
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from maninegs_sampling import ManifestationStore, Schema, Trait, combine_stores
 from maninegs_sampling.cli import main
 from maninegs_sampling.data.bit_layout import has_known_bits
-from maninegs_sampling.errors import InvalidValueError, SchemaError
+from maninegs_sampling.errors import SchemaError
 from tests import naive
 from tests.data.test_encoding import check_encoding
 
@@ -117,12 +118,61 @@ def test_known_bits_count_towards_the_most_bits():
         Schema("s", traits, missing="masked")
 
 
-# What takes the known bits for traits would be wrong.
+# Several stores, some of which have known bits.
 
 
 def masked_store():
     table = polars.DataFrame({"shape": ["round", "oval", None]})
     return ManifestationStore.from_table(table, Schema("s", (SHAPE,), missing="masked"))
+
+
+def with_known_bits(values, known):
+    """A store of values and of which are known; unknown ones are 0."""
+    n_bits = values.shape[1]
+    schema = Schema("s", [Trait(f"t{b}", "flag") for b in range(n_bits)], missing="masked")
+    return ManifestationStore.from_dense(np.hstack([values & known, known]), schema.bit_names)
+
+
+@given(data=st.data(), seed=st.integers(0, 2**32))
+def test_masked_distances_of_combined_stores_are_weighted_sums(data, seed):
+    n, rng = 3, np.random.default_rng(seed)
+    stores, weights, expected = [], [], np.zeros((n, n), np.int64)
+    some_masked = False
+    for _ in range(data.draw(st.integers(1, 3))):
+        n_bits = data.draw(st.sampled_from([1, 31, 32, 33, 63, 64, 65, 100]))
+        values, known = rng.random((2, n, n_bits)) < 0.5
+        masked = data.draw(st.booleans())
+        some_masked |= masked
+        known |= not masked
+        weight = data.draw(st.sampled_from([1, 2, 5]))
+        for i, j in itertools.product(range(n), repeat=2):
+            distance = naive.masked_hamming(values[i], values[j], known[i], known[j])
+            expected[i, j] += weight * distance
+        plain = ManifestationStore.from_dense(values)
+        stores.append(with_known_bits(values, known) if masked else plain)
+        weights.append(weight)
+    combined = combine_stores(stores, weights=weights)
+    assert has_known_bits(combined.bit_names) == some_masked
+    bits = combined.to_dense()
+    values, known = np.split(bits, 2, axis=1) if some_masked else (bits, np.ones_like(bits))
+    for i, j in itertools.product(range(n), repeat=2):
+        found = naive.masked_hamming(values[i], values[j], known[i], known[j])
+        assert found == expected[i, j]
+
+
+def test_combined_names_have_the_known_bits_last():
+    plain = ManifestationStore.from_dense([[1], [0], [1]], ["halo"])
+    combined = combine_stores([masked_store(), plain], weights=[1, 2])
+    values = ("0: shape=round", "0: shape=oval", "1: halo", "1: halo (2 of 2)")
+    assert combined.bit_names == (*values, *(f"known: {name}" for name in values))
+    assert combined.to_dense().astype(int).tolist() == [
+        [1, 0, 1, 1, 1, 1, 1, 1],
+        [0, 1, 0, 0, 1, 1, 1, 1],
+        [0, 0, 1, 1, 0, 0, 1, 1],
+    ]
+
+
+# What takes the known bits for traits would be wrong.
 
 
 def test_stores_tell_whether_they_have_known_bits():
@@ -133,12 +183,6 @@ def test_stores_tell_whether_they_have_known_bits():
     assert not has_known_bits(store.bit_names[2:])
     assert not has_known_bits(("a", "known: b"))
     assert not has_known_bits(("a", "known: a", "b"))
-
-
-def test_known_bits_are_not_combined():
-    plain = ManifestationStore.from_dense([[1], [0], [1]])
-    with pytest.raises(InvalidValueError, match=r"stores\[1\] has known bits \(missing=.masked."):
-        combine_stores([plain, masked_store()])
 
 
 def test_the_commands_refuse_known_bits(tmp_path, capsys):
