@@ -8,6 +8,7 @@ from maninegs_sampling.analysis.hardness import hardness
 from maninegs_sampling.analysis.settings import suggest
 from maninegs_sampling.analysis.suitability import suitability
 from maninegs_sampling.data.built_in_schemas import CBIS_DDSM, MVKL
+from maninegs_sampling.data.combining import combine_stores
 from maninegs_sampling.data.pattern_dataset import PatternDataset
 from maninegs_sampling.data.schema import Schema
 from maninegs_sampling.data.store import ManifestationStore, concat_stores
@@ -102,6 +103,7 @@ __all__ = [
     "Trait",
     "TruncatedGaussian",
     "UniformDistinctBatchSampler",
+    "combine_stores",
     "concat_stores",
     "coverage",
     "distance_histogram",

@@ -34,8 +34,9 @@ from maninegs_sampling.cli_progress import progress, with_progress
 from maninegs_sampling.cli_suggest import PAPERS_BATCH, run_suggest
 from maninegs_sampling.cli_tables import add_table_options, read_rows
 from maninegs_sampling.data.datasets import wisconsin
+from maninegs_sampling.data.repeated_bits import distinct_bits
 from maninegs_sampling.distances.metrics import METRICS
-from maninegs_sampling.distances.pairs import mean_distance, pair_distances
+from maninegs_sampling.distances.pairs import mean_distance, pair_distances, trait_counts
 from maninegs_sampling.errors import ManiNegError
 from maninegs_sampling.quoting import escape_controls
 from maninegs_sampling.reports import comparison
@@ -180,7 +181,7 @@ def run_compare(options: argparse.Namespace) -> dict[str, Any]:
         source = f"{', '.join(options.tables)} ({rows.schema.name})"
     else:
         store, _ = wisconsin()
-        source = "Wisconsin breast cancer, 30 features cut into terciles"
+        source = "Wisconsin breast cancer, 30 features cut into ordered terciles"
     options.out.mkdir(parents=True, exist_ok=True)
     count_if_asked(store, options)
     with progress("measuring distances"):
@@ -249,8 +250,10 @@ def run_inspect(options: argparse.Namespace) -> dict[str, Any]:
     table = read_rows(options)
     store = table.store
     count_if_asked(store, options)
-    bits = store.to_dense()
-    names = [_shown(name) for name in table.schema.bit_names]
+    all_names = table.schema.bit_names
+    distinct = distinct_bits(all_names)
+    bits = store.to_dense()[:, list(distinct)]
+    names = [_shown(name) for name in distinct.values()]
     print(f"{store.n_instances} rows, {store.n_bits} bits, {store.n_patterns} distinct patterns")
     print(f"{store.counts.max()} rows share the most common pattern\n")
 
@@ -269,16 +272,17 @@ def run_inspect(options: argparse.Namespace) -> dict[str, Any]:
         for name, f in zip(names, frequencies, strict=True)
         if f in (0, 1)
     ]
+    duplicates = _duplicate_bits(bits, [all_names[bit] for bit in distinct])
     print("constant bits: " + (", ".join(constant) or "none"))
-    print("duplicate bits: " + (", ".join(_duplicate_bits(bits, names)) or "none"))
+    print("duplicate bits: " + (", ".join(map(_shown, duplicates)) or "none"))
     with progress("measuring distances"):
         pairs = pair_distances(store, metric=options.metric)
     print_distances(store, options.metric)
     return table_record(table) | {
         "most_common_pattern_rows": int(store.counts.max()),
-        "bit_rows": dict(zip(table.schema.bit_names, bits.sum(axis=0).tolist(), strict=True)),
+        "bit_rows": dict(zip(all_names, trait_counts(store).tolist(), strict=True)),
         "missing_cells": missing,
-        "duplicate_bits": _duplicate_bits(bits, table.schema.bit_names),
+        "duplicate_bits": duplicates,
         "metric": options.metric,
         "mean_distance": mean_distance(store, metric=options.metric),
         "pair_shares": pairs.shares.tolist(),

@@ -13,7 +13,7 @@ from maninegs_sampling.data.schema import Schema
 from maninegs_sampling.data.store import ManifestationStore
 from maninegs_sampling.data.table_files import read_table
 from maninegs_sampling.errors import InvalidValueError, TableError
-from maninegs_sampling.quoting import escape_controls
+from maninegs_sampling.quoting import escape_controls, quoted
 
 # The options of `read_table`.
 _READING = ("separator", "header", "encoding", "decimal")
@@ -151,6 +151,11 @@ def _find_schema(tables: list[Any], options: argparse.Namespace) -> Schema:
         print("\n".join(f"  {escape_controls(note)}" for note in schema.notes) + "\n")
     else:
         schema = _changed(find_schema(options.schema), options)
+    if schema.missing == "masked":
+        raise InvalidValueError(
+            f"schema {quoted(schema.name)} has missing='masked': the commands would take the bits "
+            "that say what is known for traits; choose 'absent' or 'option'"
+        )
     if options.save_schema:
         schema.save(options.save_schema)
     return schema

@@ -33,6 +33,17 @@ def jaccard_step(a, b):
 STEPS_BETWEEN = {"hamming": hamming, "jaccard": jaccard_step}
 
 
+def masked_hamming(a, b, known_a, known_b):
+    """The number of bits that differ among those that are known on both sides."""
+    sides = zip(a, b, known_a, known_b, strict=True)
+    return sum(bool(x) != bool(y) for x, y, of_a, of_b in sides if of_a and of_b)
+
+
+def weighted_sum(weights, proxies, i, j):
+    """The distance of instances i and j by several proxies, each the rows of all instances."""
+    return sum(w * hamming(rows[i], rows[j]) for w, rows in zip(weights, proxies, strict=True))
+
+
 def cosine(a, b):
     dot = sum(x * y for x, y in zip(a, b, strict=True))
     return dot / (sum(x * x for x in a) * sum(y * y for y in b)) ** 0.5

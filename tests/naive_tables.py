@@ -88,7 +88,10 @@ def encode_cell(schema, trait, cell):
                 if option(trait, word) is None:
                     return None
                 bits[option(trait, word)] = True
-    return bits + ([missing] if schema.missing == "option" else [])
+    if trait.ordered:
+        # bit j says "option j or a higher one"
+        bits = [any(bits[place:]) for place in range(n_bits)]
+    return (bits + ([missing] if schema.missing == "option" else [])) * trait.weight
 
 
 def encode(schema, columns):
@@ -99,10 +102,14 @@ def encode(schema, columns):
         columns: the cells of each column.
     """
     rows = [[] for _ in next(iter(columns.values()))]
+    known = [[] for _ in rows]
     for trait in schema.traits:
         for row, cell in enumerate(columns[trait.name]):
             bits = encode_cell(schema, trait, cell)
             if bits is None:
                 return row, trait.name
             rows[row] += bits
+            known[row] += [not is_missing(schema, cell_text(cell))] * len(bits)
+    if schema.missing == "masked":
+        return [row + of_row for row, of_row in zip(rows, known, strict=True)]
     return rows

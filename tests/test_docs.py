@@ -46,6 +46,8 @@ def test_snippets_run_in_order(page, tmp_path, monkeypatch):
     elif page.name == "proxies.md":
         assert names["tagged"].bit_names == ("edema", "effusion")
         assert names["embedded"].n_bits == names["coded"].n_bits == 20
+        assert names["both"].n_bits == 3 * 20 + 20
+        assert names["both"].bit_names[-1] == "1: bit 19"
         assert (names["coded"].to_dense() == names["bits"]).all()
         assert names["agreement"].recall > names["agreement"].chance
     elif page.name == "samplers.md":
@@ -82,6 +84,9 @@ def test_snippets_run_in_order(page, tmp_path, monkeypatch):
         assert names["shared"].digest == names["store"].digest
     elif page.name == "traits.md":
         assert names["tagged"].n_patterns == 3
+        assert names["known"].tolist() == [[True] * 4, [True, False, False, False]]
+        assert names["density"].encode_text("median") == [0, 1]
+        assert names["schema"].bit_names[2:4] == ("halo (3 of 3)", "density>=low")
     elif page.name == "frameworks.md":
         assert isinstance(names["loader"].batch_sampler, mn.ManiNegBatchSampler)
 

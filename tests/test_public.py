@@ -75,5 +75,5 @@ def test_signatures_show_what_a_user_may_write():
     assert without_types(function) == "(a, /, b, *, c='x')"
     assert lines_of("f", function) == ["f(a, /, b, *, c='x')"]
     assert [line.partition("(")[0] for line in lines_of("Trait", mn.Trait)] == [
-        "Trait", "Trait.bit_names", "Trait.encode_text", "Trait.may_read", "Trait.n_bits",
+        "Trait", "Trait.bit_names", "Trait.encode_text", "Trait.may_read", "Trait.n_bits", "Trait.option_names",
     ]  # fmt: skip

@@ -14,6 +14,7 @@ from maninegs_sampling import (
     ManiNegBatchSampler,
     ManiNegError,
     Schema,
+    Trait,
 )
 from maninegs_sampling.data.tables import read_tables
 from tests.conftest import random_store, signed
@@ -118,11 +119,20 @@ _TABLES = [
     "\ufeffgröße,ränder\r\n≤2cm,scharf\r\n>5cm,N/A\r\n".encode(),
 ]
 
+_WEIGHTED = Schema(
+    "weighted",
+    (
+        Trait("grade", "one_of", ("low", "high"), ordered=True, weight=3),
+        Trait("size", "bins", edges=(1, 2), ordered=True),
+    ),
+    missing="masked",
+)
+
 # For each target what it loads with, and valid inputs to start from.
 TARGETS = {
     "store": (load_store, _valid_stores()),
     "signed": (load_signed_store, [_unsigned(content) for content in _valid_stores()]),
-    "schema": (load_schema, [_saved(CBIS_DDSM)]),
+    "schema": (load_schema, [_saved(CBIS_DDSM), _saved(_WEIGHTED)]),
     "table": (load_table, _TABLES),
     "state": (load_state, [json.dumps(make_sampler().state_dict()).encode()]),
 }

@@ -29,6 +29,7 @@ from maninegs_sampling.analysis.settings import (
     only_distance,
     settings_from,
 )
+from maninegs_sampling.data.repeated_bits import first_bits
 from maninegs_sampling.data.store import ManifestationStore, check_store
 from maninegs_sampling.distances.index import DistanceBucketIndex
 from maninegs_sampling.distances.metrics import MetricName, metric_of
@@ -323,11 +324,14 @@ def _expected_duplicates(store: ManifestationStore, batch_size: int) -> float:
 
 def _remarks(about_data: dict[str, Any], names: Sequence[str], batch_size: int) -> list[Reason]:
     """Return what can be said about the data without drawing batches."""
-    remarks: list[Reason] = [EqualsLabel(names[bit]) for bit in about_data["label_traits"]]
-    trait_shares, duplicates = about_data["trait_shares"], about_data["duplicates"]
-    largest = np.argsort(-trait_shares, kind="stable")[:3].tolist()
-    shares = tuple(float(trait_shares[bit]) for bit in largest)
-    remarks.append(LargestShares(tuple(names[bit] for bit in largest), shares))
+    first = first_bits(names)
+    of_label = dict.fromkeys(first[bit] for bit in about_data["label_traits"])
+    remarks: list[Reason] = [EqualsLabel(names[bit]) for bit in of_label]
+    shares = np.bincount(first, about_data["trait_shares"])  # repeated bits count together
+    largest = sorted(set(first), key=lambda bit: -shares[bit])[:3]
+    of_largest = tuple(float(shares[bit]) for bit in largest)
+    remarks.append(LargestShares(tuple(names[bit] for bit in largest), of_largest))
+    duplicates = about_data["duplicates"]
     if duplicates >= 0.5:
         remarks.append(Duplicates(duplicates, batch_size))
     return remarks

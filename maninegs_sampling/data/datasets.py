@@ -14,8 +14,8 @@ __all__ = ["synthetic_mvkl", "wisconsin"]
 def wisconsin() -> tuple[ManifestationStore, NDArray[np.int64]]:
     """Return the Wisconsin breast cancer table of scikit-learn as a store, and its labels.
 
-    It has 569 cases of 30 measured features, each binned into terciles: 90 bits. The label is 1 for
-    malignant.
+    It has 569 cases of 30 measured features, each binned into ordered terciles: 90 bits. The
+    label is 1 for malignant.
 
     Raises:
         MissingExtraError: If scikit-learn or polars is not installed.

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from maninegs_sampling.data.bit_layout import Missing, own_bits
 from maninegs_sampling.data.patterns import pack
 from maninegs_sampling.data.tables import Table, read_sources
 from maninegs_sampling.data.traits import Trait
@@ -17,14 +18,6 @@ from maninegs_sampling.threads import Result, map_on_threads
 
 if TYPE_CHECKING:
     from maninegs_sampling.data.schema import Schema
-
-# What a missing cell becomes; see `Schema`.
-Missing = Literal["absent", "option", "error"]
-
-
-def bit_names(trait: Trait, missing: Missing) -> tuple[str, ...]:
-    """Return a name for each bit of a trait, with the bit for missing cells if there is one."""
-    return trait.bit_names + ((f"{trait.name}=missing",) if missing == "option" else ())
 
 
 class _CellError(Exception):
@@ -86,7 +79,7 @@ def encoded_batches(
 
 def _packed(schema: "Schema", table: Table) -> NDArray[np.uint64]:
     """Return (rows, words), the bits of all traits; raise _CellError if a cell is not allowed."""
-    words = np.zeros((table.n_rows, -(-len(schema.bit_names) // 64)), np.uint64)
+    words = np.zeros((table.n_rows, -(-schema.n_bits // 64)), np.uint64)
     bit = 0
     for number, trait in enumerate(schema.traits):
         try:
@@ -95,38 +88,47 @@ def _packed(schema: "Schema", table: Table) -> NDArray[np.uint64]:
             raise _CellError(error, number) from None
         except _CellError as refused:
             raise _CellError(refused.error, number, *refused.place) from None
-        word, shift = divmod(bit, 64)
-        packed = pack(np.pad(patterns, ((0, 0), (shift, 0))))
-        words[:, word : word + packed.shape[1]] |= packed.take(codes, axis=0)
-        bit += patterns.shape[1]
+        halves = np.split(patterns, 2, axis=1) if schema.missing == "masked" else [patterns]
+        for half, own in enumerate(halves):
+            repeated = np.tile(own, (1, trait.weight))
+            word, shift = divmod(bit + half * (schema.n_bits // 2), 64)
+            packed = pack(np.pad(repeated, ((0, 0), (shift, 0))))
+            words[:, word : word + packed.shape[1]] |= packed.take(codes, axis=0)
+        bit += halves[0].shape[1] * trait.weight
     return words
 
 
 def _encode_trait(
     trait: Trait, table: Table, missing: Missing, is_missing: Callable[[str], bool]
 ) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
-    """Return distinct patterns of a trait's bits, (patterns, bits), and the pattern of each row."""
+    """Return distinct patterns of a trait's bits, (patterns, bits), and the pattern of each row.
+
+    With missing="masked", the bits are followed by as many that say which of them are known.
+    """
     column = next((c for c in trait.columns or (trait.name,) if c in table.names), None)
-    n_bits = trait.n_bits + (missing == "option")
+    n_bits = own_bits(trait, missing)
+    width = 2 * n_bits if missing == "masked" else n_bits
     if column is None:
-        if trait.kind != "flag" and any(name in table.names for name in trait.bit_names):
-            return _encode_spread(trait, table, missing, is_missing)
+        columns = _spread_columns(trait, table)
+        if columns:
+            return _encode_spread(trait, columns, table, missing, is_missing)
         if not trait.optional:
             wanted = " or ".join(map(quoted, trait.columns or (trait.name,)))
             raise TableError(
                 f"{table.source} has no column {wanted} for trait {quoted(trait.name)}; "
                 f"it has {listed(table.names)}"
             )
-        empty = np.zeros((1, n_bits), np.bool_)
+        empty = np.zeros((1, width), np.bool_)
         empty[0, -1] = missing == "option"
         return empty, np.zeros(table.n_rows, np.intp)
 
     cells = table.column(column)
-    patterns = np.zeros((len(cells.texts), n_bits), np.bool_)
+    patterns = np.zeros((len(cells.texts), width), np.bool_)
     for place, text in enumerate(cells.texts):
         try:
             if not is_missing(text):
                 patterns[place, trait.encode_text(text)] = True
+                patterns[place, n_bits:] = True
             elif missing == "option":
                 patterns[place, -1] = True
             elif missing == "error":
@@ -137,13 +139,37 @@ def _encode_trait(
     return patterns, cells.codes
 
 
+def _spread_columns(trait: Trait, table: Table) -> tuple[str, ...]:
+    """Return the 0/1 columns that a trait is spread over: one for each option or ordered bit."""
+    cumulative = set(trait.bit_names) - set(trait.option_names) if trait.ordered else set()
+    if not cumulative.isdisjoint(table.names):
+        lacking = [name for name in trait.bit_names if name not in table.names]
+        if lacking:
+            raise TableError(
+                f"{table.source} lacks the columns {listed(lacking)} of ordered trait "
+                f"{quoted(trait.name)}, and has others of its bits"
+            )
+        return trait.bit_names
+    return trait.option_names if any(name in table.names for name in trait.option_names) else ()
+
+
 def _encode_spread(
-    trait: Trait, table: Table, missing: Missing, is_missing: Callable[[str], bool]
+    trait: Trait,
+    columns: tuple[str, ...],
+    table: Table,
+    missing: Missing,
+    is_missing: Callable[[str], bool],
 ) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
-    """Encode a trait that is spread over 0/1 columns, one for each of its bits."""
-    of_flag: Missing = "error" if missing == "error" else "absent"
-    bits = np.zeros((table.n_rows, trait.n_bits + (missing == "option")), np.bool_)
-    for bit, name in enumerate(trait.bit_names):
+    """Encode a trait that is spread over 0/1 columns.
+
+    Exclusive options are known if one of them is set; others are known one by one.
+    """
+    of_flag: Missing = "absent" if missing == "option" else missing
+    n_bits = own_bits(trait, missing)
+    width = 2 * n_bits if missing == "masked" else n_bits
+    bits = np.zeros((table.n_rows, width), np.bool_)
+    own = bits[:, : trait.n_bits]
+    for bit, name in enumerate(columns):
         flag = Trait(name, "flag", optional=True)
         try:
             patterns, codes = _encode_trait(flag, table, of_flag, is_missing)
@@ -151,16 +177,35 @@ def _encode_spread(
             raise _CellError(error, bit) from None
         except _CellError as refused:
             raise _CellError(refused.error, bit, *refused.place) from None
-        bits[:, bit] = patterns[:, 0].take(codes)
-    several = np.flatnonzero(bits.sum(axis=1) > 1)
-    if trait.kind != "any_of" and len(several) > 0:
-        columns = [trait.bit_names[i] for i in np.flatnonzero(bits[several[0]])]
-        where = f"{table.source}, row {table.first_row + several[0]} (the first is 0)"
-        together = TableError(
-            f"{where}: columns {listed(columns)} are set together, but {quoted(trait.name)} has "
-            "mutually exclusive options"
-        )
-        raise _CellError(together, trait.n_bits)
+        bits[:, bit::n_bits] = patterns.take(codes, axis=0)  # and whether it is known, if masked
+    _check_spread(trait, columns, own, table)
+    if trait.ordered and columns == trait.option_names:
+        own[:] = np.logical_or.accumulate(own[:, ::-1], axis=1)[:, ::-1]
     if missing == "option":
-        bits[:, -1] = ~bits.any(axis=1)
+        bits[:, -1] = ~own.any(axis=1)
+    elif missing == "masked" and trait.kind != "any_of":
+        bits[:, n_bits:] = own.any(axis=1, keepdims=True)
     return bits, np.arange(table.n_rows)
+
+
+def _check_spread(
+    trait: Trait, columns: tuple[str, ...], bits: NDArray[np.bool_], table: Table
+) -> None:
+    """Raise _CellError if columns are set together that exclude each other, or without others."""
+    cumulative = columns != trait.option_names
+    if cumulative:
+        wrong = np.flatnonzero((bits[:, 1:] & ~bits[:, :-1]).any(axis=1))
+    else:
+        wrong = np.flatnonzero((bits.sum(axis=1) > 1) & (trait.kind != "any_of"))
+    if len(wrong) == 0:
+        return
+    found = listed(np.array(columns)[bits[wrong[0]]].tolist())
+    if cumulative:
+        problem = f"columns {found} are set without all lower ones of {listed(columns)}"
+    else:
+        problem = (
+            f"columns {found} are set together, but {quoted(trait.name)} has mutually exclusive "
+            "options"
+        )
+    where = f"{table.source}, row {table.first_row + wrong[0]} (the first is 0)"
+    raise _CellError(TableError(f"{where}: {problem}"), trait.n_bits)

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from maninegs_sampling.data.bit_layout import Missing
 from maninegs_sampling.data.cells import normal_form, number_text
 from maninegs_sampling.data.column_names import identifies, names_outcome
-from maninegs_sampling.data.encoding import Missing
 from maninegs_sampling.data.tables import read_tables
 from maninegs_sampling.data.traits import Trait
 from maninegs_sampling.errors import InvalidValueError, TableError
@@ -147,7 +147,10 @@ def _infer_trait(name: str, texts: Texts, rules: Rules) -> tuple[Trait | None, s
         return trait, note + _missing_off(quoted(off), counts, rules)
     if len(distinct) <= rules.max_options:
         options = sorted(distinct, key=Decimal) if values else sorted(distinct)
-        return Trait(name, "one_of", tuple(options)), f"{len(options)} options"
+        note = f"{len(options)} options"
+        if values is not None:
+            note += "; if the order of these numbers matters, ordered=True makes it count"
+        return Trait(name, "one_of", tuple(options)), note
     if values is not None:
         return _infer_bins(name, values, rules)
     if _are_dates(distinct):
@@ -185,10 +188,10 @@ def _infer_bins(name: str, counts: Counter[float], rules: Rules) -> tuple[Trait 
     if not edges:
         return None, "left out, its quantiles coincide"
     cut = ", ".join(f"{edge:g}" for edge in edges)
-    note = f"number, {len(edges) + 1} bins cut at {cut}"
+    note = f"number, {len(edges) + 1} ordered bins cut at {cut}"
     if name not in rules.include and len(counts) > _MANY and _whole(counts):
         note += "; if it is an identifier, exclude= leaves it out"
-    return Trait(name, "bins", edges=tuple(edges)), note
+    return Trait(name, "bins", edges=tuple(edges), ordered=True), note
 
 
 def _whole(values: Iterable[float]) -> bool:

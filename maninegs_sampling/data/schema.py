@@ -9,9 +9,10 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from maninegs_sampling.data.bit_layout import Missing, bit_names, check_layout, count_bits
 from maninegs_sampling.data.cells import normal_form
 from maninegs_sampling.data.column_codes import Column
-from maninegs_sampling.data.encoding import Missing, bit_names, encoded_batches
+from maninegs_sampling.data.encoding import encoded_batches
 from maninegs_sampling.data.inference import Rules, infer_table
 from maninegs_sampling.data.schema_files import schema_from_json, schema_to_json
 from maninegs_sampling.data.storage import write_atomically
@@ -26,7 +27,6 @@ from maninegs_sampling.errors import (
 )
 from maninegs_sampling.quoting import listed, quoted
 
-MOST_BITS = 65_535  # Hamming distances are 16-bit numbers
 _LONGEST_NAME = 1000  # characters of a label or a group
 
 
@@ -38,7 +38,8 @@ class Schema:
         name: name for messages and reports.
         traits: the traits, in order.
         missing: what a missing cell becomes. "absent": no bit is set. "option": a bit of its own,
-            after the trait's other bits. "error": encoding raises.
+            after the trait's other bits. "masked": no bit is set, and as many bits again, after
+            those of all traits, say which bits are known. "error": encoding raises.
         missing_values: texts that count as missing, besides empty cells and NaN. They are compared
             as options are.
         label_column: column of the task's outcome, if any. It never becomes bits.
@@ -79,11 +80,7 @@ class Schema:
             raise SchemaError(
                 f"schema {quoted(self.name)} has two traits with the same name: {listed(names)}"
             )
-        n_bits = sum(trait.n_bits + (self.missing == "option") for trait in self.traits)
-        if n_bits > MOST_BITS:
-            raise SchemaError(
-                f"schema {quoted(self.name)} has {n_bits} bits; at most {MOST_BITS} are allowed"
-            )
+        check_layout(self.name, self.traits, self.missing)
         for role in ("label_column", "group_column"):
             column = getattr(self, role)
             readers = [trait.name for trait in self.traits if column and trait.may_read(column)]
@@ -94,9 +91,14 @@ class Schema:
                 )
 
     @property
+    def n_bits(self) -> int:
+        """The number of bits."""
+        return count_bits(self.traits, self.missing)
+
+    @property
     def bit_names(self) -> tuple[str, ...]:
         """A name for each bit, in order."""
-        return tuple(name for trait in self.traits for name in bit_names(trait, self.missing))
+        return bit_names(self.traits, self.missing)
 
     @cached_property
     def _missing_forms(self) -> set[str]:
@@ -119,7 +121,7 @@ class Schema:
         """
         words = np.concatenate(list(encoded_batches(self, table, lambda words: words)))
         as_bytes = words.astype("<u8", copy=False).view(np.uint8)
-        bits = np.unpackbits(as_bytes, axis=1, count=len(self.bit_names), bitorder="little")
+        bits = np.unpackbits(as_bytes, axis=1, count=self.n_bits, bitorder="little")
         return bits.view(np.bool_)
 
     def count_missing(self, table: Any) -> dict[str, int]:
@@ -131,7 +133,7 @@ class Schema:
                 if columns:
                     cells = part.column(columns[0]).counts().items()
                     counts[trait.name] += sum(n for text, n in cells if self.is_missing(text))
-                elif not any(name in part.names for name in trait.bit_names):
+                elif not any(map(trait.may_read, part.names)):
                     counts[trait.name] += part.n_rows
         return counts
 
@@ -235,8 +237,8 @@ class Schema:
         """Infer a schema from a table. Its `notes` give each column's decision and the reason.
 
         A column with two values becomes a flag. Few distinct values become options, sets of few
-        distinct words become words, and other numbers are binned at quantiles. These columns are
-        left out:
+        distinct words become words, and other numbers are binned at quantiles. Only bins are
+        ordered (see `Trait`). These columns are left out:
 
         - the label column and the group column;
         - constant columns, free text, dates, times, telephone numbers and codes;

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
-from maninegs_sampling.data.traits import Trait
+from maninegs_sampling.data.traits import MOST_WEIGHT, Trait
 from maninegs_sampling.errors import SchemaError
 from maninegs_sampling.quoting import quoted
 
@@ -18,6 +18,7 @@ SCHEMA_VERSION = 1
 _TEXTS = ("a list of texts", lambda v: isinstance(v, list) and all(type(x) is str for x in v))
 _TEXT = ("a text", lambda v: type(v) is str)
 _OPTIONAL_TEXT = ("a text or null", lambda v: v is None or type(v) is str)
+_YES_OR_NO = ("true or false", lambda v: type(v) is bool)
 _JSON_TYPES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "name": _TEXT,
     "kind": _TEXT,
@@ -34,7 +35,12 @@ _JSON_TYPES: dict[str, tuple[str, Callable[[Any], bool]]] = {
         "a list of pairs of texts",
         lambda v: isinstance(v, list) and all(_TEXTS[1](x) and len(x) == 2 for x in v),
     ),
-    "optional": ("true or false", lambda v: type(v) is bool),
+    "optional": _YES_OR_NO,
+    "ordered": _YES_OR_NO,
+    "weight": (
+        f"a whole number from 1 to {MOST_WEIGHT}",
+        lambda v: type(v) is int and 1 <= v <= MOST_WEIGHT,
+    ),
     "missing": _TEXT,
     "missing_values": _TEXTS,
     "label_column": _OPTIONAL_TEXT,

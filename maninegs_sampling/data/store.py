@@ -311,7 +311,7 @@ class ManifestationStore:
         parts = list(encoded_batches(schema, table, part, progress=progress))
         words, pattern_of = merge_parts(parts)
         check_instances(len(pattern_of))
-        return cls._of(words, pattern_of, len(schema.bit_names), schema.bit_names)
+        return cls._of(words, pattern_of, schema.n_bits, schema.bit_names)
 
     def __len__(self) -> int:
         return self.n_instances

@@ -9,13 +9,16 @@ from typing import Literal, get_args
 import numpy as np
 
 from maninegs_sampling.data.cells import normal_form, number_text
-from maninegs_sampling.errors import SchemaError, check_choice
+from maninegs_sampling.errors import SchemaError, check_choice, check_count
 from maninegs_sampling.quoting import listed, quoted
 
 Kind = Literal["one_of", "any_of", "flag", "bins"]
 
 _TRUE = {"1", "true", "t", "yes", "y", "present"}
 _FALSE = {"0", "false", "f", "no", "n", "absent"}
+
+# A trait's bits are repeated at most so many times.
+MOST_WEIGHT = 255
 
 # Searching for the closest option takes too long with more options or a longer word.
 _MOST_COMPARED, _LONGEST_COMPARED = 1000, 80
@@ -38,15 +41,21 @@ class Trait:
         separator: separator between the words of "any_of".
         synonyms: pairs (word in the table, option it stands for).
         optional: whether a table may lack the column; the trait is then missing in every row.
+        ordered: for "one_of" and "bins", whether the options ascend, as grades do. Bit j then says
+            "option j or a higher one", so that two options are as many bits apart as there are
+            steps between them. By default, any two options are 2 bits apart.
+        weight: how much the trait counts, from 1 to 255: a store holds its bits so many times.
 
-    A "one_of" or "any_of" trait may also be spread over 0/1 columns, each named like its bit,
-    "trait=option".
+    A trait that is no "flag" may also be spread over 0/1 columns, one for each option, named
+    "trait=option" as in `option_names`; or, if it is ordered, one for each of its `bit_names`.
 
     Example:
         >>> Trait("shape", "one_of", options=("round", "irregular")).bit_names
         ('shape=round', 'shape=irregular')
         >>> Trait("age", "bins", edges=(40, 60)).bit_names
         ('age<=40', '40<age<=60', 'age>60')
+        >>> Trait("age", "bins", edges=(40, 60), ordered=True).bit_names
+        ('age known', 'age>40', 'age>60')
     """
 
     name: str
@@ -57,12 +66,17 @@ class Trait:
     separator: str = "-"
     synonyms: tuple[tuple[str, str], ...] = ()
     optional: bool = False
+    ordered: bool = False
+    weight: int = 1
 
     def __post_init__(self) -> None:
         check_choice(f"kind of trait {quoted(self.name)}", self.kind, get_args(Kind))
         for name in ("options", "edges", "columns"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         object.__setattr__(self, "synonyms", tuple((a, b) for a, b in self.synonyms))
+        weight = f"weight of trait {quoted(self.name)}"
+        weight_as_int = check_count(weight, self.weight, at_least=1, at_most=MOST_WEIGHT)
+        object.__setattr__(self, "weight", weight_as_int)
         problem = self._problem()
         if problem:
             raise SchemaError(f"trait {quoted(self.name)} {problem}")
@@ -85,31 +99,43 @@ class Trait:
             return f"has edges, which only bins have; its kind is {self.kind!r}"
         if not all(a < b for a, b in pairwise(self.edges)):
             return f"has edges that do not ascend: {listed(self.edges)}"
+        if not isinstance(self.ordered, bool):
+            return f"must be ordered or not, True or False; got ordered={quoted(self.ordered)}"
+        if self.ordered and self.kind not in ("one_of", "bins"):
+            return f"is ordered, which only one_of and bins can be; its kind is {self.kind!r}"
         options = set(self.options)
         unknown = [option for _, option in self.synonyms if option not in options]
         return f"has synonyms of unknown options: {listed(unknown)}" if unknown else ""
 
     @property
-    def bit_names(self) -> tuple[str, ...]:
-        """A name for each bit, without the bit for missing cells."""
-        if self.kind == "flag":
-            return (f"{self.name}={self.options[1]}" if self.options else self.name,)
+    def option_names(self) -> tuple[str, ...]:
+        """A name for each option or bin; none for a flag."""
         if self.kind == "bins":
             limits = [f"{edge:g}" for edge in self.edges]
             inner = [f"{a}<{self.name}<={b}" for a, b in pairwise(limits)]
             return (f"{self.name}<={limits[0]}", *inner, f"{self.name}>{limits[-1]}")
-        return tuple(f"{self.name}={option}" for option in self.options)
+        return () if self.kind == "flag" else tuple(f"{self.name}={o}" for o in self.options)
+
+    @property
+    def bit_names(self) -> tuple[str, ...]:
+        """A name for each bit, without the bit for missing cells and repeated bits."""
+        if self.kind == "flag":
+            return (f"{self.name}={self.options[1]}" if self.options else self.name,)
+        if not self.ordered:
+            return self.option_names
+        if self.kind == "bins":
+            return (f"{self.name} known", *(f"{self.name}>{edge:g}" for edge in self.edges))
+        return tuple(f"{self.name}>={option}" for option in self.options)
 
     @property
     def n_bits(self) -> int:
-        """The number of bits, without the bit for missing cells."""
+        """The number of bits, without the bit for missing cells and repeated bits."""
         return {"flag": 1, "bins": len(self.edges) + 1}.get(self.kind, len(self.options))
 
     def may_read(self, column: str) -> bool:
         """Return whether the trait may be read from a column of this name."""
-        return column in (self.columns or (self.name,)) or (
-            self.kind != "flag" and column in self.bit_names
-        )
+        spread = () if self.kind == "flag" else (*self.option_names, *self.bit_names)
+        return column in (self.columns or (self.name,)) or column in spread
 
     @cached_property
     def _places(self) -> dict[str, int]:
@@ -141,9 +167,9 @@ class Trait:
                 value = float(number_text(text) or "")
             except ValueError:
                 raise ValueError(f"{quoted(text)} is not a number") from None
-            return [int(np.searchsorted(self.edges, value, side="left"))]
+            return self._bits_of(int(np.searchsorted(self.edges, value, side="left")))
         if form in self._places:
-            return [self._places[form]]
+            return self._bits_of(self._places[form])
         if self.kind == "any_of":
             words = text.split(self.separator)
             for word in words:
@@ -157,6 +183,10 @@ class Trait:
                     f"{quoted(text)} names several of the exclusive options of {quoted(self.name)}"
                 )
         raise ValueError(self._unknown(text))
+
+    def _bits_of(self, place: int) -> list[int]:
+        """Return the indices of the bits that an option sets."""
+        return list(range(place + 1)) if self.ordered else [place]
 
     def _unknown(self, word: str) -> str:
         form, places = normal_form(word), self._places

@@ -15,6 +15,7 @@ from maninegs_sampling.analysis.coverage import coverage
 from maninegs_sampling.analysis.hardness import local_sampler
 from maninegs_sampling.analysis.settings import Settings
 from maninegs_sampling.analysis.suitability import Suitability, suitability
+from maninegs_sampling.data.repeated_bits import distinct_bits, first_bits
 from maninegs_sampling.data.schema import Schema
 from maninegs_sampling.data.storage import write_atomically
 from maninegs_sampling.data.store import ManifestationStore
@@ -120,7 +121,7 @@ def save_report(
         figures=_figures(store, found, metric, steps, options),
         example=_example(store, schema, metric),
         traits=_traits(store, schema, found),
-        hidden_traits=max(0, store.n_bits - MOST_TRAITS),
+        hidden_traits=max(0, len(distinct_bits(schema.bit_names)) - MOST_TRAITS),
     )
     write_atomically(path, [page.encode()])
     return found
@@ -272,7 +273,7 @@ def _svg(name: str, figure: Any, description: str) -> Any:
 def _traits_of(store: ManifestationStore, schema: Schema, instance: int) -> set[str]:
     words = store.words[store.pattern_of[instance]]
     bits = np.unpackbits(words.view(np.uint8), bitorder="little")[: store.n_bits]
-    return {name for name, bit in zip(schema.bit_names, bits, strict=True) if bit}
+    return {name for bit, name in distinct_bits(schema.bit_names).items() if bits[bit]}
 
 
 def _example(
@@ -311,14 +312,16 @@ def _shortened(texts: list[str]) -> list[str]:
 def _traits(store: ManifestationStore, schema: Schema, found: Suitability) -> list[dict[str, Any]]:
     """Return the traits with the largest shares of all differences; `bar` is in percent."""
     frequencies = store.to_dense().mean(axis=0)
-    order = np.argsort(-found.trait_shares, kind="stable")
-    largest = max(1e-12, float(found.trait_shares.max()))
+    names = distinct_bits(schema.bit_names)
+    shares = np.bincount(first_bits(schema.bit_names), found.trait_shares)
+    order = sorted(names, key=lambda bit: -shares[bit])
+    largest = max(1e-12, float(shares.max()))
     return [
         {
-            "name": schema.bit_names[bit],
+            "name": names[bit],
             "frequency": frequencies[bit],
-            "share": found.trait_shares[bit],
-            "bar": 100 * found.trait_shares[bit] / largest,
+            "share": shares[bit],
+            "bar": 100 * shares[bit] / largest,
         }
-        for bit in order[:MOST_TRAITS].tolist()
+        for bit in order[:MOST_TRAITS]
     ]

@@ -53,7 +53,7 @@ def schemas(draw, names):
             Trait(name, t.kind, t.options, t.edges, synonyms=t.synonyms)
             for name, t in zip(names, traits, strict=True)
         ],
-        missing=draw(st.sampled_from(["absent", "option", "error"])),
+        missing=draw(st.sampled_from(["absent", "option", "masked", "error"])),
         missing_values=draw(st.sampled_from([(), ("NA",), ("-9.0",), ("<NA>", "round")])),
     )
 
