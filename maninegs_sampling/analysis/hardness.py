@@ -11,6 +11,7 @@ from maninegs_sampling.analysis.batch_hardness import Hardness, measure_hardness
 from maninegs_sampling.data.store import ManifestationStore
 from maninegs_sampling.distances.index import DistanceBucketIndex
 from maninegs_sampling.errors import InvalidTypeError, InvalidValueError, check_count
+from maninegs_sampling.sampling.base import ReproducibleBatchSampler
 from maninegs_sampling.sampling.distribution import check_mean
 from maninegs_sampling.sampling.sampler import ManiNegBatchSampler
 
@@ -40,6 +41,24 @@ def check_sampler(sampler: object) -> BatchesByNumber:
     return sampler
 
 
+def store_of_epochs(sampler: BatchesByNumber, epochs: range) -> ManifestationStore:
+    """Return the store that the batches of all `epochs`, at least one, are drawn with.
+
+    Raises:
+        InvalidValueError: If it is replaced within them.
+    """
+    if not isinstance(sampler, ReproducibleBatchSampler):
+        return sampler.store
+    store = sampler.store_at(epochs[0])
+    for epoch in epochs[1:]:
+        if sampler.store_at(epoch) is not store:
+            raise InvalidValueError(
+                f"the store of this sampler is replaced in epoch {epoch}; measure the epochs "
+                "before it and those from it on separately"
+            )
+    return store
+
+
 def hardness(sampler: BatchesByNumber, *, batches: int = 200, epoch: int = 0) -> Hardness:
     """Return the hardness of the batches of a sampler. The sampler does not change.
 
@@ -52,7 +71,8 @@ def hardness(sampler: BatchesByNumber, *, batches: int = 200, epoch: int = 0) ->
 
     Raises:
         InvalidTypeError: If `sampler` has no `batch`, length or store, or a number is not whole.
-        InvalidValueError: If `batches` is below 1 or `epoch` below 0.
+        InvalidValueError: If `batches` is below 1 or `epoch` below 0, or the store of the sampler
+            was replaced within the epochs that are measured.
 
     Example:
         >>> import numpy as np
@@ -65,7 +85,9 @@ def hardness(sampler: BatchesByNumber, *, batches: int = 200, epoch: int = 0) ->
     check_sampler(sampler)
     batches = check_count("batches", batches, at_least=1)
     epoch = check_count("epoch", epoch, at_least=0)
-    return measure_hardness(sampler.store, _batches_by_epoch(sampler, batches, epoch))
+    last = epoch + (batches - 1) // len(sampler)
+    store = store_of_epochs(sampler, range(epoch, last + 1))
+    return measure_hardness(store, _batches_by_epoch(sampler, batches, epoch))
 
 
 def check_mus(mus: Sequence[float]) -> tuple[float, ...]:
