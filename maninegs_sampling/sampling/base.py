@@ -105,6 +105,8 @@ class ReproducibleBatchSampler(BatchSampler):
          "drop_last", "sampler", "epoch"}
     )  # fmt: skip
 
+    # The arguments after the store, which make the same sampler for another one.
+    _given: tuple[tuple[Any, ...], dict[str, Any]]
     # Whether neighbors were given, so that the store does not say who is near.
     _follows_lists = False
 
@@ -120,7 +122,7 @@ class ReproducibleBatchSampler(BatchSampler):
                 'distributed="auto".'
             )
         made = super().__new__(cls)
-        made._given = args, options  # what makes the same sampler for another store
+        made._given = args, options
         return made
 
     def __init__(
@@ -153,7 +155,7 @@ class ReproducibleBatchSampler(BatchSampler):
         self._warned = False
         # This object draws from this epoch on, and its earlier selves the epochs before.
         self._since = 0
-        self._earlier: tuple[ReproducibleBatchSampler, ...] = ()
+        self._earlier: tuple[Any, ...] = ()
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in self._fixed and (name in self.__dict__ or hasattr(type(self), name)):
@@ -470,15 +472,20 @@ class ReproducibleBatchSampler(BatchSampler):
 
     def _drawing(self: Made, epoch: int) -> Made:
         """Return this sampler, or its earlier self that draws `epoch`."""
-        for drawing in reversed((*self._earlier, self)):
+        drawing: Made
+        for drawing in reversed(self._selves):
             if epoch >= drawing._since:
                 drawing._settle_replicas()
-                return drawing  # type: ignore[return-value]
-        first = (*self._earlier, self)[0]._since
+                return drawing
         raise InvalidValueError(
             f"epoch {epoch} was drawn with a store that was replaced; this sampler has those from "
-            f"epoch {first} on"
+            f"epoch {self._selves[0]._since} on"
         )
+
+    @property
+    def _selves(self) -> tuple[Any, ...]:
+        """This sampler's earlier selves, and itself."""
+        return (*self._earlier, self)
 
     # Stopping and resuming.
 
@@ -540,7 +547,7 @@ class ReproducibleBatchSampler(BatchSampler):
         if theirs["stores"] != mine["stores"]:
             # What the run drew before, this sampler does not know.
             self._earlier = replacement.needed(self, epoch)
-            first = (*self._earlier, self)[0]
+            first = self._selves[0]
             first._since = max(first._since, since)
         self._resume_schedule(theirs)
         self._progress.move_to(epoch, position)
@@ -559,7 +566,7 @@ class ReproducibleBatchSampler(BatchSampler):
             "sampler": type(self).__name__,
             "stores": [
                 {"from_epoch": drawing._since, **drawing._fingerprint_of_store()}
-                for drawing in (*self._earlier, self)
+                for drawing in self._selves
             ],
             "indices": None if self.indices is None else state.digest_of(self.indices),
             "seed": self.seed,

@@ -1,8 +1,8 @@
-"""What `replace_store` of a batch sampler checks, makes and keeps, and which stores a state names."""
+"""What `replace_store` of a batch sampler checks, makes and keeps; which stores a state names."""
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from maninegs_sampling.data.store import ManifestationStore, check_store
 from maninegs_sampling.errors import InvalidValueError, StateError
@@ -10,8 +10,6 @@ from maninegs_sampling.quoting import quoted
 
 if TYPE_CHECKING:
     from maninegs_sampling.sampling.base import ReproducibleBatchSampler
-
-Drawing = TypeVar("Drawing", bound="ReproducibleBatchSampler")
 
 # Where the run stands: it goes on with another store.
 _OF_THE_RUN = ("_progress", "_drawn_steps", "_warned")
@@ -50,7 +48,9 @@ def check_replacement(
         )
 
 
-def made_for(sampler: Drawing, store: ManifestationStore) -> Drawing:
+def made_for(
+    sampler: "ReproducibleBatchSampler", store: ManifestationStore
+) -> "ReproducibleBatchSampler":
     """Return a sampler with the options that `sampler` was made with, for another store.
 
     Raises:
@@ -69,7 +69,9 @@ def made_for(sampler: Drawing, store: ManifestationStore) -> Drawing:
     return made
 
 
-def replaced(sampler: Drawing, made: Drawing, epoch: int) -> dict[str, Any]:
+def replaced(
+    sampler: "ReproducibleBatchSampler", made: "ReproducibleBatchSampler", epoch: int
+) -> dict[str, Any]:
     """Return the attributes of `sampler` that draws as before, and from `epoch` on as `made` does.
 
     They are those of `made`, so that nothing that was computed for the old store is left.
@@ -81,10 +83,10 @@ def replaced(sampler: Drawing, made: Drawing, epoch: int) -> dict[str, Any]:
     return {**vars(made), **kept, "_since": epoch, "_earlier": held}
 
 
-def needed(sampler: Drawing, epoch: int) -> tuple[Drawing, ...]:
+def needed(sampler: "ReproducibleBatchSampler", epoch: int) -> tuple[Any, ...]:
     """Return those of a sampler's earlier selves that draw `epoch` or a later one."""
-    ends = [s._since for s in (*sampler._earlier[1:], sampler)]
-    return tuple(s for s, end in zip(sampler._earlier, ends, strict=False) if end > epoch)
+    ends = [later._since for later in sampler._selves[1:]]
+    return tuple(s for s, end in zip(sampler._earlier, ends, strict=True) if end > epoch)
 
 
 def check_stores(
@@ -107,7 +109,9 @@ def check_stores(
         StateError: If a store differs, or if `theirs` is no such list.
     """
     if not _is_list_of_stores(theirs):
-        raise StateError(f"the state does not say what stores it was made with; got {quoted(theirs)}")
+        raise StateError(
+            f"the state does not say what stores it was made with; got {quoted(theirs)}"
+        )
     if theirs[0]["from_epoch"] > epoch:
         raise StateError(
             f"the state does not say with which store epoch {epoch} is drawn: it knows those from "
@@ -156,7 +160,7 @@ def _check_entry(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:
             )
 
 
-def _is_list_of_stores(value: Any) -> bool:
+def _is_list_of_stores(value: Any) -> TypeGuard[list[dict[str, Any]]]:
     if not isinstance(value, list) or not value:
         return False
     if not all(isinstance(entry, dict) for entry in value):

@@ -121,9 +121,7 @@ def test_stores_are_not_kept_for_ever():
     sampler = make()
     for epoch in range(6):
         sampler.replace_store(STORES[epoch % 4], epoch)
-        list(sampler)
         list(DataLoader(range(N), batch_sampler=sampler))
-        sampler.set_epoch(epoch + 1)
     assert len(sampler._earlier) == 1
     assert sampler._earlier[0]._earlier == ()
     assert epoch_of(sampler, 4) == epoch_of(make(STORES[0]), 4)
@@ -131,7 +129,7 @@ def test_stores_are_not_kept_for_ever():
         sampler.store_at, sampler.set_epoch, lambda e: sampler.batch(0, e),
         lambda e: sampler.describe(e, 0), lambda e: sampler.anchors(e, 0, 1),
     ):  # fmt: skip
-        with pytest.raises(InvalidValueError, match="epoch 3 was drawn .* has those from epoch 4"):
+        with pytest.raises(InvalidValueError, match=r"epoch 3 was drawn .* has those from epoch 4"):
             ask(3)
 
 
@@ -196,7 +194,7 @@ def test_an_option_that_has_changed_is_refused():
     sampler = Sized(STORES[0])
     sampler.replace_store(STORES[1], 0)
     size[0] = 5
-    with pytest.raises(InvalidValueError, match="batch_size of this sampler was 4.* now give 5"):
+    with pytest.raises(InvalidValueError, match=r"batch_size of this sampler was 4.* now give 5"):
         sampler.replace_store(STORES[2], 1)
     assert sampler.store is STORES[1]
 
@@ -212,11 +210,11 @@ def test_a_ready_index_is_not_kept():
 
 
 def test_short_batches_warn_once_over_all_stores():
-    two = ManifestationStore.from_dense(np.arange(N)[:, None] % 2 == [0, 1, 1])
-    sampler = make(two, duplicates="keep", groups=np.arange(N) // 10)
+    far = np.eye(N, dtype=bool)  # nobody is at distance 1
+    sampler = make(ManifestationStore.from_dense(far), high=1)
     with pytest.warns(UserWarning, match="Shown once"):
         list(sampler)
-    sampler.replace_store(ManifestationStore.from_dense(~two.to_dense()), 1)
+    sampler.replace_store(ManifestationStore.from_dense(far[::-1]), 1)
     list(sampler)  # warnings are errors
 
 
@@ -272,11 +270,11 @@ def test_ranks_that_start_later(monkeypatch):
 # Loaders
 
 
-@pytest.mark.parametrize("context", [None, "fork", "spawn"])
-def test_a_wrapped_loader_with_workers_that_stay(context):
+@pytest.mark.parametrize(("workers", "start"), [(0, None), (2, "fork"), (1, "spawn")])
+def test_a_wrapped_loader_with_workers_that_stay(workers, start):
     uniform = DataLoader(
-        range(N), batch_size=4, shuffle=True, num_workers=2 if context else 0,
-        persistent_workers=context is not None, multiprocessing_context=context,
+        range(N), batch_size=4, shuffle=True, num_workers=workers,
+        persistent_workers=workers > 0, multiprocessing_context=start,
     )  # fmt: skip
     loader = ManiNegBatchSampler.wrap(uniform, STORES[0], mu=MU)
     sampler = loader.batch_sampler
@@ -321,6 +319,7 @@ def test_epochs_that_a_distributed_sampler_sets():
         assert [batch.tolist() for batch in loader] == epoch_of(expected, epoch)
 
 
+@pytest.mark.filterwarnings("ignore:'set_vital' is deprecated")
 def test_a_stateful_dataloader_resumes_at_a_boundary_and_within_an_epoch():
     stateful = pytest.importorskip("torchdata.stateful_dataloader")
 
@@ -367,7 +366,9 @@ def test_a_state_names_the_stores_of_its_epochs():
     assert as_json(state) == state
 
 
-@pytest.mark.parametrize("history", [[(0, 0), (2, 1), (5, 2)], [(0, 1), (5, 2)], [(0, 3), (2, 1), (5, 2)]])
+@pytest.mark.parametrize(
+    "history", [[(0, 0), (2, 1), (5, 2)], [(0, 1), (5, 2)], [(0, 3), (2, 1), (5, 2)]]
+)
 def test_a_state_is_resumed_with_the_stores_that_are_still_to_be_drawn(history):
     whole = with_history()
     state = as_json(whole.state_dict())
@@ -389,7 +390,10 @@ def test_a_state_is_resumed_with_the_stores_that_are_still_to_be_drawn(history):
 @pytest.mark.parametrize(
     ("history", "message"),
     [
-        ([(0, 0)], "made with store='.*' from epoch 2 on; this sampler has store='.*' make it with"),
+        (
+            [(0, 0)],
+            "made with store='.*' from epoch 2 on; this sampler has store='.*'; make it with",
+        ),
         ([(0, 0), (2, 1)], "from epoch 5 on, which this sampler lacks; call replace_store"),
         ([(0, 0), (2, 2), (5, 2)], "made with store='.*' from epoch 2 on; this sampler has"),
         ([(0, 0), (2, 1), (5, 3)], "made with store='.*' from epoch 5 on; this sampler has"),
@@ -434,7 +438,7 @@ def test_a_store_may_be_set_after_the_state_for_an_epoch_that_had_not_begun():
 def test_a_state_of_another_epoch_than_its_stores_is_refused():
     sampler = with_history()
     sampler.load_state_dict(sampler.state_dict() | {"epoch": 7})
-    with pytest.raises(StateError, match="which store epoch 1 is drawn: .* from epoch 2 on"):
+    with pytest.raises(StateError, match=r"which store epoch 1 is drawn: .* from epoch 2 on"):
         sampler.load_state_dict(sampler.state_dict() | {"epoch": 1})
     assert sampler.epoch == 7
 
@@ -453,7 +457,7 @@ def test_what_is_no_list_of_stores_is_refused(stores):
     sampler = make()
     state = sampler.state_dict()
     state["fingerprint"] = state["fingerprint"] | {"stores": stores}
-    with pytest.raises(StateError, match="the state (does not say|was made with)"):
+    with pytest.raises(StateError, match=r"the state (does not say|was made with)"):
         sampler.load_state_dict(state)
 
 
@@ -509,7 +513,7 @@ def test_any_sequence_of_replacements_passes_and_states(actions):
         elif action[0] == "replace":
             number = epoch + action[2]
             if number < epoch or (number == epoch and drawn):
-                with pytest.raises(InvalidValueError, match="has begun|at least 0"):
+                with pytest.raises(InvalidValueError, match=r"has begun|at least 0"):
                     sampler.replace_store(STORES[action[1]], number)
                 continue
             sampler.replace_store(STORES[action[1]], number)
@@ -530,7 +534,7 @@ def test_any_sequence_of_replacements_passes_and_states(actions):
 
 # A run that is killed
 
-EPOCHS = 8
+EPOCHS = 6
 context = multiprocessing.get_context("forkserver")
 context.set_forkserver_preload(["tests.sampling.test_replacement"])
 
@@ -568,7 +572,7 @@ def train(folder):
 
 def test_a_killed_run_goes_on_with_the_stores_that_it_had(tmp_path):
     checkpoint, progress = tmp_path / "last.ckpt", []
-    for delay in np.random.default_rng(0).uniform(0, 0.1, 5):
+    for delay in np.random.default_rng(0).uniform(0, 0.1, 3):
         before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
         process = context.Process(target=train, args=(tmp_path,))
         process.start()
@@ -596,8 +600,9 @@ def test_measures_are_of_the_store_of_the_epochs():
     sampler.replace_store(STORES[1], 2)
     for epoch, store in ((0, STORES[0]), (2, STORES[1])):
         fresh = make(store)
-        assert hardness(sampler, batches=20, epoch=epoch) == hardness(
-            fresh, batches=20, epoch=epoch
+        assert (
+            hardness(sampler, batches=20, epoch=epoch).pair_histogram.tolist()
+            == hardness(fresh, batches=20, epoch=epoch).pair_histogram.tolist()
         )
         seen, expected = (coverage(s, epochs=2, epoch=epoch) for s in (sampler, fresh))
         assert seen.pattern_counts.tolist() == expected.pattern_counts.tolist()
