@@ -13,7 +13,7 @@ from maninegs_sampling import (
     ManifestationStore,
     pairwise_hamming,
 )
-from maninegs_sampling.distances.hamming import count_pairs
+from maninegs_sampling.distances.histogram import count_pairs
 from maninegs_sampling.reports.text_table import text_table
 
 N = 20_000

@@ -14,8 +14,9 @@ from maninegs_sampling.data.store import ManifestationStore, concat_stores
 from maninegs_sampling.data.synthetic import synthetic_mvkl
 from maninegs_sampling.data.table_files import read_table
 from maninegs_sampling.data.traits import Trait
-from maninegs_sampling.distances.hamming import distance_histogram, max_distance, pairwise_hamming
+from maninegs_sampling.distances.histogram import distance_histogram, max_distance
 from maninegs_sampling.distances.index import DistanceBucketIndex
+from maninegs_sampling.distances.pairwise import pairwise_hamming, pairwise_jaccard
 from maninegs_sampling.errors import ManiNegError
 from maninegs_sampling.losses import (
     CachedContrast,
@@ -119,6 +120,7 @@ __all__ = [
     "multimodal_nt_xent",
     "nt_xent",
     "pairwise_hamming",
+    "pairwise_jaccard",
     "rank_agreement",
     "read_table",
     "rewrite_shards",

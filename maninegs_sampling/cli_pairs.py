@@ -3,7 +3,7 @@
 import argparse
 
 from maninegs_sampling.data.store import ManifestationStore
-from maninegs_sampling.distances.hamming import distance_histogram
+from maninegs_sampling.distances.histogram import distance_histogram
 from maninegs_sampling.distances.pairs import (
     MOST_COUNTED_PATTERNS,
     mean_distance,

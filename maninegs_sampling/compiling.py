@@ -57,6 +57,15 @@ def _is_ours(event: event.Event) -> bool:
 event.register("numba:compile", _Notice())  # type: ignore[no-untyped-call]
 
 
+# Numba's options for every kernel of the package; `kernel` says why each is set.
+OPTIONS: dict[str, Any] = {
+    "nogil": True,
+    "error_model": "numpy",
+    "forceinline": True,
+    "_nrt": False,
+}
+
+
 def kernel(function: Callable[..., Any]) -> Any:
     """Compile with the one set of options that every kernel of the package shares.
 
@@ -65,19 +74,13 @@ def kernel(function: Callable[..., Any]) -> Any:
     hang or be killed.
     cache: compiled code is kept on disk, so that only the first process on a machine compiles. If
     no folder for it is writable, every process compiles.
-    error_model: no branch for division by zero. No kernel divides by data.
+    error_model: no branch for division by zero. No kernel divides by 0.
     forceinline, _nrt: kernels pass each other tuples of arrays. Inlined and without reference
     counting this costs nothing; with it, drawing a batch took eight times as long. In exchange, no
     kernel may allocate memory.
     fastmath is off: batches must not depend on how sums were reordered.
     """
-    options: dict[str, Any] = {
-        "nogil": True,
-        "error_model": "numpy",
-        "forceinline": True,
-        "_nrt": False,
-    }
     try:
-        return numba.njit(cache=True, **options)(function)
+        return numba.njit(cache=True, **OPTIONS)(function)
     except RuntimeError:  # Numba's answer where it can write neither beside the code nor at home
-        return numba.njit(**options)(function)
+        return numba.njit(**OPTIONS)(function)

@@ -3,8 +3,9 @@
 import itertools
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from fractions import Fraction
 from functools import cache
-from math import exp, inf, nan
+from math import ceil, exp, inf, nan
 
 import mpmath
 import numpy as np
@@ -16,6 +17,20 @@ def hamming(a, b):
 
 def pairwise_hamming(rows, others):
     return [[hamming(a, b) for b in others] for a in rows]
+
+
+def jaccard(a, b):
+    """The exact Jaccard distance, as a fraction. Two empty sets are equal."""
+    a, b = ({k for k, bit in enumerate(row) if bit} for row in (a, b))
+    return 1 - Fraction(len(a & b), len(a | b)) if a | b else Fraction(0)
+
+
+def jaccard_step(a, b):
+    """The Jaccard distance in hundredths, rounded up."""
+    return ceil(100 * jaccard(a, b))
+
+
+STEPS_BETWEEN = {"hamming": hamming, "jaccard": jaccard_step}
 
 
 def cosine(a, b):
@@ -37,17 +52,17 @@ def neighbors_found(rows, embeddings, anchor, nearest):
     return sum(1 if i in below else share for i in near if distances[i] <= last) / nearest
 
 
-def distance_histogram(rows):
-    histogram = [0] * (len(rows[0]) + 1)
+def distance_histogram(rows, metric="hamming"):
+    histogram = [0] * (101 if metric == "jaccard" else len(rows[0]) + 1)
     for i in range(len(rows)):
         for j in range(i):
-            histogram[hamming(rows[i], rows[j])] += 1
+            histogram[STEPS_BETWEEN[metric](rows[i], rows[j])] += 1
     return histogram
 
 
-def bucket(rows, instance, distance):
+def bucket(rows, instance, step, metric="hamming"):
     others = (j for j in range(len(rows)) if j != instance)
-    return [j for j in others if hamming(rows[instance], rows[j]) == distance]
+    return [j for j in others if STEPS_BETWEEN[metric](rows[instance], rows[j]) == step]
 
 
 def patterns_within(rows, i, radius):
@@ -73,25 +88,41 @@ def least_rates(rates, reach):
     return least
 
 
+def log_masses(mu, sigma, edges):
+    """The log of the normal distribution's share between neighboring edges, exact digits and all.
+
+    Relative to their sum.
+    """
+    with mpmath.workdps(60):
+        mu, sigma = mpmath.mpf(mu), mpmath.mpf(sigma)
+
+        def interval(a, b):
+            a, b = (a - mu) / sigma, (b - mu) / sigma
+            if a > 0:
+                a, b = -b, -a
+            return mpmath.erfc(-b / mpmath.sqrt(2)) - mpmath.erfc(-a / mpmath.sqrt(2))
+
+        weights = [interval(a, b) for a, b in itertools.pairwise(edges)]
+        total = sum(weights)
+        return [float(mpmath.log(w / total)) if w > 0 else -inf for w in weights]
+
+
 def log_pmf(mu, sigma, low, high, steps_per_bit=1):
     """log p(low), ..., log p(high), with as many digits as it takes.
 
     With more than one step per bit, of the steps in between, too.
     """
     with mpmath.workdps(60):
-        mu, sigma = mpmath.mpf(mu), mpmath.mpf(sigma)
-        half = mpmath.mpf(1) / (2 * steps_per_bit)
+        halves = range(2 * low * steps_per_bit - 1, 2 * high * steps_per_bit + 2, 2)
+        return log_masses(mu, sigma, [mpmath.mpf(half) / (2 * steps_per_bit) for half in halves])
 
-        def interval(d):
-            a, b = (d - half - mu) / sigma, (d + half - mu) / sigma
-            if a > 0:
-                a, b = -b, -a
-            return mpmath.erfc(-b / mpmath.sqrt(2)) - mpmath.erfc(-a / mpmath.sqrt(2))
 
-        steps = range(low * steps_per_bit, high * steps_per_bit + 1)
-        weights = [interval(mpmath.mpf(step) / steps_per_bit) for step in steps]
-        total = sum(weights)
-        return [float(mpmath.log(w / total)) if w > 0 else -inf for w in weights]
+def jaccard_law(mu, sigma, low, high):
+    """The weight of each hundredth above low - 0.01 and up to high, by its upper edge."""
+    with mpmath.workdps(60):
+        first, last = round(100 * low), round(100 * high)
+        logs = log_masses(mu, sigma, [mpmath.mpf(k) / 100 for k in range(first - 1, last + 1)])
+    return {first + k: exp(log - max(logs)) for k, log in enumerate(logs)}
 
 
 def distance_law(mu, sigma, low, high, *, center="anchor"):
@@ -104,23 +135,23 @@ def distance_law(mu, sigma, low, high, *, center="anchor"):
     return {low + k / steps_per_bit: exp(log - max(logs)) for k, log in enumerate(logs)}
 
 
-def cluster_distance(rows, cluster, i, *, center):
+def cluster_distance(rows, cluster, i, *, center, metric="hamming"):
     """How far instance i is from a cluster, of which the anchor comes first."""
     if center == "anchor":
-        return hamming(rows[cluster[0]], rows[i])
+        return STEPS_BETWEEN[metric](rows[cluster[0]], rows[i])
     members = [rows[j] for j in cluster if rows[j] != rows[i]]
     total = sum(hamming(row, rows[i]) for row in members)
     return (8 * total + len(members)) // (2 * len(members)) / 4  # floor(4 * mean + 1/2) / 4
 
 
 @cache
-def skipped_patterns(rows, anchor, skip_nearest):
+def skipped_patterns(rows, anchor, skip_nearest, metric="hamming"):
     """The patterns nearest to the anchor, its own not counted.
 
     Of equally near ones, those whose bits make the smaller number come first.
     """
     others = set(rows) - {rows[anchor]}
-    order = sorted(others, key=lambda row: (hamming(rows[anchor], row), row[::-1]))
+    order = sorted(others, key=lambda row: (STEPS_BETWEEN[metric](rows[anchor], row), row[::-1]))
     return order[:skip_nearest]
 
 
@@ -137,6 +168,7 @@ def step_law(
     groups,
     center="anchor",
     skip_nearest=0,
+    metric="hamming",
 ):
     """The probability of each instance to be the next one drawn; `law` maps distance to weight.
 
@@ -144,14 +176,14 @@ def step_law(
     instance that may not enter the batch can be drawn; without, it cannot.
     """
     anchor = cluster[0]
-    refused = {rows[anchor], *skipped_patterns(rows, anchor, skip_nearest)}
+    refused = {rows[anchor], *skipped_patterns(rows, anchor, skip_nearest, metric)}
     at = defaultdict(list)
     for i in range(len(rows)):
         if rows[i] in refused:
             continue
         if not replacement and not may_enter(rows, taken, i, distinct=distinct, groups=groups):
             continue
-        distance = cluster_distance(rows, cluster, i, center=center)
+        distance = cluster_distance(rows, cluster, i, center=center, metric=metric)
         if distance in law:
             at[distance].append(i)
     if not at:
@@ -200,6 +232,7 @@ def batch_law(
     anchors_per_batch: int = 1,
     center: str = "anchor",
     skip_nearest: int = 0,
+    metric: str = "hamming",
 ):
     """The exact probability of every batch, as an ordered tuple, by going through all draws."""
     rows = tuple(map(tuple, rows))
@@ -225,6 +258,7 @@ def batch_law(
                         groups=groups,
                         center=center,
                         skip_nearest=skip_nearest,
+                        metric=metric,
                     )
                 if not step:
                     following[taken, start] += chance
@@ -267,6 +301,7 @@ def plan_law(
     duplicates,
     groups=None,
     skip_nearest=0,
+    metric="hamming",
 ):
     """The exact probability of every epoch with these anchors and these other instances.
 
@@ -286,6 +321,7 @@ def plan_law(
             replacement=True,
             groups=groups,
             skip_nearest=skip_nearest,
+            metric=metric,
         )
         for anchor in anchors
     ]

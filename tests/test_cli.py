@@ -6,7 +6,7 @@ import polars
 import pytest
 
 from maninegs_sampling.cli import main
-from maninegs_sampling.distances import hamming, pairs
+from maninegs_sampling.distances import histogram, pairs
 
 
 @pytest.fixture
@@ -69,15 +69,15 @@ def test_inspect(table, capsys):
 @pytest.mark.parametrize("command", ["inspect", "suggest", "compare", "report"])
 def test_estimates_of_many_pairs_are_called_so(command, table, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(pairs, "MOST_COUNTED_PATTERNS", 20)
-    monkeypatch.setattr(hamming, "_histograms", {})
+    monkeypatch.setattr(histogram, "_histograms", {})
     counted = []
-    count_pairs = hamming.count_pairs
+    count_pairs = histogram.count_pairs
 
-    def count(store, *, progress=False):
+    def count(store, *, metric, progress=False):
         counted.append(progress)
-        return count_pairs(store)
+        return count_pairs(store, metric=metric)
 
-    monkeypatch.setattr(hamming, "count_pairs", count)
+    monkeypatch.setattr(histogram, "count_pairs", count)
     out = tmp_path / "out"
     options = [] if command == "inspect" else ["--batch-size", "8"]
     options += ["--out", str(out), "--epochs", "1", "--mu", "1"] if command == "compare" else []

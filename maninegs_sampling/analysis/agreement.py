@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from maninegs_sampling import randomness
 from maninegs_sampling.data.embeddings import as_embeddings, row_blocks, unit_rows
 from maninegs_sampling.data.store import ManifestationStore, check_store
-from maninegs_sampling.distances.hamming import pairwise_hamming
+from maninegs_sampling.distances.pairwise import pairwise_hamming
 from maninegs_sampling.errors import InvalidValueError, check_count
 
 # Similarities held at a time.

@@ -9,8 +9,8 @@ from torch.utils.data import BatchSampler, RandomSampler
 
 from maninegs_sampling import randomness
 from maninegs_sampling.data.store import ManifestationStore, check_store
-from maninegs_sampling.distances.hamming import pattern_distances
 from maninegs_sampling.distances.index import DistanceBucketIndex
+from maninegs_sampling.distances.metrics import pattern_steps
 from maninegs_sampling.errors import check_count
 from maninegs_sampling.sampling.groups import group_numbers
 
@@ -118,7 +118,7 @@ def nearest_only(store: ManifestationStore, batch_size: int, seed: int) -> Epoch
     def epoch_batches(epoch: int) -> Iterator[list[int]]:
         rng = randomness.generator_at(seed, randomness.BASELINES, (1, epoch, 0))
         for anchor in rng.choice(store.n_instances, max(1, store.n_instances // batch_size)):
-            distances = pattern_distances(store, int(store.pattern_of[anchor]))
+            distances = pattern_steps(store, int(store.pattern_of[anchor]))
             nearest = np.argsort(distances, kind="stable")[1:batch_size]
             yield [int(anchor), *_one_of_each(nearest, index, rng)]
 

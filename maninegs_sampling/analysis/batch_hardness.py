@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from maninegs_sampling.data.store import ManifestationStore, check_store
 from maninegs_sampling.distances import _kernels
-from maninegs_sampling.distances.hamming import distance_dtype, transposed
+from maninegs_sampling.distances.metrics import distance_dtype, transposed
 from maninegs_sampling.errors import InvalidTypeError, InvalidValueError, check_count
 
 # Number of nearest negatives of each row. Seven others are an eighth of a batch of 64 with the row.

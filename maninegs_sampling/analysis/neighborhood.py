@@ -8,8 +8,8 @@ from numpy.typing import ArrayLike
 from maninegs_sampling.analysis.hardness import hardness, local_sampler
 from maninegs_sampling.analysis.reasons import Supply, TooFew
 from maninegs_sampling.data.store import ManifestationStore, check_store
-from maninegs_sampling.distances.hamming import pattern_distances
 from maninegs_sampling.distances.index import DistanceBucketIndex
+from maninegs_sampling.distances.metrics import pattern_steps
 from maninegs_sampling.errors import InvalidValueError, check_count
 from maninegs_sampling.sampling.groups import group_numbers
 
@@ -109,7 +109,7 @@ def neighborhood(
     within = np.zeros(3)
     patterns = store.pattern_of[miner.anchors(0, 0, n)]
     for pattern, anchors in zip(*np.unique(patterns, return_counts=True), strict=True):
-        distances = pattern_distances(store, int(pattern))
+        distances = pattern_steps(store, int(pattern))
         within += anchors * np.array([np.count_nonzero(distances <= d) - 1 for d in (1, 2, 3)])
     one, two, three = (float(total) / n for total in within)
     return Neighborhood(n, (one, two, three), hardness(miner, batches=n).anchor_mean)

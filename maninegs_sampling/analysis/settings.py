@@ -23,7 +23,7 @@ from maninegs_sampling.analysis.setting_reasons import (
     SigmaReason,
 )
 from maninegs_sampling.data.store import ManifestationStore, check_store
-from maninegs_sampling.distances.hamming import distance_histogram
+from maninegs_sampling.distances.histogram import distance_histogram
 from maninegs_sampling.distances.index import DistanceBucketIndex
 from maninegs_sampling.distances.pairs import (
     distance_limit,

@@ -1,58 +1,27 @@
-"""Numba kernels for Hamming distances. Plain arrays in, plain arrays out, nothing is checked here.
+"""Numba kernels for distances. Arrays in, arrays out, nothing is checked here.
 
-Words are laid out transposed, (W, U): word w of every pattern lies contiguously, so the inner
-loops run over patterns and vectorize. A distance is uint8 up to 255 bits and uint16 beyond.
+`words` are patterns as `_tiles` has them: their type is the metric. A distance is in steps.
 """
 
-from typing import Any
-
 import numpy as np
-from numba.core import types
-from numba.extending import intrinsic
 
 from maninegs_sampling.compiling import kernel
-from maninegs_sampling.distances._lookup import COUNTS_BY_LOOKUP, MOST_WORDS, tile_by_lookup
-
-
-@intrinsic
-def popcount(typing_context: Any, value: Any) -> Any:
-    """Return the number of one bits, with a single machine instruction."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.ctpop(arguments[0])
-
-    return types.uint64(types.uint64), generate
-
-
-# One tile of a row and of every word it is compared with stays in the first-level cache.
-TILE = 2048
-
-
-@kernel
-def distance_tile(words, other, i, begin, end, out):
-    """Write the distances of pattern i of `words` to patterns begin..end of `other` into `out`."""
-    done = 0
-    if COUNTS_BY_LOOKUP and 1 < words.shape[0] <= MOST_WORDS:
-        done = tile_by_lookup(words, other, i, begin, end, out)
-        begin += done
-    rest = out[done:]
-    word = words[0, i]
-    others = other[0, begin:end]
-    for j in range(end - begin):
-        rest[j] = popcount(word ^ others[j])
-    for w in range(1, words.shape[0]):
-        word = words[w, i]
-        others = other[w, begin:end]
-        for j in range(end - begin):
-            rest[j] += popcount(word ^ others[j])
+from maninegs_sampling.distances._tiles import (
+    TILE,
+    distance_of,
+    distance_tile,
+    hamming_tile,
+    popcount,
+    shape_of,
+)
 
 
 @kernel
 def pairwise_rows(words, other, begin, end, out):
     """Fill rows begin..end of the distance matrix."""
-    columns = other.shape[1]
+    columns = shape_of(other)[1]
     # With one word a pattern each is read once a row, and a tile would only break up the writing.
-    step = TILE if words.shape[0] > 1 else columns
+    step = TILE if shape_of(words)[0] > 1 else columns
     for tile in range(0, columns, step):
         tile_end = min(columns, tile + step)
         for i in range(begin, end):
@@ -60,13 +29,39 @@ def pairwise_rows(words, other, begin, end, out):
 
 
 @kernel
+def jaccard_rows(patterns, other, begin, end, scratch, out):
+    """Fill rows begin..end of the matrix of Jaccard distances, (N, M) float32.
+
+    scratch: (TILE,), for Hamming distances.
+    """
+    columns = shape_of(other)[1]
+    for tile in range(0, columns, TILE):
+        tile_end = min(columns, tile + TILE)
+        ones = other.ones[tile:tile_end]
+        for i in range(begin, end):
+            hamming_tile(patterns.words, other.words, i, tile, tile_end, scratch)
+            own = patterns.ones[i]
+            row = out[i, tile:tile_end]
+            for j in range(tile_end - tile):
+                differing = np.float32(scratch[j])
+                # Of the union, whose size is half of the denominator, see `JaccardPatterns`.
+                row[j] = np.float32(2) * differing / (own + ones[j] + differing)
+
+
+@kernel
+def count_ones(words, ones):
+    """Write the number of bits that are set in each pattern to `ones`, (U,)."""
+    ones[:] = 0
+    for w in range(words.shape[0]):
+        for j in range(words.shape[1]):
+            ones[j] += popcount(words[w, j])
+
+
+@kernel
 def distances_of_pairs(words, left, right, out):
-    """Write the distance of patterns left[k] and right[k] of `words`, (U, W), to out[k]."""
+    """Write the distance of patterns left[k] and right[k] of `words` to out[k]."""
     for k in range(out.shape[0]):
-        distance = np.uint64(0)
-        for w in range(words.shape[1]):
-            distance += popcount(words[left[k], w] ^ words[right[k], w])
-        out[k] = distance
+        out[k] = distance_of(words, left[k], right[k])
 
 
 @kernel
@@ -75,7 +70,7 @@ def histogram_rows(words, counts, begin, end, scratch, bins, histogram):
 
     The four rows of `bins` hide the latency of incrementing one bin twice in a row.
     """
-    patterns = words.shape[1]
+    patterns = shape_of(words)[1]
     distances = histogram.shape[0]
     for i in range(begin, end):
         bins[:] = 0
@@ -102,7 +97,7 @@ def unweighted_histogram_rows(words, begin, end, scratch, table, histogram):
     Two neighboring distances, read as one 16-bit number, are counted with a single increment of
     `table`, (2, 65536) uint32 zeros.
     """
-    patterns = words.shape[1]
+    patterns = shape_of(words)[1]
     distances = histogram.shape[0]
     two = scratch.view(np.uint16)
     # A row adds at most patterns / 4 to a uint32 cell; the table is read before one can overflow.
@@ -141,7 +136,7 @@ def paired_histogram_rows(
     which is read whenever the count of the rows changes, and after `rows_between` rows, before a
     cell can overflow. `weights` holds the counts as uint32.
     """
-    patterns = words.shape[1]
+    patterns = shape_of(words)[1]
     distances = histogram.shape[0]
     two = scratch.view(np.uint16)
     rows = 0
@@ -181,7 +176,7 @@ def sort_rows(words, members, starts, counts, begin, end, scratch, bins, order, 
     order[u]: the members, ascending in pattern and then in `members` at equal distance.
     offsets[u, d]: the first place of distance d in it.
     """
-    patterns = words.shape[1]
+    patterns = shape_of(words)[1]
     distances = offsets.shape[1] - 1
     place = bins[0]
     for u in range(begin, end):

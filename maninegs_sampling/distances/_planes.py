@@ -14,7 +14,6 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from maninegs_sampling.compiling import kernel
-from maninegs_sampling.distances._kernels import distance_tile
 from maninegs_sampling.distances._lookup import (
     BYTES,
     I16,
@@ -27,6 +26,7 @@ from maninegs_sampling.distances._lookup import (
     store,
     stride_of,
 )
+from maninegs_sampling.distances._tiles import hamming_tile
 
 # Rows and columns of a block of the distance matrix; as many sums as fit the registers.
 ROWS, COLUMNS = 4, 64
@@ -152,6 +152,4 @@ def pairwise_rows_by_lookup(words, other, begin, end, planes, out):
                     )
             for r in range(i, last):
                 if blocks_end < tile_end:
-                    distance_tile(
-                        words, other, r, blocks_end, tile_end, out[r, blocks_end:tile_end]
-                    )
+                    hamming_tile(words, other, r, blocks_end, tile_end, out[r, blocks_end:tile_end])

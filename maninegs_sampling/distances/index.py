@@ -17,9 +17,12 @@ from maninegs_sampling.data._pattern_kernels import group_instances
 from maninegs_sampling.data.patterns import frozen
 from maninegs_sampling.data.store import ManifestationStore, check_store
 from maninegs_sampling.distances import _kernels
-from maninegs_sampling.distances.hamming import (
+from maninegs_sampling.distances.metrics import (
+    METRICS,
+    MetricName,
     distance_dtype,
-    pattern_distances,
+    metric_of,
+    pattern_steps,
     transposed,
 )
 from maninegs_sampling.errors import InvalidTypeError, InvalidValueError, check_choice, check_whole
@@ -68,13 +71,13 @@ def parse_size(limit: int | str) -> int:
 class Buckets(NamedTuple):
     """What the index knows. Without precomputed rows, `order` and `offsets` have no rows."""
 
-    words: NDArray[np.uint64]  # (W, U)
+    words: Any  # (W, U) uint64, or what the metric has in their place, see `_tiles`
     order: NDArray[Any]  # (U, N) instances, or (U, U) patterns, of each row by distance
-    offsets: NDArray[np.int32]  # (U, B + 2) first place of each distance in a row of `order`
+    offsets: NDArray[np.int32]  # (U, D + 2) first place of each distance in a row of `order`
 
 
 class DistanceBucketIndex:
-    """For each instance, the other instances by Hamming distance (section IV-C, step 2).
+    """For each instance, the other instances by distance (section IV-C, step 2).
 
     Args:
         store: the manifestations.
@@ -82,6 +85,7 @@ class DistanceBucketIndex:
         rows: what a bucket is drawn from, "instances" or "patterns". Precomputed buckets take 2
             bytes for each pair of a pattern and an instance, or of two patterns; 4 where there
             are more than 65,536 of them.
+        metric: "hamming", or "jaccard", whose distances are rounded up to hundredths.
 
     Attributes:
         precomputed: whether the buckets fitted and were precomputed.
@@ -102,12 +106,14 @@ class DistanceBucketIndex:
         *,
         memory_limit: int | str = "1GiB",
         rows: str = "instances",
+        metric: MetricName = "hamming",
     ) -> None:
         check_store("store", store)
         check_choice("rows", rows, ("instances", "patterns"))
         self.store = store
         self.rows = rows
-        patterns, distances = store.n_patterns, store.n_bits + 1
+        self.metric: MetricName = metric_of(metric).name
+        patterns, distances = store.n_patterns, METRICS[metric].last_step(store) + 1
         length = store.n_instances if rows == "instances" else patterns
         id_dtype = np.dtype(np.uint16 if length <= 2**16 else np.uint32)
         nbytes = patterns * (length * id_dtype.itemsize + (distances + 1) * 4)
@@ -115,7 +121,7 @@ class DistanceBucketIndex:
         self.nbytes = nbytes if self.precomputed else 0
 
         n_rows = patterns if self.precomputed else 0
-        words = transposed(store.words)
+        words = METRICS[metric].patterns(transposed(store.words))
         order = np.empty((n_rows, length), id_dtype)
         offsets = np.empty((n_rows, distances + 1), np.int32)
         if rows == "instances":
@@ -151,7 +157,8 @@ class DistanceBucketIndex:
         vars(self).update(state)
         order, offsets = state["buckets"]
         # Unpickled arrays are writable.
-        self.buckets = Buckets(transposed(self.store.words), frozen(order), frozen(offsets))
+        words = METRICS[self.metric].patterns(transposed(self.store.words))
+        self.buckets = Buckets(words, frozen(order), frozen(offsets))
 
     @cached_property
     def members(self) -> NDArray[np.int32]:
@@ -168,42 +175,53 @@ class DistanceBucketIndex:
         return frozen(ends - self.store.counts)
 
     @property
-    def largest_distance(self) -> int:
-        """A distance that no two instances exceed: the largest if `precomputed`, else B."""
-        if not self.precomputed:
-            return self.store.n_bits
-        return int(np.flatnonzero(np.diff(self.buckets.offsets).any(axis=0))[-1])
+    def largest_distance(self) -> float:
+        """A distance that no two instances exceed: the largest if `precomputed`, else any can be.
+
+        An int by "hamming", a float by "jaccard".
+        """
+        step = METRICS[self.metric].last_step(self.store)
+        if self.precomputed:
+            step = int(np.flatnonzero(np.diff(self.buckets.offsets).any(axis=0))[-1])
+        return METRICS[self.metric].distance(step)
 
     def counts(self, instance: int) -> NDArray[np.int64]:
         """Return (B + 1,) how many other instances lie at each distance from `instance`.
+
+        By "jaccard" it is (101,), as in `distance_histogram`.
 
         Raises:
             InvalidValueError: If there is no such instance.
             InvalidTypeError: If `instance` is not a whole number.
         """
         pattern = self.store.pattern_of[self._check_instance(instance)]
-        distances = pattern_distances(self.store, int(pattern))
-        weights = np.bincount(distances, self.store.counts, minlength=self.store.n_bits + 1)
+        steps = pattern_steps(self.store, int(pattern), self.metric)
+        n_steps = METRICS[self.metric].last_step(self.store) + 1
+        weights = np.bincount(steps, self.store.counts, minlength=n_steps)
         weights[0] -= 1
         return weights.astype(np.int64)
 
-    def bucket(self, instance: int, distance: int) -> NDArray[np.int64]:
+    def bucket(self, instance: int, distance: float) -> NDArray[np.int64]:
         """Return the other instances at `distance` from `instance`, ascending.
 
+        By "jaccard" the distance is a multiple of 0.01, to which distances are rounded up.
+
         Raises:
-            InvalidValueError: If there is no such instance, or `distance` is outside [0, B].
-            InvalidTypeError: If either is not a whole number.
+            InvalidValueError: If there is no such instance, or `distance` is outside [0, B], or no
+                multiple of 0.01 in [0, 1].
+            InvalidTypeError: If `instance` is not a whole number, or `distance` is not.
         """
         instance = self._check_instance(instance)
         pattern = int(self.store.pattern_of[instance])
-        distance = check_whole("distance", distance)
-        if not 0 <= distance <= self.store.n_bits:
+        metric = METRICS[self.metric]
+        step = metric.check_distance("distance", distance, least_step=0)
+        if step > metric.last_step(self.store):
             raise InvalidValueError(f"distance must be in [0, {self.store.n_bits}]; got {distance}")
         if self.precomputed:
-            begin, end = self.buckets.offsets[pattern, distance : distance + 2]
+            begin, end = self.buckets.offsets[pattern, step : step + 2]
             items = self.buckets.order[pattern, begin:end]
         else:
-            items = np.flatnonzero(pattern_distances(self.store, pattern) == distance)
+            items = np.flatnonzero(pattern_steps(self.store, pattern, self.metric) == step)
         if self.precomputed and self.rows == "instances":
             instances = np.sort(items).astype(np.int64)
         else:
@@ -223,4 +241,4 @@ class DistanceBucketIndex:
 
     def __repr__(self) -> str:
         how = f"precomputed, {self.nbytes:,} bytes" if self.precomputed else "scanned"
-        return f"DistanceBucketIndex({self.store.n_patterns} patterns, {how})"
+        return f"DistanceBucketIndex({self.store.n_patterns} patterns, {self.metric}, {how})"

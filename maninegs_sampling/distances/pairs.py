@@ -13,13 +13,12 @@ from numpy.typing import NDArray
 from maninegs_sampling import randomness
 from maninegs_sampling.data.patterns import frozen
 from maninegs_sampling.data.store import ManifestationStore, check_store
-from maninegs_sampling.distances import _kernels
-from maninegs_sampling.distances.hamming import (
-    distance_dtype,
+from maninegs_sampling.distances.histogram import (
     distance_histogram,
     known_histogram,
     max_distance,
 )
+from maninegs_sampling.distances.metrics import METRICS, MetricName, metric_of, steps_of_pairs
 
 # Stores of more patterns than this are estimated: counting all pairs would take over a second.
 MOST_COUNTED_PATTERNS = 2**17
@@ -34,15 +33,18 @@ class PairDistances:
 
     Attributes:
         shares: (B + 1,) float64, share of the unordered pairs at each distance; all 0 if there is
-            one instance. The share at distance 0 is never estimated.
+            one instance. The share at distance 0 is never estimated. By "jaccard" (101,), as in
+            `distance_histogram`.
         errors: (B + 1,) float64, standard errors of `shares`; 0 where it is exact. A distance that
             no drawn pair has gets the error of one that 1 drawn pair in DRAWN_PAIRS has.
         n_drawn: Number of random pairs that `shares` are estimated from; None if all were counted.
+        metric: "hamming" or "jaccard".
     """
 
     shares: NDArray[np.float64]
     errors: NDArray[np.float64]
     n_drawn: int | None = None
+    metric: MetricName = "hamming"
 
     @property
     def source(self) -> str:
@@ -50,14 +52,15 @@ class PairDistances:
         return "all pairs" if self.n_drawn is None else f"{self.n_drawn:,} random pairs"
 
     @property
-    def largest(self) -> int:
+    def largest(self) -> float:
         """The largest distance of these pairs, which random pairs may miss; 0 if all are equal."""
-        return int(np.flatnonzero(np.append(1, self.shares[1:]))[-1])
+        last = int(np.flatnonzero(np.append(1, self.shares[1:]))[-1])
+        return METRICS[self.metric].distance(last)
 
     @property
     def standard_deviation(self) -> float:
         """The standard deviation of the distances."""
-        distances = np.arange(len(self.shares))
+        distances = METRICS[self.metric].distances(np.arange(len(self.shares)))
         mean = self.shares @ distances
         return math.sqrt(self.shares @ (distances - mean) ** 2)
 
@@ -71,7 +74,9 @@ def few_enough_to_count(store: ManifestationStore) -> bool:
     return store.n_patterns <= MOST_COUNTED_PATTERNS
 
 
-def pair_distances(store: ManifestationStore, *, exact: bool = False) -> PairDistances:
+def pair_distances(
+    store: ManifestationStore, *, metric: MetricName = "hamming", exact: bool = False
+) -> PairDistances:
     """Return the shares of the pairs of instances at each distance.
 
     They are counted for at most MOST_COUNTED_PATTERNS patterns, if `exact`, and if
@@ -80,6 +85,7 @@ def pair_distances(store: ManifestationStore, *, exact: bool = False) -> PairDis
 
     Args:
         store: The manifestations.
+        metric: "hamming" or "jaccard".
         exact: Whether to count all pairs in any case.
 
     Example:
@@ -87,15 +93,20 @@ def pair_distances(store: ManifestationStore, *, exact: bool = False) -> PairDis
         >>> pair_distances(store).shares.tolist()
         [0.5, 0.0, 0.5, 0.0]
     """
+    metric = metric_of(metric).name
     counted = exact or few_enough_to_count(check_store("store", store))
-    histogram = distance_histogram(store) if counted else known_histogram(store)
+    histogram = known_histogram(store, metric)
+    if counted and histogram is None:
+        histogram = distance_histogram(store, metric=metric)
     if histogram is None:
-        return estimated_pair_distances(store)
+        return estimated_pair_distances(store, metric=metric)
     shares = histogram / max(1, histogram.sum())
-    return PairDistances(frozen(shares), frozen(np.zeros(len(shares))))
+    return PairDistances(frozen(shares), frozen(np.zeros(len(shares))), metric=metric)
 
 
-def estimated_pair_distances(store: ManifestationStore) -> PairDistances:
+def estimated_pair_distances(
+    store: ManifestationStore, *, metric: MetricName = "hamming"
+) -> PairDistances:
     """Return shares estimated from DRAWN_PAIRS random pairs of instances of different patterns.
 
     The pairs are independent and the same in every run. The share of pairs of equal patterns
@@ -103,20 +114,20 @@ def estimated_pair_distances(store: ManifestationStore) -> PairDistances:
 
     Args:
         store: Two patterns or more.
+        metric: "hamming" or "jaccard".
     """
     n = store.n_instances
     counts = store.counts.astype(np.int64)
     different = n * (n - 1) // 2 - int((counts * (counts - 1) // 2).sum())
     share = different / (n * (n - 1) // 2)
     left, right = _random_pairs(counts)
-    distances = np.empty(DRAWN_PAIRS, distance_dtype(store.n_bits))
-    _kernels.distances_of_pairs(frozen(np.asarray(store.words).view()), left, right, distances)
-    drawn = np.bincount(distances, minlength=store.n_bits + 1)
+    steps = steps_of_pairs(store.words, left, right, metric)
+    drawn = np.bincount(steps, minlength=METRICS[metric].last_step(store) + 1)
     shares = share * (drawn / DRAWN_PAIRS)
     likely = (drawn + 1) / (DRAWN_PAIRS + 2)
     errors = share * np.sqrt(likely * (1 - likely) / DRAWN_PAIRS)
     shares[0], errors[0] = 1 - share, 0
-    return PairDistances(frozen(shares), frozen(errors), DRAWN_PAIRS)
+    return PairDistances(frozen(shares), frozen(errors), DRAWN_PAIRS, metric)
 
 
 def _random_pairs(counts: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -134,9 +145,9 @@ def _random_pairs(counts: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray
 
 
 def mean_distance(store: ManifestationStore) -> float:
-    """Return the mean distance between two instances, exactly; nan if there is one instance.
+    """Return the mean Hamming distance between two instances; nan if there is one instance.
 
-    It follows from the frequencies of the traits, for any number of patterns.
+    It is exact. It follows from the frequencies of the traits, for any number of patterns.
 
     Args:
         store: The manifestations.
@@ -165,15 +176,19 @@ def trait_counts(store: ManifestationStore) -> NDArray[np.int64]:
     return ones
 
 
-def distance_limit(store: ManifestationStore) -> int:
-    """Return a distance that no pair exceeds: the largest one, or the number of traits that vary.
+def distance_limit(store: ManifestationStore, *, metric: MetricName = "hamming") -> float:
+    """Return a distance that no pair exceeds.
 
-    It is the largest distance for at most MOST_COUNTED_PATTERNS patterns.
+    It is the largest distance for at most MOST_COUNTED_PATTERNS patterns. Otherwise it is the
+    number of traits that vary, or 1 by "jaccard".
 
     Args:
         store: The manifestations.
+        metric: "hamming" or "jaccard".
     """
     if few_enough_to_count(store):
-        return max_distance(store)
+        return max_distance(store, metric=metric)
+    if metric != "hamming":
+        return METRICS[metric].distance(METRICS[metric].last_step(store))
     ones = trait_counts(store)
     return int(((ones > 0) & (ones < store.n_instances)).sum())

@@ -24,6 +24,7 @@ from maninegs_sampling.analysis.neighborhood import find_shortage
 from maninegs_sampling.data.storage import write_atomically
 from maninegs_sampling.data.store import ManifestationStore, check_store
 from maninegs_sampling.distances.index import DistanceBucketIndex
+from maninegs_sampling.distances.metrics import METRICS
 from maninegs_sampling.distances.pairs import distance_limit, mean_distance, pair_distances
 from maninegs_sampling.errors import InvalidTypeError, InvalidValueError, check_count
 from maninegs_sampling.reports.entries import (
@@ -34,7 +35,7 @@ from maninegs_sampling.reports.entries import (
     epochs_of,
 )
 from maninegs_sampling.sampling.base import ReproducibleBatchSampler
-from maninegs_sampling.sampling.distribution import check_sigma, log_weights
+from maninegs_sampling.sampling.distribution import log_weights
 from maninegs_sampling.sampling.peers.graph_blocks import GraphBlockBatchSampler
 from maninegs_sampling.sampling.peers.neighbor_groups import NeighborGroupBatchSampler
 from maninegs_sampling.sampling.peers.random_walk import RandomWalkBatchSampler
@@ -103,7 +104,7 @@ def compare(
     check_store("store", store)
     batch_size = check_count("batch_size", batch_size, at_least=2)
     means = default_mus(store) if mus is None else check_mus(mus)
-    sigma = check_sigma(sigma)
+    sigma = METRICS["hamming"].check_sigma(sigma)
     epochs = default_epochs(store, batch_size) if epochs is None else epochs
     n_epochs = check_count("epochs", epochs, at_least=1)
     options = {"batch_size": batch_size, "seed": randomness.check_seed(seed)}

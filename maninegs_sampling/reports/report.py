@@ -18,8 +18,8 @@ from maninegs_sampling.analysis.suitability import Suitability, suitability
 from maninegs_sampling.data.schema import Schema
 from maninegs_sampling.data.storage import write_atomically
 from maninegs_sampling.data.store import ManifestationStore
-from maninegs_sampling.distances.hamming import pattern_distances
 from maninegs_sampling.distances.index import DistanceBucketIndex
+from maninegs_sampling.distances.metrics import pattern_steps
 from maninegs_sampling.distances.pairs import pair_distances
 from maninegs_sampling.optional import require
 from maninegs_sampling.quoting import escape_controls
@@ -267,7 +267,7 @@ def _example(store: ManifestationStore, schema: Schema) -> dict[str, Any] | None
     # The anchor has the median number of traits, to be a typical row.
     counts = store.to_dense().sum(axis=1)
     anchor = int(np.argsort(counts, kind="stable")[len(counts) // 2])
-    distances = pattern_distances(store, int(store.pattern_of[anchor]))[store.pattern_of]
+    distances = pattern_steps(store, int(store.pattern_of[anchor]))[store.pattern_of]
     others = np.flatnonzero(distances > 0)
     order = others[np.argsort(distances[others], kind="stable")]
     own = _traits_of(store, schema, anchor)

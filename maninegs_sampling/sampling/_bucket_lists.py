@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maninegs_sampling.compiling import kernel
-from maninegs_sampling.distances._kernels import TILE
+from maninegs_sampling.distances._tiles import TILE
 from maninegs_sampling.sampling._distances import LANES
 from maninegs_sampling.sampling._population import (
     count_eligible,

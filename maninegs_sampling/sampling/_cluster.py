@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maninegs_sampling.compiling import kernel
-from maninegs_sampling.distances._kernels import TILE, distance_tile
-from maninegs_sampling.distances.hamming import distance_dtype
+from maninegs_sampling.distances._tiles import TILE, distance_tile
+from maninegs_sampling.distances.metrics import distance_dtype
 from maninegs_sampling.sampling._population import (
     Taken,
     count_eligible,

@@ -3,7 +3,7 @@
 One batch is a pure function of its arguments: it seeds its own stream and leaves nothing behind.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,7 +71,8 @@ class Scratch(NamedTuple):
 def new_scratch(
     *,
     n_listed: int,
-    n_bits: int,
+    last_step: int,
+    dtype: np.dtype[Any],
     n_distances: int,
     taken: Taken,
     n_scanned: int = 0,
@@ -81,7 +82,8 @@ def new_scratch(
 
     Args:
         n_listed: patterns that lists have room for.
-        n_bits: bits of a pattern.
+        last_step: D - 1, the largest distance that kernels know.
+        dtype: of the distances that are computed.
         n_distances: E, from `low` to the largest distance with any probability.
         taken: what a batch holds.
         n_scanned: U, if the distances of each anchor are computed.
@@ -89,13 +91,13 @@ def new_scratch(
     """
     return Scratch(
         stream=np.empty(STREAM_WORDS, np.uint64),
-        weight_at=np.empty(n_bits + 1, np.int64),
-        remaining=np.zeros(n_bits + 1, np.int64),
+        weight_at=np.empty(last_step + 1, np.int64),
+        remaining=np.zeros(last_step + 1, np.int64),
         weights=np.empty(n_distances),
         cumulative=np.empty(-(-n_distances // LANES) * LANES),
-        lists=new_lists(n_listed, n_bits + 1),
-        pool=new_pool(pool_size, n_bits),
-        scan=new_scan(n_scanned, n_bits),
+        lists=new_lists(n_listed, last_step + 1),
+        pool=new_pool(pool_size, last_step),
+        scan=new_scan(n_scanned, last_step, dtype),
         skipped=new_skipped(),
         taken=taken,
     )

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maninegs_sampling.compiling import kernel
-from maninegs_sampling.distances._kernels import popcount
+from maninegs_sampling.distances._tiles import popcount
 from maninegs_sampling.sampling._distances import LANES
 from maninegs_sampling.sampling._stream import random_below, random_unit
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maninegs_sampling.compiling import kernel
-from maninegs_sampling.distances._kernels import TILE, distance_tile
+from maninegs_sampling.distances._tiles import TILE, distance_tile
 from maninegs_sampling.sampling._population import instance_of
 from maninegs_sampling.sampling._rows import SEARCH_STEP, Scan, weight_in_step
 from maninegs_sampling.sampling._stream import random_below

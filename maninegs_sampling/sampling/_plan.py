@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maninegs_sampling.compiling import kernel
-from maninegs_sampling.distances._kernels import popcount
+from maninegs_sampling.distances._tiles import distance_of
 from maninegs_sampling.sampling._distances import condition, draw_distance, nearest_open
 from maninegs_sampling.sampling._offers import draw_at, start_anchor
 from maninegs_sampling.sampling._population import is_unweighted
@@ -48,15 +48,6 @@ class Plan(NamedTuple):
     batch_end: NDArray[np.int32]  # (n,) the place after its batch
     mu_of: NDArray[np.int32]  # (n,) the number of its batch's mu, a row of the log-weights
     number_of: NDArray[np.int32]  # (n,) the number of its cluster
-
-
-@kernel
-def distance_of(words, p, q):
-    """Return the distance of two patterns."""
-    distance = np.int64(0)
-    for w in range(words.shape[0]):
-        distance += np.int64(popcount(words[w, p] ^ words[w, q]))
-    return distance
 
 
 @kernel

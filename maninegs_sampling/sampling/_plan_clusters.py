@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maninegs_sampling.compiling import kernel
+from maninegs_sampling.distances._tiles import distance_of
 from maninegs_sampling.sampling._cluster import STEPS_PER_BIT
 from maninegs_sampling.sampling._distances import condition, draw_distance
 from maninegs_sampling.sampling._offers import draw_at, forget_sums
 from maninegs_sampling.sampling._plan import (
     IMPOSSIBLE,
-    distance_of,
     exchange,
     find_items,
     is_exchangeable,

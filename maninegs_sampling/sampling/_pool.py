@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maninegs_sampling.compiling import kernel
-from maninegs_sampling.distances._kernels import popcount
+from maninegs_sampling.distances._tiles import popcount
 from maninegs_sampling.sampling._population import (
     count_eligible,
     is_eligible,
@@ -23,20 +23,20 @@ from maninegs_sampling.sampling._stream import random_below
 class Pool(NamedTuple):
     """What was drawn for one anchor, sorted by distance."""
 
-    beyond: NDArray[np.int64]  # (1,) larger distances are served from here; B where nothing is
-    begin: NDArray[np.int64]  # (B + 1,) first entry of each distance that was not taken yet
-    end: NDArray[np.int64]  # (B + 1,) the place after the last
+    beyond: NDArray[np.int64]  # (1,) larger distances are served from here; the largest: none
+    begin: NDArray[np.int64]  # (D,) first entry of each distance that was not taken yet
+    end: NDArray[np.int64]  # (D,) the place after the last
     entries: NDArray[np.int32]  # (P,) instances, or patterns where these are drawn, by distance
     drawn: NDArray[np.int32]  # (P,) the same in the order in which they were drawn
     distances: NDArray[Any]  # (P,) of these
 
 
-def new_pool(size: int, n_bits: int) -> Pool:
+def new_pool(size: int, last_step: int) -> Pool:
     """Return working memory for a pool of so many entries."""
     return Pool(
-        beyond=np.full(1, n_bits),
-        begin=np.zeros(n_bits + 1, np.int64),
-        end=np.zeros(n_bits + 1, np.int64),
+        beyond=np.full(1, last_step),
+        begin=np.zeros(last_step + 1, np.int64),
+        end=np.zeros(last_step + 1, np.int64),
         entries=np.empty(size, np.int32),
         drawn=np.empty(size, np.int32),
         distances=np.empty(size, np.uint16),

@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maninegs_sampling.compiling import kernel
-from maninegs_sampling.distances._kernels import TILE, distance_tile
-from maninegs_sampling.distances.hamming import distance_dtype
+from maninegs_sampling.distances._tiles import TILE, distance_tile, shape_of
 
 # Patterns skipped at a time in a search: counting matches vectorizes, stopping at one does not.
 SEARCH_STEP = 64
@@ -40,23 +39,23 @@ class Scan(NamedTuple):
     """An anchor's distances to all patterns; empty where rows are precomputed."""
 
     distances: NDArray[Any]  # (U,)
-    block_weight: NDArray[np.int64]  # (blocks of TILE patterns, B + 1), weight at each distance
-    bins: NDArray[np.int64]  # (4, B + 1)
+    block_weight: NDArray[np.int64]  # (blocks of TILE patterns, D), weight at each distance
+    bins: NDArray[np.int64]  # (4, D)
 
 
-def new_scan(n_scanned: int, n_bits: int) -> Scan:
+def new_scan(n_scanned: int, last_step: int, dtype: np.dtype[Any]) -> Scan:
     """Return working memory for one anchor; 0 patterns if rows are not scanned."""
     return Scan(
-        distances=np.empty(n_scanned, distance_dtype(n_bits)),
-        block_weight=np.empty((-(-n_scanned // TILE), n_bits + 1), np.int64),
-        bins=np.empty((4, n_bits + 1), np.int64),
+        distances=np.empty(n_scanned, dtype),
+        block_weight=np.empty((-(-n_scanned // TILE), last_step + 1), np.int64),
+        bins=np.empty((4, last_step + 1), np.int64),
     )
 
 
 @kernel
 def scan_row(words, counts, unweighted, u, scan, weight_at):
     """Compute pattern u's distances and add the weight at each to `weight_at`, TILE by TILE."""
-    patterns = words.shape[1]
+    patterns = shape_of(words)[1]
     size = scan.block_weight.shape[1]
     bins = scan.bins
     bins[:] = 0

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from maninegs_sampling.distances.hamming import pattern_distances
+from maninegs_sampling.distances.metrics import pattern_steps
 from maninegs_sampling.errors import InvalidValueError
 from maninegs_sampling.sampling.drawer import BatchDrawer
 
@@ -18,12 +18,14 @@ def log_frequencies(
     Args:
         drawer: Draws without replacement for one anchor, measured from it.
         batch: (B,) instances, in the order in which they were drawn.
-        log_weights: (E,) of the distances from `low` on, not conditioned.
+        log_weights: (E,) of the steps from `low` on, not conditioned.
     """
     counts, pattern_of = drawer.store.counts, drawer.store.pattern_of
     low, distinct = drawer.low, drawer.rules.distinct_patterns
     instances_left = counts.astype(np.int64)
-    bucket_of = pattern_distances(drawer.store, int(pattern_of[batch[0]])).astype(np.int64)
+    bucket_of = pattern_steps(drawer.store, int(pattern_of[batch[0]]), drawer.metric.name).astype(
+        np.int64
+    )
     can_be_drawn = (bucket_of >= low) & (bucket_of < low + len(log_weights))
     n_candidates = int(instances_left[can_be_drawn].sum())
     # What a distance is drawn from: instances, or patterns.

@@ -12,38 +12,19 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import log_ndtr
 
-from maninegs_sampling.errors import (
-    InvalidTypeError,
-    InvalidValueError,
-    check_count,
-    check_number,
-)
+from maninegs_sampling.distances.metrics import METRICS
+from maninegs_sampling.errors import InvalidTypeError, InvalidValueError, check_count
 
-# Within these the log-differences below keep at least nine digits. Outside them the distribution
-# is a single distance (small sigma) or uniform (large sigma) anyway.
-SMALLEST_SIGMA, LARGEST_SIGMA = 1e-6, 1e6
-LARGEST_MU = 1e6
 # No store has distances beyond 65,535; a distribution takes 8 bytes for each distance.
 LARGEST_HIGH = 1_000_000
 
 
 def check_mean(name: str, value: object) -> float:
-    """Return `value` as a float, or raise unless it is a number in [-1e6, 1e6]."""
-    number = check_number(name, value)
-    if abs(number) > LARGEST_MU:
-        raise InvalidValueError(f"{name} must be finite and within +-{LARGEST_MU:g}; got {value!r}")
-    return number
+    """Return `value` as a float, or raise unless it can be a mean by any metric.
 
-
-def check_sigma(sigma: object) -> float:
-    """Return `sigma` as a float, or raise unless it is a number in [1e-6, 1e6]."""
-    value = check_number("sigma", sigma)
-    if not (SMALLEST_SIGMA <= value <= LARGEST_SIGMA):
-        raise InvalidValueError(
-            f"sigma must be positive, between {SMALLEST_SIGMA:g} and {LARGEST_SIGMA:g}; "
-            f"got {value!r}"
-        )
-    return value
+    These are the numbers in [-1e6, 1e6]; the Hamming distance allows all of them.
+    """
+    return METRICS["hamming"].check_mu(name, value)
 
 
 def log_weights(mu: ArrayLike, sigma: float, low: int, high: int) -> NDArray[np.float64]:
@@ -116,7 +97,7 @@ class TruncatedGaussian:
     def __post_init__(self) -> None:
         checked = {
             "mu": check_mean("mu", self.mu),
-            "sigma": check_sigma(self.sigma),
+            "sigma": METRICS["hamming"].check_sigma(self.sigma),
             "low": check_count("low", self.low, at_least=1, at_most=LARGEST_HIGH),
             "high": check_count("high", self.high, at_least=1, at_most=LARGEST_HIGH),
         }

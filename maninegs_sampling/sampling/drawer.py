@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 from maninegs_sampling import randomness
 from maninegs_sampling.data.patterns import as_int32
 from maninegs_sampling.data.store import ManifestationStore
-from maninegs_sampling.distances.hamming import max_distance
+from maninegs_sampling.distances.histogram import max_distance
 from maninegs_sampling.distances.index import DistanceBucketIndex
+from maninegs_sampling.distances.metrics import METRICS, MetricName, distance_dtype, metric_of
 from maninegs_sampling.errors import InvalidValueError, check_choice, check_count
 from maninegs_sampling.sampling._cluster import (
     STEPS_PER_BIT,
@@ -20,7 +21,7 @@ from maninegs_sampling.sampling._draw import draw_batches, new_scratch
 from maninegs_sampling.sampling._near import new_found
 from maninegs_sampling.sampling._near_draw import draw_near_batches
 from maninegs_sampling.sampling._population import Population, Rules, Taken, new_taken
-from maninegs_sampling.sampling.distribution import check_sigma, log_masses
+from maninegs_sampling.sampling.distribution import log_masses
 from maninegs_sampling.sampling.groups import check_number_of_groups
 from maninegs_sampling.sampling.near import ROOM
 from maninegs_sampling.sampling.search import Search, choose_search
@@ -38,8 +39,9 @@ class BatchDrawer:
 
     Args:
         store: the instances that may be drawn.
-        sigma: standard deviation of the distance distribution.
-        low: smallest distance of a negative.
+        metric: what distances are.
+        sigma: standard deviation of the distance distribution; None for the metric's.
+        low: smallest distance of a negative; None for the smallest above 0.
         high: largest distance of a negative; None for the largest in the data.
         empty: what happens to distances at which the anchor has no instance.
         draw: whether instances or patterns are equally likely at a distance.
@@ -53,6 +55,9 @@ class BatchDrawer:
         batch_size: instances of a batch of one rank.
         plans_epochs: whether whole epochs are planned with it.
 
+    Attributes:
+        low, high: as steps of the metric, which is what kernels call a distance.
+
     Raises:
         InvalidTypeError, InvalidValueError: If an option cannot be used.
     """
@@ -61,9 +66,10 @@ class BatchDrawer:
         self,
         store: ManifestationStore,
         *,
-        sigma: float,
-        low: int,
-        high: int | None,
+        metric: MetricName,
+        sigma: float | None,
+        low: float | None,
+        high: float | None,
         empty: Empty,
         draw: Draw,
         duplicates: Duplicates,
@@ -77,12 +83,18 @@ class BatchDrawer:
         plans_epochs: bool,
     ) -> None:
         self.store = store
-        self.sigma = check_sigma(sigma)
-        self.low = check_count("low", low, at_least=1)
+        self.metric = metric_of(metric)
+        self.sigma = self.metric.sigma if sigma is None else self.metric.check_sigma(sigma)
+        self.low = 1 if low is None else self.metric.check_distance("low", low, least_step=1)
         self.empty: Empty = check_choice("empty", empty, get_args(Empty))
         self.duplicates: Duplicates = check_choice("duplicates", duplicates, get_args(Duplicates))
         self.anchors_per_batch = check_count("anchors_per_batch", anchors_per_batch, at_least=1)
         self.center: Center = check_choice("center", center, get_args(Center))
+        if self.center == "cluster" and metric != "hamming":
+            raise InvalidValueError(
+                'center="cluster" needs metric="hamming": it measures mean distances in quarters '
+                f"of a bit; got metric={metric!r}"
+            )
         self.skip_nearest = check_count("skip_nearest", skip_nearest, at_least=0)
         self.instances_or_patterns: Draw = check_choice("draw", draw, get_args(Draw))
         self.high = self._find_high(high)
@@ -90,6 +102,7 @@ class BatchDrawer:
             store,
             index,
             rows=f"{draw}s",
+            metric=metric,
             memory_limit=memory_limit,
             low=self.low,
             high=self.high,
@@ -98,9 +111,10 @@ class BatchDrawer:
         )
         self.n_groups = int(groups.max()) + 1 if len(groups) else 0
         # Beyond the largest distance there is no instance: nothing need be evaluated there.
-        self._end = min(self.high, store.n_bits)
+        self._end = min(self.high, self.metric.last_step(store))
         if empty == "renormalize":
-            self._end = max(self.low, min(self.high, self.index.largest_distance))
+            largest = self.metric.step(self.index.largest_distance)
+            self._end = max(self.low, min(self.high, largest))
         self.population = Population(
             pattern_of=as_int32(store.pattern_of),
             members=self.index.members,
@@ -123,6 +137,8 @@ class BatchDrawer:
         """Return an option that needs the distances of all patterns, as it is written."""
         if plans_epochs:
             return 'coverage="epoch"'
+        if self.metric is not METRICS["hamming"]:
+            return f'metric="{self.metric.name}"'
         if self.center == "cluster":
             return 'center="cluster"'
         return f"skip_nearest={self.skip_nearest}" if self.skip_nearest else None
@@ -135,6 +151,14 @@ class BatchDrawer:
     @property
     def _steps_per_bit(self) -> int:
         return 1 if self.center == "anchor" else STEPS_PER_BIT
+
+    @property
+    def scale(self) -> dict[str, Any]:
+        """The largest step and the dtype of steps, for `new_scratch`."""
+        return {
+            "last_step": self.metric.last_step(self.store),
+            "dtype": distance_dtype(self.store.n_bits),
+        }
 
     @property
     def fills_batches(self) -> bool:
@@ -166,12 +190,12 @@ class BatchDrawer:
             check_number_of_groups(self.n_groups, batch_size)
 
     def distribution(self, mu: float) -> NDArray[np.float64]:
-        """Return (D + 1,) float64, the probability of each distance from 0 on.
+        """Return (D + 1,) float64, the probability of each distance, as a step, from 0 on.
 
-        D is the smaller of `high` and the number of bits. With center="cluster" the steps of a mean
-        distance are counted at the distance that they round to.
+        D is the smaller of `high` and the largest possible distance. With center="cluster" the
+        steps of a mean distance are counted at the distance that they round to.
         """
-        end = min(self.high, self.store.n_bits)
+        end = min(self.high, self.metric.last_step(self.store))
         masses = log_masses(mu, self.sigma, self._edges(end, self.center))
         steps = np.arange(len(masses)) + self.low * self._steps_per_bit
         distances = (2 * steps + self._steps_per_bit) // (2 * self._steps_per_bit)
@@ -221,7 +245,7 @@ class BatchDrawer:
     def _anchor_kernel(self, batch_size: int) -> tuple[Any, ...]:
         """Return a kernel that draws around anchors, and its first arguments."""
         store, index, near = self.store, self.index, self.near
-        sizes = {"n_bits": store.n_bits, "n_distances": self.n_distances}
+        sizes = {"n_distances": self.n_distances, **self.scale}
         taken = self._new_taken(batch_size)
         rules = self.population, self.rules
         if near is None:
@@ -274,33 +298,37 @@ class BatchDrawer:
         With empty="nearest" whatever would be drawn between `end` and `high` moves to `end`.
         Otherwise the distribution is conditioned on the distances that the anchor has anyway.
         """
-        per_bit = 1 if center == "anchor" else STEPS_PER_BIT
-        edges = (np.arange(self.low * per_bit, end * per_bit + 2) - 0.5) / per_bit
+        if center == "cluster":
+            edges = (np.arange(self.low * STEPS_PER_BIT, end * STEPS_PER_BIT + 2) - 0.5) / (
+                STEPS_PER_BIT
+            )
+            last = self.high + 0.5 / STEPS_PER_BIT
+        else:
+            edges = self.metric.edges(self.low, end)
+            last = self.metric.edges(self.high, self.high)[-1]
         if self.empty == "nearest":
-            edges[-1] = self.high + 0.5 / per_bit
+            edges[-1] = last
         return edges
 
-    def _find_high(self, high: int | None) -> int:
-        n_bits = self.store.n_bits
-        if self.low > n_bits:
-            raise InvalidValueError(f"low={self.low} exceeds the {n_bits} bits of the store")
+    def _find_high(self, high: float | None) -> int:
+        last_step, low = self.metric.last_step(self.store), self.metric.distance(self.low)
+        if self.low > last_step:
+            raise InvalidValueError(f"low={low} exceeds the {last_step} bits of the store")
         if high is not None:
-            largest = check_count("high", high, at_least=1, at_most=2**62)
-            if largest < self.low:
-                raise InvalidValueError(
-                    f"low must not exceed high; got low={self.low}, high={largest}"
-                )
-            return largest
+            highest = self.metric.check_distance("high", high, least_step=1)
+            if highest < self.low:
+                raise InvalidValueError(f"low must not exceed high; got low={low}, high={high}")
+            return highest
         if self.empty == "renormalize":
             # Conditioned on the distances that an anchor has, every bound from the largest distance
             # on gives the same distribution. This one needs no pass over all pairs.
-            return n_bits
-        largest = max_distance(self.store)
-        if largest < self.low:
+            return last_step
+        largest = max_distance(self.store, metric=self.metric.name)
+        if largest < low:
             raise InvalidValueError(
-                f"low={self.low} exceeds the largest distance in the data, {largest}"
+                f"low={low} exceeds the largest distance in the data, {largest}"
             )
-        return largest
+        return self.metric.step(largest)
 
 
 def distinct_numbers(numbers: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

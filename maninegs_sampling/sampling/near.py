@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from maninegs_sampling.data.patterns import frozen
 from maninegs_sampling.data.store import ManifestationStore
-from maninegs_sampling.distances.hamming import transposed
+from maninegs_sampling.distances.metrics import transposed
 from maninegs_sampling.sampling import _near
 from maninegs_sampling.sampling._near import NearTables, Rings, new_found
 from maninegs_sampling.sampling._stream import STREAM_WORDS

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from maninegs_sampling import randomness
 from maninegs_sampling.data.store import ManifestationStore
 from maninegs_sampling.distances import _kernels
-from maninegs_sampling.distances.hamming import distance_dtype, transposed
+from maninegs_sampling.distances.metrics import distance_dtype, transposed
 
 LOOKUP = 64
 

@@ -107,7 +107,7 @@ class EpochPlanner:
             skip=np.empty((shape[0], 3), np.int64),
         )
         scratch = new_scratch(
-            n_listed=store.n_patterns, n_bits=store.n_bits, n_distances=n_distances,
+            n_listed=store.n_patterns, n_distances=n_distances, **drawer.scale,
             taken=new_taken(0, 0, 1), n_scanned=0 if index.precomputed else store.n_patterns,
         )  # fmt: skip
         sums = new_anchor_sums(scratch.scan)

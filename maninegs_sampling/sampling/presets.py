@@ -13,6 +13,8 @@ distance is that of the data.
 
 from typing import Any
 
+from maninegs_sampling.errors import InvalidValueError
+from maninegs_sampling.quoting import quoted
 from maninegs_sampling.sampling.schedules import LinearAnnealing, StepwiseAnnealing
 
 # Algorithm 1 and Table III to the letter.
@@ -34,3 +36,17 @@ AUTHORS: dict[str, Any] = {
     "duplicates": "drop_instances",
     "batches_per_epoch": 30,
 }
+
+
+def check_hamming(options: dict[str, Any]) -> dict[str, Any]:
+    """Return options that replace some of these, or raise unless distances are Hamming's.
+
+    Raises:
+        InvalidValueError: If they name another metric: all numbers above are in bits.
+    """
+    if options.get("metric", "hamming") != "hamming":
+        raise InvalidValueError(
+            "the settings of the paper and of its authors' code are in bits, so metric must be "
+            f'"hamming"; got {quoted(options["metric"])}'
+        )
+    return options

@@ -1,4 +1,4 @@
-"""ManiNegBatchSampler: hard-negative minibatches drawn by Hamming distance (Algorithm 1)."""
+"""ManiNegBatchSampler: hard-negative minibatches drawn by distance (Algorithm 1)."""
 
 from typing import Any, ClassVar, Literal, get_args
 
@@ -9,18 +9,18 @@ from torch.utils.data import Sampler
 
 from maninegs_sampling.data.store import ManifestationStore
 from maninegs_sampling.distances.index import DistanceBucketIndex
+from maninegs_sampling.distances.metrics import METRICS, MetricName, metric_of
 from maninegs_sampling.errors import InvalidValueError, check_choice, check_count
 from maninegs_sampling.sampling import state
 from maninegs_sampling.sampling.base import INSTANCES_PER_CALL
 from maninegs_sampling.sampling.correction import check_known, log_frequencies
 from maninegs_sampling.sampling.description import BatchDescription, distances_from
-from maninegs_sampling.sampling.distribution import LARGEST_MU, check_mean
 from maninegs_sampling.sampling.drawer import BatchDrawer, Center, Draw, Duplicates, Empty
 from maninegs_sampling.sampling.epoch_length import BatchesPerEpoch
 from maninegs_sampling.sampling.groups import group_numbers, numbers_of_drawn
 from maninegs_sampling.sampling.planned import PlannedBatchSampler
 from maninegs_sampling.sampling.planner import EpochPlanner
-from maninegs_sampling.sampling.presets import AUTHORS, PAPER
+from maninegs_sampling.sampling.presets import AUTHORS, PAPER, check_hamming
 from maninegs_sampling.sampling.replicas import Shard
 from maninegs_sampling.sampling.schedules import Schedule, as_schedule
 from maninegs_sampling.sampling.search import Search, SearchPlan
@@ -35,7 +35,7 @@ _SUMS_PER_CALL = 2**24
 
 
 class ManiNegBatchSampler(PlannedBatchSampler):
-    """Draw batches of anchors and negatives at chosen Hamming distances (ManiNeg, Algorithm 1).
+    """Draw batches of anchors and negatives at chosen distances (ManiNeg, Algorithm 1).
 
     The distances follow a truncated Gaussian. A batch is a list of instance numbers, the anchor
     first. Batch k of epoch e is a pure function of (store, options, seed, e, k): it can be drawn
@@ -48,13 +48,20 @@ class ManiNegBatchSampler(PlannedBatchSampler):
     Args:
         store: one manifestation for each item of the dataset, in the same order.
         batch_size: instances in a batch of each rank.
+        metric: "hamming": the number of traits in which two manifestations differ, as in the
+            paper. "jaccard": 1 - |a & b| / |a | b| for the sets of traits that they have, 0 for two
+            empty sets: 1 minus the Tanimoto similarity, for fingerprints, tags and codes, of which
+            most are absent. `mu`, `sigma`, `low` and `high` are then in its unit, from 0 to 1. Its
+            distances are rounded up to hundredths, of which 0 holds equal patterns alone.
         mu: mean of the distance distribution before truncation. A number, or a function from the
             global step (epoch * batches per epoch + k) to a number, such as
             `LinearAnnealing(11, 0, steps=4500)`. The smaller, the harder the negatives. A function
             of your own is called only for steps whose batches are drawn. It must return the same
             number whenever it is called with the same step.
-        sigma: standard deviation before truncation. Default: the paper's 3.
-        low: smallest distance of a negative, at least 1.
+        sigma: standard deviation before truncation. Default: the paper's 3, or 0.1 with
+            metric="jaccard".
+        low: smallest distance of a negative. Default: 1, the smallest there can be; 0.01 with
+            metric="jaccard", of which it must be a multiple, as must `high`.
         high: largest distance of a negative. Default: the largest distance in the data.
         empty: what happens to distances at which the anchor has no instance. "renormalize": the
             distribution is conditioned on the distances that the anchor has. "nearest": the draw
@@ -110,9 +117,10 @@ class ManiNegBatchSampler(PlannedBatchSampler):
             from each pattern. "scan": all distances are computed for each anchor. "near": patterns
             near to it are looked up, and farther ones come from a uniform sample: the distribution
             is approximate beyond a radius, see `plan`. A ready `DistanceBucketIndex` of the
-            instances that may be drawn, with `rows=f"{draw}s"`. Default: lists that fit
-            `memory_limit`; else, from 4,194,304 patterns on, "near" where its radius holds a
-            cluster; else "scan". Lists and scan give the same batches, "near" gives others.
+            instances that may be drawn, with `rows=f"{draw}s"` and this `metric`. Default: lists
+            that fit `memory_limit`; else, from 4,194,304 patterns on and with metric="hamming",
+            "near" where its radius holds a cluster; else "scan". Lists and scan give the same
+            batches, "near" gives others.
         sampler: the DistributedSampler that Lightning passes to a batch sampler that it rebuilds.
             Its ranks are taken if nothing else is said about ranks.
 
@@ -134,8 +142,8 @@ class ManiNegBatchSampler(PlannedBatchSampler):
     """
 
     _fixed: ClassVar[frozenset[str]] = PlannedBatchSampler._fixed | {
-        "mu", "sigma", "low", "high", "empty", "draw", "duplicates", "index", "anchors_per_batch",
-        "center", "skip_nearest", "coverage",
+        "metric", "mu", "sigma", "low", "high", "empty", "draw", "duplicates", "index",
+        "anchors_per_batch", "center", "skip_nearest", "coverage",
     }  # fmt: skip
 
     def __init__(
@@ -144,9 +152,10 @@ class ManiNegBatchSampler(PlannedBatchSampler):
         *,
         batch_size: int,
         mu: float | Schedule,
-        sigma: float = 3.0,
-        low: int = 1,
-        high: int | None = None,
+        metric: MetricName = "hamming",
+        sigma: float | None = None,
+        low: float | None = None,
+        high: float | None = None,
         empty: Empty = "renormalize",
         draw: Draw = "instance",
         duplicates: Duplicates = "refill",
@@ -167,6 +176,7 @@ class ManiNegBatchSampler(PlannedBatchSampler):
         sampler: Sampler[Any] | None = None,
     ) -> None:
         self.coverage: Coverage = check_choice("coverage", coverage, get_args(Coverage))
+        self.metric: MetricName = metric_of(metric).name
         self.mu = as_schedule(mu)
         self._mu_at(0)
         super().__init__(
@@ -179,13 +189,15 @@ class ManiNegBatchSampler(PlannedBatchSampler):
         self._remember("groups", numbers)
         self._remember("index", index if isinstance(index, str) else None)
         self._drawer = BatchDrawer(
-            self._drawn, sigma=sigma, low=low, high=high, empty=empty, draw=draw,
-            duplicates=duplicates, anchors_per_batch=anchors_per_batch, center=center,
+            self._drawn, metric=self.metric, sigma=sigma, low=low, high=high, empty=empty,
+            draw=draw, duplicates=duplicates, anchors_per_batch=anchors_per_batch, center=center,
             skip_nearest=skip_nearest, groups=self._groups, memory_limit=memory_limit, index=index,
             batch_size=self.batch_size, plans_epochs=self.covers,
         )  # fmt: skip
         self.index = self._drawer.index
-        self.sigma, self.low, self.high = self._drawer.sigma, self._drawer.low, self._drawer.high
+        self.sigma = self._drawer.sigma
+        self.low = METRICS[self.metric].distance(self._drawer.low)
+        self.high = METRICS[self.metric].distance(self._drawer.high)
         self.empty, self.duplicates = self._drawer.empty, self._drawer.duplicates
         self.draw = self._drawer.instances_or_patterns
         self.anchors_per_batch, self.center = self._drawer.anchors_per_batch, self._drawer.center
@@ -257,7 +269,9 @@ class ManiNegBatchSampler(PlannedBatchSampler):
             mine = self._share(len(instances))
             instances, anchors = instances[mine], anchors[mine]
         negatives = instances != anchors
-        distances = distances_from(drawing._drawn, anchors[negatives], instances[negatives])
+        distances = distances_from(
+            drawing._drawn, anchors[negatives], instances[negatives], self.metric
+        )
         step = epoch * len(self) + k
         mu = self._mu_at(step)
         return BatchDescription(step, mu, drawing._drawer.distribution(mu), distances)
@@ -322,9 +336,10 @@ class ManiNegBatchSampler(PlannedBatchSampler):
     def _mu_at(self, step: int) -> float:
         """Return mu at a step, or raise if the schedule returns no number that can be used."""
         mu = self.mu(step)
-        if type(mu) is float and abs(mu) <= LARGEST_MU:  # nan is not
+        metric = METRICS[self.metric]
+        if type(mu) is float and abs(mu) <= metric.farthest_mu:  # nan is not
             return mu
-        return check_mean(f"mu at step {step}", mu)
+        return metric.check_mu(f"mu at step {step}", mu)
 
     def _batches_per_call(self) -> int:
         if self.covers:
@@ -387,7 +402,7 @@ class ManiNegBatchSampler(PlannedBatchSampler):
 
     def _fingerprint(self) -> dict[str, Any]:
         options = (
-            "sigma", "low", "empty", "draw", "duplicates", "anchors_per_batch", "center",
+            "metric", "sigma", "low", "empty", "draw", "duplicates", "anchors_per_batch", "center",
             "skip_nearest", "coverage",
         )  # fmt: skip
         return {
@@ -408,9 +423,10 @@ class ManiNegBatchSampler(PlannedBatchSampler):
     def __repr__(self) -> str:
         groups = f"{self._drawer.n_groups} labels" if len(self._groups) else None
         return (
-            f"ManiNegBatchSampler({self.store!r}, mu={self.mu!r}, sigma={self.sigma}, "
-            f"low={self.low}, high={self.high}, empty={self.empty!r}, draw={self.draw!r}, "
-            f"duplicates={self.duplicates!r}, anchors_per_batch={self.anchors_per_batch}, "
+            f"ManiNegBatchSampler({self.store!r}, metric={self.metric!r}, mu={self.mu!r}, "
+            f"sigma={self.sigma}, low={self.low}, high={self.high}, empty={self.empty!r}, "
+            f"draw={self.draw!r}, duplicates={self.duplicates!r}, "
+            f"anchors_per_batch={self.anchors_per_batch}, "
             f"center={self.center!r}, skip_nearest={self.skip_nearest}, "
             f"coverage={self.coverage!r}, groups={groups}, {self._options_text()})"
         )
@@ -435,7 +451,7 @@ class ManiNegBatchSampler(PlannedBatchSampler):
             >>> sampler.duplicates, len(sampler)
             ('drop_patterns', 8)
         """
-        return cls(store, **(PAPER | options))
+        return cls(store, **(PAPER | check_hamming(options)))
 
     @classmethod
     def authors(cls, store: ManifestationStore, **options: Any) -> "ManiNegBatchSampler":
@@ -454,4 +470,4 @@ class ManiNegBatchSampler(PlannedBatchSampler):
             >>> ManiNegBatchSampler.authors(store).empty
             'nearest'
         """
-        return cls(store, **(AUTHORS | options))
+        return cls(store, **(AUTHORS | check_hamming(options)))

@@ -5,6 +5,7 @@ from typing import Literal, get_args
 
 from maninegs_sampling.data.store import ManifestationStore
 from maninegs_sampling.distances.index import DistanceBucketIndex
+from maninegs_sampling.distances.metrics import METRICS, MetricName
 from maninegs_sampling.errors import InvalidTypeError, InvalidValueError, check_choice
 from maninegs_sampling.sampling.near import NearIndex, plan_near
 from maninegs_sampling.sampling.near_plan import Effort
@@ -41,8 +42,8 @@ class SearchPlan:
     search: Search
     reason: str
     nbytes: int
-    radius: int
-    reach: int
+    radius: float
+    reach: float
     pool: int
 
     def __str__(self) -> str:
@@ -54,6 +55,7 @@ def choose_search(
     index: DistanceBucketIndex | Search | None,
     *,
     rows: str,
+    metric: MetricName,
     memory_limit: int | str,
     low: int,
     high: int,
@@ -66,16 +68,17 @@ def choose_search(
         store: the instances that may be drawn.
         index: a ready index, or what the user asked for; None to choose.
         rows: what a bucket is drawn from, "instances" or "patterns".
+        metric: the metric.
         memory_limit: bytes that lists may take if they were not asked for.
-        low: smallest distance of a negative.
-        high: largest distance of a negative.
+        low: smallest distance of a negative, as a step.
+        high: largest distance of a negative, as a step.
         cluster_size: patterns that the shell of an average anchor should hold.
         exact_option: an option that cannot do without all distances, as it is written.
 
     Raises:
         InvalidTypeError: If `index` is neither an index nor a text.
-        InvalidValueError: If `index` is another text, of other instances or other rows, or "near"
-            where an option needs all distances, or where it would cost too much.
+        InvalidValueError: If `index` is another text, of other instances, rows or metric, or
+            "near" where an option needs all distances, or where it would cost too much.
     """
     if index is not None and not isinstance(index, (str, DistanceBucketIndex)):
         raise InvalidTypeError(
@@ -83,13 +86,13 @@ def choose_search(
             f"{', '.join(map(repr, get_args(Search)))}; got {type(index).__name__}"
         )
     if isinstance(index, DistanceBucketIndex):
-        return _of_index(_check_index(index, store, rows), "the index was given")
+        return _of_index(_check_index(index, store, rows, metric), "the index was given")
     if index is not None:
         check_choice("index", index, get_args(Search))
     if index == "near" and exact_option is not None:
         raise InvalidValueError(f'index="near" does not go with {exact_option}; use "scan"')
     limit = {"lists": _NO_LIMIT, "scan": 0, "near": 0}.get(str(index), memory_limit)
-    made = DistanceBucketIndex(store, memory_limit=limit, rows=rows)
+    made = DistanceBucketIndex(store, memory_limit=limit, rows=rows, metric=metric)
     if index in ("lists", "scan"):
         return _of_index(made, "it was asked for")
     if index is None and made.precomputed:
@@ -122,12 +125,13 @@ def _of_index(
     index: DistanceBucketIndex, reason: str
 ) -> tuple[DistanceBucketIndex, None, SearchPlan]:
     search: Search = "lists" if index.precomputed else "scan"
-    n_bits = index.store.n_bits
-    return index, None, SearchPlan(search, reason, index.nbytes, n_bits, n_bits, 0)
+    metric = METRICS[index.metric]
+    farthest = metric.distance(metric.last_step(index.store))
+    return index, None, SearchPlan(search, reason, index.nbytes, farthest, farthest, 0)
 
 
 def _check_index(
-    index: DistanceBucketIndex, store: ManifestationStore, rows: str
+    index: DistanceBucketIndex, store: ManifestationStore, rows: str, metric: MetricName
 ) -> DistanceBucketIndex:
     if index.store is not store and index.store.digest != store.digest:
         raise InvalidValueError(
@@ -137,5 +141,10 @@ def _check_index(
         raise InvalidValueError(
             f"this sampler needs an index with rows={rows!r} (draw={rows[:-1]!r}); got one with "
             f"rows={index.rows!r}"
+        )
+    if index.metric != metric:
+        raise InvalidValueError(
+            f"this sampler needs an index with metric={metric!r}; got one with "
+            f"metric={index.metric!r}"
         )
     return index

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import maninegs_sampling as mn
-from maninegs_sampling.distances import hamming
+from maninegs_sampling.distances import histogram
 from maninegs_sampling.distances.index import DistanceBucketIndex
 from maninegs_sampling.reports import comparison
 from maninegs_sampling.reports.report import save_report
@@ -15,18 +15,18 @@ from tests.analysis.test_settings import clustered
 def counted(monkeypatch):
     """Count the indices that are built and the stores whose pairs are counted."""
     calls = {"indices": [], "all pairs": []}
-    init, count_pairs = DistanceBucketIndex.__init__, hamming.count_pairs
+    init, count_pairs = DistanceBucketIndex.__init__, histogram.count_pairs
 
     def counted_init(self, store, **options):
         calls["indices"].append(options.get("rows", "instances"))
         init(self, store, **options)
 
-    def counted_pairs(store, *, progress):
+    def counted_pairs(store, *, metric, progress):
         calls["all pairs"].append(store)
-        return count_pairs(store, progress=progress)
+        return count_pairs(store, metric=metric, progress=progress)
 
     monkeypatch.setattr(DistanceBucketIndex, "__init__", counted_init)
-    monkeypatch.setattr(hamming, "count_pairs", counted_pairs)
+    monkeypatch.setattr(histogram, "count_pairs", counted_pairs)
     return calls
 
 

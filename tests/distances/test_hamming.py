@@ -12,7 +12,7 @@ from maninegs_sampling import (
     max_distance,
     pairwise_hamming,
 )
-from maninegs_sampling.distances import _kernels, hamming
+from maninegs_sampling.distances import _kernels, _tiles, histogram
 from maninegs_sampling.threads import run_on_threads
 from tests import naive
 from tests.conftest import bit_matrices, random_store
@@ -79,7 +79,7 @@ def test_the_pair_table_is_read_and_emptied_along_the_way():
         np.ascontiguousarray(store.words.T),
         0,
         store.n_patterns,
-        np.empty(_kernels.TILE, np.uint8),
+        np.empty(_tiles.TILE, np.uint8),
         table,
         histogram,
     )
@@ -95,7 +95,7 @@ def test_the_table_of_weighted_pairs_is_read_before_a_cell_overflows():
 
     def counted(rows_between):
         histogram, table = np.zeros(9, np.int64), np.zeros((2, 65536), np.uint32)
-        scratch = np.empty(_kernels.TILE, np.uint8)
+        scratch = np.empty(_tiles.TILE, np.uint8)
         _kernels.paired_histogram_rows(
             words,
             counts,
@@ -157,18 +157,20 @@ def test_real_table(cbis):
 
 def test_all_pairs_of_a_store_are_counted_once(monkeypatch):
     counted = []
-    count_pairs = hamming.count_pairs
+    count_pairs = histogram.count_pairs
     monkeypatch.setattr(
-        hamming, "count_pairs", lambda s, progress: counted.append(s) or count_pairs(s)
+        histogram,
+        "count_pairs",
+        lambda s, metric, progress: counted.append(s) or count_pairs(s, metric=metric),
     )
     store, other = random_store(50, 12), random_store(50, 12)
-    histogram = distance_histogram(store)
-    assert distance_histogram(store) is histogram
+    found = distance_histogram(store)
+    assert distance_histogram(store) is found
     max_distance(store)
     with pytest.raises(ValueError, match="read-only"):
-        histogram[0] = 1
+        found[0] = 1
     assert counted == [store]
-    assert (distance_histogram(other) == histogram).all()
+    assert (distance_histogram(other) == found).all()
     assert counted == [store, other]
 
 

@@ -12,7 +12,7 @@ from numba.core.registry import cpu_target
 from maninegs_sampling import ManifestationStore, pairwise_hamming
 from maninegs_sampling.data.patterns import frozen
 from maninegs_sampling.distances import _lookup, _planes
-from maninegs_sampling.distances.hamming import distance_dtype, transposed
+from maninegs_sampling.distances.metrics import distance_dtype, transposed
 from tests import naive
 from tests.conftest import bit_matrices, random_store
 

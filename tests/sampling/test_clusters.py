@@ -49,6 +49,9 @@ OPTIONS = {
     "groups": (None, GROUPS),
 }
 COMBINATIONS = covering(OPTIONS, strength=4)
+JACCARD_COMBINATIONS = covering(
+    {name: values for name, values in OPTIONS.items() if name != "center"}, strength=2
+)
 
 
 def batch_size_of(anchors_per_batch):
@@ -74,9 +77,13 @@ def drawn(mu, sigma, n_per_anchor, options):
 
 def exact_law(mu, sigma, options):
     options = dict(options)
-    low = options.pop("low", 1)
-    high = options.pop("high", max_distance(ManifestationStore.from_dense(ROWS)))
-    weights = naive.distance_law(mu, sigma, low, high, center=options.get("center", "anchor"))
+    metric = options.get("metric", "hamming")
+    low = options.pop("low", 1 if metric == "hamming" else 0.01)
+    high = options.pop("high", max_distance(ManifestationStore.from_dense(ROWS), metric=metric))
+    if metric == "jaccard":
+        weights = naive.jaccard_law(mu, sigma, low, high)
+    else:
+        weights = naive.distance_law(mu, sigma, low, high, center=options.get("center", "anchor"))
     batch_size = batch_size_of(options.get("anchors_per_batch", 1))
     law = {}
     for anchor in ANCHORS:
@@ -119,6 +126,30 @@ def test_all_values_of_any_four_options_meet():
 @pytest.mark.parametrize("options", COMBINATIONS, ids=name_of)
 def test_batches_follow_the_exact_law(options):
     check(**options)
+
+
+@pytest.mark.parametrize("options", JACCARD_COMBINATIONS, ids=name_of)
+def test_batches_by_jaccard_follow_the_exact_law(options):
+    check(0.6, 0.2, metric="jaccard", **options)
+
+
+@pytest.mark.parametrize("empty", EMPTY)
+@pytest.mark.parametrize(
+    ("mu", "sigma", "low", "high"),
+    [(0.0, 0.1, 0.01, 1), (2.0, 0.05, 0.01, 1), (0.9, 0.02, 0.01, 1), (0.6, 0.3, 0.5, 0.75),
+     (0.5, 0.2, 0.67, 0.99)],
+)  # fmt: skip
+def test_the_law_of_jaccard_holds_with_mu_anywhere_and_between_low_and_high(
+    mu, sigma, low, high, empty
+):
+    check(mu, sigma, metric="jaccard", low=low, high=high, empty=empty, n_per_anchor=2000)
+
+
+def test_the_law_test_notices_the_wrong_metric():
+    batches = drawn(0.6, 0.2, 2000, {"metric": "jaccard"})
+    law = exact_law(2.0, 1.5, {"metric": "hamming"})
+    with pytest.raises(AssertionError, match=r"p =|impossible"):
+        assert_batches_follow(batches, law)
 
 
 # center="cluster" where the steps that can be drawn are few, likely or unlikely.

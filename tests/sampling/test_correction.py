@@ -20,22 +20,29 @@ STORE = mn.ManifestationStore.from_dense(np.array(ROWS, bool))
 @pytest.mark.parametrize("draw", ["instance", "pattern"])
 @pytest.mark.parametrize("duplicates", ["refill", "keep"])
 @pytest.mark.parametrize(
-    ("low", "high", "size"), [(1, None, 2), (1, None, 4), (1, 3, 4), (2, 4, 3)]
-)
-def test_weighted_sums_have_the_expectation_of_uniform_sums(draw, duplicates, low, high, size):
+    ("metric", "mu", "low", "high", "size"),
+    [
+        ("hamming", 1.5, 1, None, 2), ("hamming", 1.5, 1, None, 4), ("hamming", 1.5, 1, 3, 4),
+        ("hamming", 1.5, 2, 4, 3), ("jaccard", 0.6, 0.01, None, 3), ("jaccard", 0.6, 0.5, 1, 3),
+    ],
+)  # fmt: skip
+def test_weighted_sums_have_the_expectation_of_uniform_sums(
+    metric, mu, draw, duplicates, low, high, size
+):
     options = {"draw": draw, "duplicates": duplicates, "low": low, "high": high, "sigma": 1.0}
-    sampler = mn.ManiNegBatchSampler(STORE, batch_size=size, mu=1.5, **options)
+    sampler = mn.ManiNegBatchSampler(STORE, batch_size=size, mu=mu, metric=metric, **options)
     drawer = sampler._drawer
-    (log_weights,) = drawer.log_weights(np.array([1.5]))
-    law = {low + d: math.exp(weight) for d, weight in enumerate(log_weights)}
+    (log_weights,) = drawer.log_weights(np.array([mu]))
+    law = {drawer.low + d: math.exp(weight) for d, weight in enumerate(log_weights)}
     values = np.random.default_rng(0).random(len(ROWS))
     for anchor in range(len(ROWS)):
-        far = [naive.hamming(ROWS[anchor], row) for row in ROWS]
+        far = [naive.STEPS_BETWEEN[metric](ROWS[anchor], row) for row in ROWS]
         candidates = [value for value, d in zip(values, far, strict=True) if d in law]
         found = drawn = 0.0
         law_of_batches = naive.batch_law(
-            ROWS, anchor, size, law, empty="renormalize", draw=draw, duplicates=duplicates
-        )
+            ROWS, anchor, size, law, empty="renormalize", draw=draw, duplicates=duplicates,
+            metric=metric,
+        )  # fmt: skip
         for batch, chance in law_of_batches.items():
             log_q = log_frequencies(drawer, np.array(batch), log_weights)
             assert log_q[0] == 0

@@ -64,8 +64,12 @@ def check_plans(shape, options, mu=1.0, sigma=1.5, law_mu=None):
     n, batch_size, anchors_per_batch = shape
     rows, cluster_size = ROWS[:n], batch_size // anchors_per_batch
     plans = plans_of(shape, mu, sigma, options)
-    high = max_distance(ManifestationStore.from_dense(rows))
-    weights = naive.distance_law(mu if law_mu is None else law_mu, sigma, 1, high)
+    metric = options.get("metric", "hamming")
+    high = max_distance(ManifestationStore.from_dense(rows), metric=metric)
+    if metric == "jaccard":
+        weights = naive.jaccard_law(mu, sigma, 0.01, high)
+    else:
+        weights = naive.distance_law(mu if law_mu is None else law_mu, sigma, 1, high)
     given = {"empty": "renormalize", "draw": "instance", "duplicates": "keep", **options}
 
     def split(plan):
@@ -122,6 +126,11 @@ def many_visits(monkeypatch):
 def test_plans_follow_the_exact_law(options):
     shape, empty, draw, condition = options.values()
     check_plans(shape, {"empty": empty, "draw": draw, "duplicates": "keep", **condition})
+
+
+def test_plans_by_jaccard_follow_the_exact_law():
+    options = {"metric": "jaccard", "duplicates": "refill", "skip_nearest": 1}
+    check_plans((8, 4, 2), options, mu=0.5, sigma=0.2)
 
 
 def test_plans_follow_the_exact_law_where_patterns_differ_and_are_skipped():

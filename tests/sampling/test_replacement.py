@@ -43,6 +43,7 @@ OPTIONS = {
     "rank": {"num_replicas": 2, "rank": 1},
     "within": {"num_replicas": 2, "rank": 1, "shard": "within"},
     "scan": {"index": "scan", "center": "cluster"},
+    "jaccard": {"metric": "jaccard", "mu": LinearAnnealing(0.6, 0.2, 40)},
 }
 every = pytest.mark.parametrize("name", OPTIONS)
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maninegs_sampling.compiling import kernel
-from maninegs_sampling.distances._kernels import TILE, distance_tile
+from maninegs_sampling.distances._tiles import TILE, distance_tile, shape_of
 from maninegs_sampling.sampling._stream import random_below, random_unit, start_stream
 
 
@@ -126,7 +126,7 @@ def nearest_rows(words, begin, end, skip, distances, place, nearest):
     distances: (U,) scratch. place: (B + 1,) int64 scratch. nearest: (U, K), the ranks from `skip`
     on.
     """
-    patterns = words.shape[1]
+    patterns = shape_of(words)[1]
     last = skip + nearest.shape[1]
     for u in range(begin, end):
         for tile in range(0, patterns, TILE):

@@ -10,7 +10,8 @@ from torch.utils.data import Sampler
 
 from maninegs_sampling import randomness
 from maninegs_sampling.data.store import ManifestationStore
-from maninegs_sampling.distances.hamming import distance_histogram, pairwise_hamming
+from maninegs_sampling.distances.histogram import distance_histogram
+from maninegs_sampling.distances.pairwise import pairwise_hamming
 from maninegs_sampling.errors import InvalidValueError, check_count
 from maninegs_sampling.sampling import state
 from maninegs_sampling.sampling.peers.blocks import shuffle_blocks

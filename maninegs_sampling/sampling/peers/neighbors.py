@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from maninegs_sampling.data.dense import as_array
 from maninegs_sampling.data.patterns import as_int32
 from maninegs_sampling.data.store import ManifestationStore
-from maninegs_sampling.distances.hamming import distance_dtype, transposed
+from maninegs_sampling.distances.metrics import distance_dtype, transposed
 from maninegs_sampling.errors import InvalidTypeError, InvalidValueError
 from maninegs_sampling.sampling.peers._kernels import nearest_rows
 from maninegs_sampling.threads import run_on_threads

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maninegs_sampling import GraphBlockBatchSampler, ManifestationStore, ManiNegError
-from maninegs_sampling.distances.hamming import pairwise_hamming
+from maninegs_sampling.distances.pairwise import pairwise_hamming
 from maninegs_sampling.sampling.peers import graph_blocks
 from tests.conftest import bit_matrices, random_store
 from tests.naive import hamming

@@ -1,10 +1,9 @@
-"""Hamming distances between manifestations: checks, allocates, calls the kernels."""
+"""How many pairs of instances lie at each distance, and the largest distance."""
 
 import importlib.util
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -13,25 +12,15 @@ from numpy.typing import NDArray
 from maninegs_sampling.data.patterns import frozen
 from maninegs_sampling.data.store import ManifestationStore, check_store
 from maninegs_sampling.distances import _kernels
-from maninegs_sampling.distances._lookup import COUNTS_BY_LOOKUP
-from maninegs_sampling.distances._planes import new_planes, pairwise_rows_by_lookup
-from maninegs_sampling.errors import InvalidTypeError, InvalidValueError
+from maninegs_sampling.distances._tiles import TILE
+from maninegs_sampling.distances.metrics import (
+    METRICS,
+    MetricName,
+    distance_dtype,
+    metric_of,
+    transposed,
+)
 from maninegs_sampling.threads import run_on_threads, thread_count
-
-
-def distance_dtype(n_bits: int) -> np.dtype[Any]:
-    """Return uint8 up to 255 bits and uint16 from 256 bits on."""
-    return np.dtype(np.uint8 if n_bits < 256 else np.uint16)
-
-
-def transposed(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Return (U, W) words as contiguous (W, U), the layout of the kernels, not writable.
-
-    The result may share memory with `words`. It is always read-only, because numba compiles a
-    kernel once more for writable arrays.
-    """
-    return frozen(np.ascontiguousarray(words.T))
-
 
 # Enough slabs for threads of unequal speed to finish together, few enough to start quickly.
 _SLABS = 8 * thread_count()
@@ -41,74 +30,9 @@ _SLABS = 8 * thread_count()
 _ROWS_OF_SLAB = 4096
 
 
-def pairwise_hamming(
-    store: ManifestationStore,
-    other: ManifestationStore | None = None,
-    out: NDArray[Any] | None = None,
-) -> NDArray[Any]:
-    """Return the Hamming distance of every instance of `store` to every one of `other`.
-
-    Args:
-        store: N instances.
-        other: M instances with the same number of bits; `store` itself by default.
-        out: (N, M), C-contiguous, of the dtype of the result; filled and returned if given.
-
-    Returns:
-        (N, M) uint8, or uint16 from 256 bits on.
-
-    Raises:
-        InvalidValueError: If the numbers of bits differ, or `out` has another shape or layout.
-        InvalidTypeError: If `out` has another dtype.
-
-    Example:
-        >>> store = ManifestationStore.from_dense([[1, 1, 0], [0, 1, 1], [1, 1, 0]])
-        >>> pairwise_hamming(store).tolist()
-        [[0, 2, 0], [2, 0, 2], [0, 2, 0]]
-    """
-    check_store("store", store)
-    other = store if other is None else check_store("other", other)
-    if store.n_bits != other.n_bits:
-        raise InvalidValueError(
-            f"both stores need the same bits; store has {store.n_bits}, other {other.n_bits}"
-        )
-    shape = (store.n_instances, other.n_instances)
-    dtype = distance_dtype(store.n_bits)
-    if out is None:
-        out = np.empty(shape, dtype)
-    elif not isinstance(out, np.ndarray) or out.dtype != dtype:
-        got = getattr(out, "dtype", type(out).__name__)
-        raise InvalidTypeError(
-            f"out must be an array of {dtype} for {store.n_bits} bits; got {got}"
-        )
-    elif out.shape != shape or not out.flags.c_contiguous or not out.flags.writeable:
-        raise InvalidValueError(
-            f"out must be a writable C-contiguous array of shape {shape}; got shape {out.shape}, "
-            f"strides {out.strides}"
-        )
-    left = transposed(store.words[store.pattern_of])
-    right = left if other is store else transposed(other.words[other.pattern_of])
-
-    def fill(begin: int, end: int) -> None:
-        if COUNTS_BY_LOOKUP:
-            planes = new_planes(end - begin, store.n_bits)
-            pairwise_rows_by_lookup(left, right, begin, end, planes, out)
-        else:
-            _kernels.pairwise_rows(left, right, begin, end, out)
-
-    run_on_threads(fill, np.linspace(0, shape[0], _SLABS + 1, dtype=np.int64))
-    return out
-
-
-def pattern_distances(store: ManifestationStore, pattern: int) -> NDArray[Any]:
-    """Return (U,) distances of one pattern of `store` to all of them, in O(U)."""
-    words = transposed(store.words)
-    out = np.empty((1, store.n_patterns), distance_dtype(store.n_bits))
-    _kernels.pairwise_rows(words[:, pattern : pattern + 1].copy(), words, 0, 1, out)
-    distances: NDArray[Any] = out[0]
-    return distances
-
-
-def distance_histogram(store: ManifestationStore, *, progress: bool = False) -> NDArray[np.int64]:
+def distance_histogram(
+    store: ManifestationStore, *, metric: MetricName = "hamming", progress: bool = False
+) -> NDArray[np.int64]:
     """Return how many unordered pairs of instances lie at each distance.
 
     Memory is O(B). The work is one comparison for each pair of *patterns*, the first time; the
@@ -116,54 +40,70 @@ def distance_histogram(store: ManifestationStore, *, progress: bool = False) -> 
 
     Args:
         store: The manifestations.
+        metric: "hamming" or "jaccard".
         progress: Whether to show a progress bar, on a terminal and if tqdm is installed.
 
     Returns:
-        (B + 1,) int64, summing to N (N - 1) / 2. The array is read-only.
+        (B + 1,) int64, summing to N (N - 1) / 2. The array is read-only. By "jaccard" it is
+        (101,): entry 0 counts the pairs of equal patterns, and entry k those whose distance J is
+        above (k - 1) / 100 and up to k / 100.
+
+    Raises:
+        InvalidValueError: If there is no such metric.
 
     Example:
         >>> store = ManifestationStore.from_dense([[1, 1, 0], [0, 1, 1], [1, 1, 0]])
         >>> distance_histogram(store).tolist()
         [1, 0, 2, 0]
     """
-    histogram = _histograms.get(check_store("store", store))
+    histogram = known_histogram(check_store("store", store), metric_of(metric).name)
     if histogram is None:
-        histogram = _histograms[store] = frozen(count_pairs(store, progress=progress))
+        histogram = frozen(count_pairs(store, metric=metric, progress=progress))
+        _histograms.setdefault(store, {})[metric] = histogram
     return histogram
 
 
-def known_histogram(store: ManifestationStore) -> NDArray[np.int64] | None:
+def known_histogram(
+    store: ManifestationStore, metric: MetricName = "hamming"
+) -> NDArray[np.int64] | None:
     """Return what `distance_histogram` has returned for this store, or None if it was not asked.
 
     Args:
         store: The manifestations.
+        metric: As in `distance_histogram`.
     """
-    return _histograms.get(store)
+    return _histograms.get(store, {}).get(metric)
 
 
 # Stores are immutable, so a histogram stays right. Stores are compared by identity.
-_histograms: WeakKeyDictionary[ManifestationStore, NDArray[np.int64]] = WeakKeyDictionary()
+_histograms: WeakKeyDictionary[ManifestationStore, dict[MetricName, NDArray[np.int64]]] = (
+    WeakKeyDictionary()
+)
 
 
-def count_pairs(store: ManifestationStore, *, progress: bool = False) -> NDArray[np.int64]:
+def count_pairs(
+    store: ManifestationStore, *, metric: MetricName = "hamming", progress: bool = False
+) -> NDArray[np.int64]:
     """Return what `distance_histogram` returns, counted anew.
 
     Args:
         store: The manifestations.
+        metric: As in `distance_histogram`.
         progress: As in `distance_histogram`.
     """
+    last_step = METRICS[metric].last_step(store)
     patterns, dtype = store.n_patterns, distance_dtype(store.n_bits)
     unweighted = store.n_instances == patterns and dtype == np.uint8
     counts, words, n_paired = store.counts.astype(np.int64), store.words, 0
     if not unweighted and dtype == np.uint8:
         order, n_paired = _in_pairs(counts)
         counts, words = counts[order], words[order]
-    words, weights = transposed(words), counts.astype(np.uint32)
+    words, weights = METRICS[metric].patterns(transposed(words)), counts.astype(np.uint32)
     rows_between = 2**32 // store.n_instances  # a row adds at most that many to a cell
 
     def count(begin: int, end: int) -> NDArray[np.int64]:
-        histogram = np.zeros(store.n_bits + 1, np.int64)
-        scratch = np.empty(_kernels.TILE, dtype)
+        histogram = np.zeros(last_step + 1, np.int64)
+        scratch = np.empty(TILE, dtype)
         if unweighted:
             table = np.zeros((2, 65536), np.uint32)
             _kernels.unweighted_histogram_rows(words, begin, end, scratch, table, histogram)
@@ -189,7 +129,7 @@ def count_pairs(store: ManifestationStore, *, progress: bool = False) -> NDArray
     # Row i has U - 1 - i pairs: these edges give every slab the same number of them.
     slabs = max(_SLABS, patterns // _ROWS_OF_SLAB)
     edges = np.rint(patterns * (1 - np.sqrt(1 - np.linspace(0, 1, slabs + 1)))).astype(np.int64)
-    total = np.zeros(store.n_bits + 1, np.int64)
+    total = np.zeros(last_step + 1, np.int64)
     with _progress_bar(len(np.unique(edges)) - 1, progress) as advance:
 
         def count_and_tell(begin: int, end: int) -> NDArray[np.int64]:
@@ -231,11 +171,23 @@ def _in_pairs(counts: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:
     return np.concatenate([paired, order[alone]]), len(paired)
 
 
-def max_distance(store: ManifestationStore) -> int:
+def max_distance(store: ManifestationStore, *, metric: MetricName = "hamming") -> float:
     """Return the largest distance between two instances; 0 if all share one pattern.
 
+    Args:
+        store: The manifestations.
+        metric: "hamming", or "jaccard", whose distances are rounded up to hundredths.
+
+    Returns:
+        An int by "hamming", a float by "jaccard".
+
+    Raises:
+        InvalidValueError: If there is no such metric.
+
     Example:
-        >>> max_distance(ManifestationStore.from_dense([[1, 1, 0], [0, 1, 1], [1, 1, 0]]))
-        2
+        >>> store = ManifestationStore.from_dense([[1, 1, 0], [0, 1, 1], [1, 1, 0]])
+        >>> max_distance(store), max_distance(store, metric="jaccard")
+        (2, 0.67)
     """
-    return int(np.flatnonzero(np.append(1, distance_histogram(store)[1:]))[-1])
+    histogram = distance_histogram(store, metric=metric)
+    return METRICS[metric].distance(int(np.flatnonzero(np.append(1, histogram[1:]))[-1]))
