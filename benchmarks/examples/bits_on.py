@@ -5,11 +5,13 @@ it is near to those that share most of its bits.
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 from maninegs_sampling import ManifestationStore, ManiNegBatchSampler
+from maninegs_sampling.distances.metrics import MetricName
 
 # So narrow that a batch is the anchor and the 63 patterns nearest to it.
-NARROW = {"hamming": 0.1, "jaccard": 0.001}
+NARROW: Final[dict[MetricName, float]] = {"hamming": 0.1, "jaccard": 0.001}
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,9 @@ def bits_on(store: ManifestationStore, n_anchors: int = 1000) -> BitsOn:
     ones = store.to_dense().sum(axis=1)
     found = {}
     for metric, sigma in NARROW.items():
-        sampler = ManiNegBatchSampler(store, batch_size=64, metric=metric, mu=0.0, sigma=sigma)
+        sampler = ManiNegBatchSampler(
+            store, batch_size=64, metric=metric, mu=0.0, sigma=sigma, index="scan"
+        )
         batches = [sampler.batch(0, epoch) for epoch in range(n_anchors)]
         found[metric] = ones[batches]
     return BitsOn(

@@ -44,13 +44,12 @@ def phenotypes() -> list[set[str]]:
     return [set().union(*map(with_ancestors, ids)) - ROOTS for ids in diseases["hpo_id"]]
 
 
-def main(report: Path, diseases: list[set[str]]) -> BitsOn:
+def main(report: Path, store: ManifestationStore) -> BitsOn:
     """Write the report, and return how many terms anchors and hard negatives have."""
-    store = ManifestationStore.from_sets(diseases)
     schema = Schema("diseases", tuple(Trait(name, "flag") for name in store.bit_names or ()))
     save_report(report, store, schema, source="OMIM's diseases in HPO")
     return bits_on(store)
 
 
 if __name__ == "__main__":
-    print(main(Path(sys.argv[1]), phenotypes()))
+    print(main(Path(sys.argv[1]), ManifestationStore.from_sets(phenotypes())))

@@ -17,23 +17,24 @@ from maninegs_sampling import ManifestationStore, Schema, Trait
 from maninegs_sampling.reports.report import save_report
 
 
-def molecules() -> list[Chem.Mol]:
-    """Return the molecules of the table that can be read."""
+def fingerprints() -> ManifestationStore:
+    """Return the fingerprints of the molecules that can be read."""
     RDLogger.DisableLog("rdApp.*")  # says what is wrong with the others
     table = Path(RDConfig.RDDataDir) / "NCI" / "first_5K.smi"
     smiles = [line.split()[0] for line in table.read_text().splitlines()]
-    return [read for read in map(Chem.MolFromSmiles, smiles) if read is not None]
+    molecules = [read for read in map(Chem.MolFromSmiles, smiles) if read is not None]
+    morgan = GetMorganGenerator(radius=2, fpSize=2048)
+    return ManifestationStore.from_dense(
+        np.stack([morgan.GetFingerprintAsNumPy(molecule) for molecule in molecules])
+    )
 
 
-def main(report: Path, found: list[Chem.Mol]) -> BitsOn:
+def main(report: Path, store: ManifestationStore) -> BitsOn:
     """Write the report, and return how many bits anchors and hard negatives have."""
-    fingerprints = GetMorganGenerator(radius=2, fpSize=2048)
-    bits = np.stack([fingerprints.GetFingerprintAsNumPy(molecule) for molecule in found])
-    store = ManifestationStore.from_dense(bits)
     schema = Schema("molecules", tuple(Trait(f"bit {b}", "flag") for b in range(store.n_bits)))
     save_report(report, store, schema, source="NCI molecules of RDKit")
     return bits_on(store)
 
 
 if __name__ == "__main__":
-    print(main(Path(sys.argv[1]), molecules()))
+    print(main(Path(sys.argv[1]), fingerprints()))
