@@ -236,9 +236,10 @@ def save_json(
         path: The JSON file.
         store: The manifestations.
         measured: What `compare` yields.
-        settings: The settings, to be written as they are, `metric` among them.
+        settings: The settings, to be written as they are.
     """
-    pairs = pair_distances(store, metric=settings["metric"])
+    entries = [row for row in measured if isinstance(row, Entry)]
+    pairs = pair_distances(store, metric=entries[0].hardness.metric)
     content = {
         "data": {
             "instances": store.n_instances,
@@ -254,7 +255,7 @@ def save_json(
             "numpy": np.__version__,
             "torch": torch.__version__,
         },
-        "samplers": [entry.as_json() for entry in measured if isinstance(entry, Entry)],
+        "samplers": [entry.as_json() for entry in entries],
         "left_out": {row.name: row.reason for row in measured if isinstance(row, LeftOut)},
     }
     write_atomically(path, [json.dumps(content, indent=1).encode() + b"\n"])
