@@ -44,7 +44,7 @@ def draw(name: str, store: ManifestationStore, settings: Settings, folder: Path)
     distributions = figures.distance_distributions(store, settings)
     save(drawing.draw_distance_distributions(distributions), folder / f"{name}-2.png")
     save(drawing.draw_lower_bounds(figures.lower_bounds(store)), folder / f"{name}-4.png")
-    end = figures.largest_distance(store)
+    end = figures.largest_step(store)
     save(drawing.draw_hardness(hard, end), folder / f"{name}-5.png")
 
 

@@ -71,7 +71,7 @@ def pictures(store: ManifestationStore) -> dict[str, Any]:
         "2-distances": drawing.draw_distance_distributions(distributions),
         "3-lower-bounds": drawing.draw_lower_bounds(figures.lower_bounds(store)),
         "4-annealing": drawing.draw_annealing(annealing),
-        "5-hardness": drawing.draw_hardness(hardness, figures.largest_distance(store)),
+        "5-hardness": drawing.draw_hardness(hardness, figures.largest_step(store)),
     }
 
 

@@ -24,6 +24,7 @@ from maninegs_sampling.cli_json import (
 from maninegs_sampling.cli_order import add_order_command
 from maninegs_sampling.cli_pairs import (
     add_exact_option,
+    add_metric_option,
     count_if_asked,
     estimate_note,
     print_distances,
@@ -33,6 +34,7 @@ from maninegs_sampling.cli_progress import progress, with_progress
 from maninegs_sampling.cli_suggest import PAPERS_BATCH, run_suggest
 from maninegs_sampling.cli_tables import add_table_options, read_rows
 from maninegs_sampling.data.datasets import wisconsin
+from maninegs_sampling.distances.metrics import METRICS
 from maninegs_sampling.distances.pairs import mean_distance, pair_distances
 from maninegs_sampling.errors import ManiNegError
 from maninegs_sampling.quoting import escape_controls
@@ -64,7 +66,7 @@ def _add_training_options(parser: argparse.ArgumentParser) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = CommandParser(
         prog="maninegs",
-        description="Hard-negative batches by Hamming distance (ManiNeg).",
+        description="Hard-negative batches by distance between manifestations (ManiNeg).",
         epilog="example:\n  maninegs suggest cases.csv --label outcome\n\n"
         "maninegs COMMAND --help shows the options of a command.",
     )
@@ -93,8 +95,8 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument(
         "--sigma",
         type=float,
-        default=3.0,
-        help="standard deviation of the distance distribution; by default 3, as in the paper",
+        help="standard deviation of the distance distribution; by default 3, as in the paper, or "
+        "0.1 with --metric jaccard",
     )
     compare.add_argument(
         "--epochs",
@@ -110,6 +112,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="folder for the results; by default comparison",
     )
+    add_metric_option(compare)
     add_exact_option(compare)
     compare.set_defaults(run=run_compare)
 
@@ -118,6 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     inspect.add_argument("tables", nargs="+", metavar="TABLE", help="CSV or Parquet")
     add_table_options(inspect)
+    add_metric_option(inspect)
     add_exact_option(inspect)
     inspect.set_defaults(run=run_inspect)
 
@@ -142,6 +146,7 @@ def _parser() -> argparse.ArgumentParser:
         help="epoch: each instance is in one batch of an epoch; by default only where batches of "
         "distinct patterns would show rare patterns far too often",
     )
+    add_metric_option(advise)
     add_exact_option(advise)
     advise.set_defaults(run=run_suggest, **PAPERS_BATCH)
 
@@ -157,6 +162,7 @@ def _parser() -> argparse.ArgumentParser:
         help="the HTML file; by default report.html",
     )
     report.add_argument("--open", action="store_true", help="open the file in the browser")
+    add_metric_option(report)
     add_exact_option(report)
     report.set_defaults(run=run_report)
     add_order_command(commands)
@@ -178,11 +184,13 @@ def run_compare(options: argparse.Namespace) -> dict[str, Any]:
     options.out.mkdir(parents=True, exist_ok=True)
     count_if_asked(store, options)
     with progress("measuring distances"):
-        mus = tuple(options.mu) if options.mu else comparison.default_mus(store)
+        mus = tuple(options.mu) if options.mu else comparison.default_mus(store, options.metric)
+    sigma = METRICS[options.metric].sigma if options.sigma is None else options.sigma
     settings: dict[str, Any] = {
         "batch_size": options.batch_size,
+        "metric": options.metric,
         "mus": mus,
-        "sigma": options.sigma,
+        "sigma": sigma,
         "epochs": default_epochs(store, options.batch_size)
         if options.epochs is None
         else options.epochs,
@@ -196,11 +204,13 @@ def run_compare(options: argparse.Namespace) -> dict[str, Any]:
     )
     print(comparison_table(measured))
     legend = comparison_legend(
-        n_instances=store.n_instances, epochs=settings["epochs"], mu=min(settings["mus"])
-    )
+        n_instances=store.n_instances, epochs=settings["epochs"], mu=min(settings["mus"]),
+        metric=options.metric,
+    )  # fmt: skip
     print(f"\n{legend}\n")
-    if pair_distances(store).n_drawn is not None:
-        print(f"distances of the data in comparison.json: {estimate_note(store)}\n")
+    if pair_distances(store, metric=options.metric).n_drawn is not None:
+        note = estimate_note(store, options.metric)
+        print(f"distances of the data in comparison.json: {note}\n")
     json_path = options.out / "comparison.json"
     used = {"source": source, "grouped": groups is not None, **settings}
     comparison.save_json(json_path, store, measured, used)
@@ -262,14 +272,15 @@ def run_inspect(options: argparse.Namespace) -> dict[str, Any]:
     print("constant bits: " + (", ".join(constant) or "none"))
     print("duplicate bits: " + (", ".join(_duplicate_bits(bits, names)) or "none"))
     with progress("measuring distances"):
-        pairs = pair_distances(store)
-    print_distances(store)
+        pairs = pair_distances(store, metric=options.metric)
+    print_distances(store, options.metric)
     return table_record(table) | {
         "most_common_pattern_rows": int(store.counts.max()),
         "bit_rows": dict(zip(table.schema.bit_names, bits.sum(axis=0).tolist(), strict=True)),
         "missing_cells": missing,
         "duplicate_bits": _duplicate_bits(bits, table.schema.bit_names),
-        "mean_distance": mean_distance(store),
+        "metric": options.metric,
+        "mean_distance": mean_distance(store, metric=options.metric),
         "pair_shares": pairs.shares.tolist(),
         "pair_share_errors": pairs.errors.tolist(),
         "pairs_drawn": pairs.n_drawn,
@@ -290,13 +301,14 @@ def run_report(options: argparse.Namespace) -> dict[str, Any]:
             labels=table.labels(),
             groups=table.groups,
             groups_source=table.groups_source,
+            metric=options.metric,
             batch_size=options.batch_size,
             steps=options.steps,
             exact=options.exact,
         )
     print(f"{found}\n\nwrote {_shown(options.out)}")
-    if pair_distances(table.store).n_drawn is not None:
-        print(f"distances between rows: {estimate_note(table.store)}")
+    if pair_distances(table.store, metric=options.metric).n_drawn is not None:
+        print(f"distances between rows: {estimate_note(table.store, options.metric)}")
     if options.open:
         webbrowser.open(options.out.resolve().as_uri())
     return {

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from maninegs_sampling.analysis.settings import suggest
 from maninegs_sampling.cli_json import table_record
+from maninegs_sampling.cli_pairs import add_metric_option
 from maninegs_sampling.cli_tables import Rows, add_table_options, read_rows, repeated_options
 from maninegs_sampling.data.storage import MAGIC
 from maninegs_sampling.data.store import ManifestationStore
@@ -22,9 +23,6 @@ from maninegs_sampling.quoting import escape_controls, quoted
 from maninegs_sampling.sampling.drawer import Center, Duplicates
 from maninegs_sampling.sampling.sampler import Coverage, ManiNegBatchSampler
 from maninegs_sampling.sampling.schedules import LinearAnnealing
-
-# What the paper and the sampler use where nothing is said.
-_SIGMA = 3.0
 
 
 def add_order_command(commands: Any) -> None:
@@ -50,6 +48,7 @@ def add_order_command(commands: Any) -> None:
     parser.add_argument("--epochs", type=int, required=True, help="number of epochs")
     parser.add_argument("--batch-size", type=int, default=64, help="by default 64")
     parser.add_argument("--seed", type=int, default=0, help="by default 0")
+    add_metric_option(parser)
     parser.add_argument(
         "--mu",
         type=float,
@@ -189,6 +188,7 @@ def _settings(
     given: dict[str, Any] = {
         "batch_size": batch_size,
         "groups": groups,
+        "metric": options.metric,
         "anchors_per_batch": options.anchors_per_batch,
         "center": options.center,
     }
@@ -199,7 +199,7 @@ def _settings(
     else:
         first, last = options.mu[0], options.mu[-1]
         mu = first if len(options.mu) == 1 else LinearAnnealing(first, last, max(1, steps // 2))
-        settings = given | {"mu": mu, "sigma": _SIGMA}
+        settings = given | {"mu": mu}
     chosen = {name: getattr(options, name) for name in ("sigma", "coverage", "duplicates")}
     settings |= {name: value for name, value in chosen.items() if value is not None}
     return settings | {"seed": options.seed}

@@ -28,7 +28,8 @@ def run_suggest(options: argparse.Namespace) -> dict[str, Any]:
             "batch_size": options.batch_size,
             "groups": table.groups,
             "steps": options.steps,
-            "index": DistanceBucketIndex(store),
+            "metric": options.metric,
+            "index": DistanceBucketIndex(store, metric=options.metric),
             "exact": options.exact,
         }
         bit_names = table.schema.bit_names
@@ -75,6 +76,7 @@ def _print_how_to_use(settings: Settings, table: Rows, options: argparse.Namespa
     call = settings.call(groups=table.groups_source)
     print(f"\nmn.ManiNegBatchSampler.wrap(loader, store, {call})")
     words = [*options.tables, *repeated_options(options)]
+    words += ["--metric", options.metric] if options.metric != "hamming" else []
     schedule = settings["mu"]
     print(
         f"maninegs compare {' '.join(map(shell_word, words))} --batch-size {options.batch_size} "

@@ -1,7 +1,9 @@
 import json
+import shlex
 import subprocess
 import sys
 
+import numpy as np
 import polars
 import pytest
 
@@ -64,6 +66,73 @@ def test_inspect(table, capsys):
                  "no_halo is always the opposite of halo", "copy always equals halo",
                  "pairs of rows by Hamming distance"):  # fmt: skip
         assert text in printed, text
+
+
+@pytest.fixture
+def tags(tmp_path):
+    """A table of tags, most of them absent."""
+    path = tmp_path / "tags.csv"
+    rng = np.random.default_rng(0)
+    topics = rng.random((6, 30)) < 0.3
+    has = topics[rng.integers(6, size=120)] & (rng.random((120, 30)) < 0.7)
+    columns = {
+        f"tag {b}": ["yes" if bit else "no" for bit in column] for b, column in enumerate(has.T)
+    }
+    polars.DataFrame(columns).write_csv(path)
+    return path
+
+
+def test_distances_of_a_table_by_jaccard(tags, capsys):
+    assert main(["inspect", str(tags), "--metric", "jaccard"]) == 0
+    printed = capsys.readouterr().out
+    assert "pairs of rows by Jaccard distance (mean 0." in printed
+    assert "\n 1.0 " in printed
+    assert main(["inspect", str(tags), "--metric", "jaccard", "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["metric"] == "jaccard"
+    assert len(record["pair_shares"]) == 101
+    assert 0 < record["mean_distance"] < 1
+
+
+def test_suggest_by_jaccard_prints_a_call_that_compares(tags, tmp_path, capsys):
+    assert main(["suggest", str(tags), "--metric", "jaccard", "--batch-size", "8"]) == 0
+    printed = capsys.readouterr().out
+    assert 'metric="jaccard")' in printed
+    assert "bits" not in printed.split("instances, ")[1]
+    (line,) = (line for line in printed.splitlines() if line.startswith("maninegs compare"))
+    assert "--metric jaccard" in line
+    words = [*shlex.split(line)[1:], "--epochs", "1", "--out", str(tmp_path / "out")]
+    assert main(words) == 0
+    printed = capsys.readouterr().out
+    for text in ("left out: graph blocks, because its neighbors are near by Hamming distance",
+                 "mean Jaccard distance of the others", "ManiNeg, mu=", "nearest only"):  # fmt: skip
+        assert text in printed, text
+    content = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert content["settings"]["metric"] == "jaccard"
+    (ours,) = (e for e in content["samplers"] if e["name"] == "eight clusters")
+    assert 0 < ours["pair_distance_mean"] < 1
+    assert list(ours["share_within"]) == ["0.1", "0.2", "0.3"]
+    assert len(content["left_out"]) == 6  # three of neighbors, the authors' at two mus, one center
+    assert (tmp_path / "out" / "comparison.png").stat().st_size > 10_000
+
+
+def test_a_report_by_jaccard(tags, tmp_path, capsys):
+    out = tmp_path / "report.html"
+    words = ["report", str(tags), "--metric", "jaccard", "--batch-size", "8", "--out", str(out)]
+    assert main(words) == 0
+    page = out.read_text()
+    assert "Jaccard distance" in page
+    assert "Hamming" not in page.replace("needs metric=&#34;hamming&#34;", "")
+    assert "(bits)" not in page
+    assert "Figure 4" not in page
+
+
+def test_compare_by_jaccard_refuses_numbers_of_bits(tags, tmp_path, capsys):
+    words = ["compare", str(tags), "--metric", "jaccard", "--out", str(tmp_path)]
+    assert main([*words, "--mu", "6", "0"]) == 2
+    assert 'mus[0] must be finite and within +-2 with metric="jaccard"' in capsys.readouterr().err
+    assert main([*words, "--sigma", "3"]) == 2
+    assert "whose distances are in [0, 1]; got 3.0" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["inspect", "suggest", "compare", "report"])

@@ -47,7 +47,7 @@ def phenotypes() -> list[set[str]]:
 def main(report: Path, store: ManifestationStore) -> BitsOn:
     """Write the report, and return how many terms anchors and hard negatives have."""
     schema = Schema("diseases", tuple(Trait(name, "flag") for name in store.bit_names or ()))
-    save_report(report, store, schema, source="OMIM's diseases in HPO")
+    save_report(report, store, schema, source="OMIM's diseases in HPO", metric="jaccard")
     return bits_on(store)
 
 

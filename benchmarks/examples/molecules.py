@@ -32,7 +32,7 @@ def fingerprints() -> ManifestationStore:
 def main(report: Path, store: ManifestationStore) -> BitsOn:
     """Write the report, and return how many bits anchors and hard negatives have."""
     schema = Schema("molecules", tuple(Trait(f"bit {b}", "flag") for b in range(store.n_bits)))
-    save_report(report, store, schema, source="NCI molecules of RDKit")
+    save_report(report, store, schema, source="NCI molecules of RDKit", metric="jaccard")
     return bits_on(store)
 
 

@@ -10,7 +10,7 @@ from torch.utils.data import BatchSampler, RandomSampler
 from maninegs_sampling import randomness
 from maninegs_sampling.data.store import ManifestationStore, check_store
 from maninegs_sampling.distances.index import DistanceBucketIndex
-from maninegs_sampling.distances.metrics import pattern_steps
+from maninegs_sampling.distances.metrics import MetricName, pattern_steps
 from maninegs_sampling.errors import check_count
 from maninegs_sampling.sampling.groups import group_numbers
 
@@ -102,7 +102,9 @@ def _one_of_each(
     return chosen
 
 
-def nearest_only(store: ManifestationStore, batch_size: int, seed: int) -> Epochs:
+def nearest_only(
+    store: ManifestationStore, batch_size: int, seed: int, metric: MetricName = "hamming"
+) -> Epochs:
     """Return batches of an anchor and one instance of each of its nearest patterns.
 
     Ties are broken in a fixed order. A nearest-neighbor miner makes such batches.
@@ -111,6 +113,7 @@ def nearest_only(store: ManifestationStore, batch_size: int, seed: int) -> Epoch
         store: The manifestations.
         batch_size: Instances per batch.
         seed: Seed in [0, 2**64).
+        metric: "hamming" or "jaccard".
     """
     _check(store, batch_size, seed)
     index = DistanceBucketIndex(store, memory_limit=0)
@@ -118,7 +121,7 @@ def nearest_only(store: ManifestationStore, batch_size: int, seed: int) -> Epoch
     def epoch_batches(epoch: int) -> Iterator[list[int]]:
         rng = randomness.generator_at(seed, randomness.BASELINES, (1, epoch, 0))
         for anchor in rng.choice(store.n_instances, max(1, store.n_instances // batch_size)):
-            distances = pattern_steps(store, int(store.pattern_of[anchor]))
+            distances = pattern_steps(store, int(store.pattern_of[anchor]), metric)
             nearest = np.argsort(distances, kind="stable")[1:batch_size]
             yield [int(anchor), *_one_of_each(nearest, index, rng)]
 

@@ -8,10 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from maninegs_sampling.data.patterns import frozen
 from maninegs_sampling.data.store import ManifestationStore, check_store
 from maninegs_sampling.distances import _kernels
-from maninegs_sampling.distances.metrics import distance_dtype, transposed
-from maninegs_sampling.errors import InvalidTypeError, InvalidValueError, check_count
+from maninegs_sampling.distances.metrics import (
+    METRICS,
+    MetricName,
+    distance_dtype,
+    metric_of,
+    transposed,
+)
+from maninegs_sampling.errors import InvalidTypeError, InvalidValueError
 
 # Number of nearest negatives of each row. Seven others are an eighth of a batch of 64 with the row.
 N_NEAREST = 7
@@ -19,11 +26,12 @@ N_NEAREST = 7
 
 @dataclass(frozen=True)
 class Hardness:
-    """The Hamming distances between the manifestations in a set of batches.
+    """The distances between the manifestations in a set of batches.
 
     A row is an instance in its place in a batch. Means named `masked_` leave out pairs of equal
     patterns, which are no negatives of each other if the loss is given their patterns as `ids=`.
-    In batches of distinct patterns they equal the other means.
+    In batches of distinct patterns they equal the other means. By "jaccard" distances are rounded
+    up to hundredths, and histograms are (101,), as in `distance_histogram`.
 
     Attributes:
         n_batches: Number of batches measured.
@@ -42,6 +50,7 @@ class Hardness:
             if there are fewer), averaged over all rows. nan if no row has another.
         masked_nearest_mean: The same for the 7 nearest rows of another pattern. Rows that have none
             do not count; nan if no row has one.
+        metric: "hamming" or "jaccard".
     """
 
     n_batches: int
@@ -57,46 +66,49 @@ class Hardness:
     pair_band: NDArray[np.float64]
     nearest_mean: float
     masked_nearest_mean: float
+    metric: MetricName = "hamming"
 
     @property
     def anchor_mean(self) -> float:
         """Mean distance between an anchor and a negative."""
-        return histogram_mean(self.anchor_histogram)
+        return histogram_mean(self.anchor_histogram, self.metric)
 
     @property
     def masked_anchor_mean(self) -> float:
         """Mean distance between an anchor and a negative of another pattern."""
-        return histogram_mean(_without_equal(self.anchor_histogram))
+        return histogram_mean(_without_equal(self.anchor_histogram), self.metric)
 
     @property
     def pair_mean(self) -> float:
         """Mean distance over all pairs of a batch."""
-        return histogram_mean(self.pair_histogram)
+        return histogram_mean(self.pair_histogram, self.metric)
 
     @property
     def masked_pair_mean(self) -> float:
         """Mean distance over the pairs of a batch that have different patterns."""
-        return histogram_mean(_without_equal(self.pair_histogram))
+        return histogram_mean(_without_equal(self.pair_histogram), self.metric)
 
-    def share_within(self, distance: int) -> float:
+    def share_within(self, distance: float) -> float:
         """Return the share of the negatives that are at most `distance` from their anchor."""
-        distance = check_count("distance", distance, at_least=0)
+        last = METRICS[self.metric].check_distance("distance", distance, least_step=0)
         total = self.anchor_histogram.sum()
-        return float(self.anchor_histogram[: distance + 1].sum() / total) if total else float("nan")
+        return float(self.anchor_histogram[: last + 1].sum() / total) if total else float("nan")
 
 
-def histogram_mean(histogram: NDArray[np.int64]) -> float:
+def histogram_mean(histogram: NDArray[np.int64], metric: MetricName = "hamming") -> float:
     """Return the mean of the distances counted in `histogram`; nan if it is empty.
 
     Args:
         histogram: (D + 1,) int64, number of pairs at each distance from 0 on.
+        metric: "hamming" or "jaccard".
 
     Example:
         >>> histogram_mean(np.array([0, 2, 2]))
         1.5
     """
     total = histogram.sum()
-    return float(histogram @ np.arange(len(histogram)) / total) if total else float("nan")
+    distances = METRICS[metric].distances(np.arange(len(histogram)))
+    return float(histogram @ distances / total) if total else float("nan")
 
 
 def _without_equal(histogram: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -107,7 +119,8 @@ def _without_equal(histogram: NDArray[np.int64]) -> NDArray[np.int64]:
 class _Nearest:
     """Sums the distances of rows to their nearest negatives."""
 
-    def __init__(self) -> None:
+    def __init__(self, per_unit: int) -> None:
+        self._per_unit = per_unit
         self._sum_of_means = 0.0
         self._n_rows = 0
 
@@ -115,7 +128,7 @@ class _Nearest:
         """Add the rows of a batch and return the distances to their nearest negatives.
 
         Args:
-            distances: (n, n) distances between the rows.
+            distances: (n, n) distances between the rows, in steps.
             negatives: (n, n) True where one row is a negative of the other.
         """
         far = np.where(negatives, distances.astype(np.float32), np.float32(np.inf))
@@ -131,7 +144,9 @@ class _Nearest:
         return distances_found
 
     def mean(self) -> float:
-        return self._sum_of_means / self._n_rows if self._n_rows else float("nan")
+        if not self._n_rows:
+            return float("nan")
+        return self._sum_of_means / self._n_rows / self._per_unit
 
 
 class _Shares:
@@ -161,18 +176,22 @@ class _Shares:
 
 
 def measure_hardness(
-    store: ManifestationStore, epochs: Iterable[Iterable[Sequence[int]]]
+    store: ManifestationStore,
+    epochs: Iterable[Iterable[Sequence[int]]],
+    *,
+    metric: MetricName = "hamming",
 ) -> Hardness:
     """Return the hardness of the given batches.
 
     Args:
         store: The manifestations.
         epochs: The batches of each epoch. The first instance of a batch is its anchor.
+        metric: "hamming" or "jaccard".
 
     Raises:
         InvalidTypeError: If a batch holds anything but whole numbers.
-        InvalidValueError: If there are no batches, a batch is empty, or an instance is not in the
-            store.
+        InvalidValueError: If there are no batches, a batch is empty, an instance is not in the
+            store, or there is no such metric.
 
     Example:
         >>> store = ManifestationStore.from_dense([[0, 0], [0, 1], [1, 1]])
@@ -181,9 +200,10 @@ def measure_hardness(
         ([0, 1, 1], 1.5)
     """
     words = transposed(check_store("store", store).words)
-    dtype, n_distances = distance_dtype(store.n_bits), store.n_bits + 1
+    measure = metric_of(metric)
+    dtype, n_distances = distance_dtype(store.n_bits), measure.last_step(store) + 1
     anchors, pairs = _Shares(n_distances), _Shares(n_distances)
-    nearest, masked_nearest = _Nearest(), _Nearest()
+    nearest, masked_nearest = _Nearest(measure.per_unit), _Nearest(measure.per_unit)
     nearest_histogram = np.zeros(n_distances, np.int64)
     sizes: list[int] = []
     patterns: list[int] = []
@@ -194,7 +214,7 @@ def measure_hardness(
         sizes.append(n)
         patterns.append(len(np.unique(pattern_of)))
         repeats += n - len(np.unique(instances))
-        chosen = np.ascontiguousarray(words[:, pattern_of])
+        chosen = measure.patterns(frozen(np.ascontiguousarray(words[:, pattern_of])))
         distances = np.empty((n, n), dtype)
         _kernels.pairwise_rows(chosen, chosen, 0, n, distances)
         anchors.add(np.bincount(distances[0, 1:], minlength=n_distances))
@@ -220,6 +240,7 @@ def measure_hardness(
         pair_band=pairs.band(),
         nearest_mean=nearest.mean(),
         masked_nearest_mean=masked_nearest.mean(),
+        metric=measure.name,
     )
 
 

@@ -5,6 +5,7 @@ from numpy.typing import ArrayLike
 
 from maninegs_sampling.analysis.coverage import as_floats
 from maninegs_sampling.data.store import ManifestationStore, check_store
+from maninegs_sampling.distances.metrics import METRICS, MetricName
 from maninegs_sampling.distances.pairs import pair_distances
 from maninegs_sampling.errors import InvalidValueError, check_count
 
@@ -44,7 +45,9 @@ def distance_lower_bound(n_bits: int, p: ArrayLike = 0.5) -> float:
     return float(differ.sum() - 3 * np.sqrt((differ * (1 - differ)).sum()))
 
 
-def data_distance_lower_bound(store: ManifestationStore) -> int:
+def data_distance_lower_bound(
+    store: ManifestationStore, *, metric: MetricName = "hamming"
+) -> float:
     """Return the smallest distance within which 0.13% of all pairs of the data lie.
 
     This is `distance_lower_bound` for traits that depend on each other. It is estimated from random
@@ -52,9 +55,11 @@ def data_distance_lower_bound(store: ManifestationStore) -> int:
 
     Args:
         store: The manifestations.
+        metric: "hamming" or "jaccard".
 
     Raises:
-        InvalidValueError: If the store has one instance and so no pairs.
+        InvalidValueError: If the store has one instance and so no pairs, or there is no such
+            metric.
 
     Example:
         >>> data_distance_lower_bound(ManifestationStore.from_dense([[0, 0], [0, 1], [1, 1]]))
@@ -62,4 +67,5 @@ def data_distance_lower_bound(store: ManifestationStore) -> int:
     """
     if check_store("store", store).n_instances == 1:
         raise InvalidValueError("a store of one instance has no pairs")
-    return int(np.searchsorted(np.cumsum(pair_distances(store).shares), _SHARE_BELOW))
+    shares = pair_distances(store, metric=metric).shares
+    return METRICS[metric].distance(int(np.searchsorted(np.cumsum(shares), _SHARE_BELOW)))

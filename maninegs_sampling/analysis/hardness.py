@@ -10,9 +10,9 @@ from maninegs_sampling.analysis import baselines
 from maninegs_sampling.analysis.batch_hardness import Hardness, measure_hardness
 from maninegs_sampling.data.store import ManifestationStore
 from maninegs_sampling.distances.index import DistanceBucketIndex
+from maninegs_sampling.distances.metrics import METRICS, MetricName, metric_of
 from maninegs_sampling.errors import InvalidTypeError, InvalidValueError, check_count
 from maninegs_sampling.sampling.base import ReproducibleBatchSampler
-from maninegs_sampling.sampling.distribution import check_mean
 from maninegs_sampling.sampling.sampler import ManiNegBatchSampler
 
 
@@ -59,7 +59,13 @@ def store_of_epochs(sampler: BatchesByNumber, epochs: range) -> ManifestationSto
     return store
 
 
-def hardness(sampler: BatchesByNumber, *, batches: int = 200, epoch: int = 0) -> Hardness:
+def hardness(
+    sampler: BatchesByNumber,
+    *,
+    batches: int = 200,
+    epoch: int = 0,
+    metric: MetricName | None = None,
+) -> Hardness:
     """Return the hardness of the batches of a sampler. The sampler does not change.
 
     Args:
@@ -68,11 +74,12 @@ def hardness(sampler: BatchesByNumber, *, batches: int = 200, epoch: int = 0) ->
             `batch(k, epoch)`, a length and a store.
         batches: Number of batches. If an epoch has fewer, the next epochs follow.
         epoch: The first epoch. If mu is annealed, the hardness depends on it.
+        metric: "hamming" or "jaccard". By default the sampler's, or "hamming" if it has none.
 
     Raises:
         InvalidTypeError: If `sampler` has no `batch`, length or store, or a number is not whole.
-        InvalidValueError: If `batches` is below 1 or `epoch` below 0, or the store of the sampler
-            was replaced within the epochs that are measured.
+        InvalidValueError: If `batches` is below 1, `epoch` below 0, or there is no such metric, or
+            the store of the sampler was replaced within the epochs that are measured.
 
     Example:
         >>> import numpy as np
@@ -87,19 +94,21 @@ def hardness(sampler: BatchesByNumber, *, batches: int = 200, epoch: int = 0) ->
     epoch = check_count("epoch", epoch, at_least=0)
     last = epoch + (batches - 1) // len(sampler)
     store = store_of_epochs(sampler, range(epoch, last + 1))
-    return measure_hardness(store, _batches_by_epoch(sampler, batches, epoch))
+    own: MetricName = getattr(sampler, "metric", "hamming")
+    drawn = _batches_by_epoch(sampler, batches, epoch)
+    return measure_hardness(store, drawn, metric=own if metric is None else metric)
 
 
-def check_mus(mus: Sequence[float]) -> tuple[float, ...]:
-    """Return `mus` as floats, or raise unless they are one or more finite numbers.
+def check_mus(mus: Sequence[float], metric: MetricName = "hamming") -> tuple[float, ...]:
+    """Return `mus` as floats, or raise unless they are one or more numbers that mu can be.
 
     Raises:
         InvalidTypeError: If `mus` is not a sequence of numbers.
-        InvalidValueError: If `mus` is empty or holds a number that is not finite.
+        InvalidValueError: If `mus` is empty or holds a number out of the range of the metric.
     """
     if isinstance(mus, str) or not isinstance(mus, Iterable):
         raise InvalidTypeError(f"mus must be a sequence of numbers; got {mus!r}")
-    means = tuple(check_mean(f"mus[{i}]", mu) for i, mu in enumerate(mus))
+    means = tuple(METRICS[metric].check_mu(f"mus[{i}]", mu) for i, mu in enumerate(mus))
     if not means:
         raise InvalidValueError(f"mus must be at least one number; got {mus!r}")
     return means
@@ -123,6 +132,7 @@ def hardness_at(
     mus: Sequence[float],
     *,
     sigma: float,
+    metric: MetricName = "hamming",
     batch_size: int = 64,
     batches: int = 200,
     groups: ArrayLike | None = None,
@@ -135,6 +145,7 @@ def hardness_at(
         store: The manifestations.
         mus: (M,) means of the distance distribution.
         sigma: Standard deviation of the distance distribution.
+        metric: "hamming" or "jaccard".
         batch_size: Instances per batch.
         batches: Number of batches to measure at each mu.
         groups: N labels. No two instances of a batch share one.
@@ -148,7 +159,7 @@ def hardness_at(
         >>> near.pair_mean < far.pair_mean
         True
     """
-    means = check_mus(mus)
+    means = check_mus(mus, metric_of(metric).name)
     batches = check_count("batches", batches, at_least=1)
     # The k-th epoch of one sampler is drawn at the k-th mu.
     sampler = local_sampler(
@@ -156,6 +167,7 @@ def hardness_at(
         batch_size=batch_size,
         mu=lambda step: means[step // batches],
         sigma=sigma,
+        metric=metric,
         groups=groups,
         seed=seed,
         batches_per_epoch=batches,
@@ -171,6 +183,7 @@ def uniform_distinct_hardness(
     groups: ArrayLike | None = None,
     batches: int = 200,
     seed: int = 0,
+    metric: MetricName = "hamming",
 ) -> Hardness:
     """Return the hardness of uniform batches of distinct patterns, the baseline for ManiNeg.
 
@@ -180,6 +193,7 @@ def uniform_distinct_hardness(
         groups: N labels. No two instances of a batch share one.
         batches: Number of batches to measure.
         seed: Seed of the batches.
+        metric: "hamming" or "jaccard".
 
     Example:
         >>> store = ManifestationStore.from_dense([[0, 0], [0, 0], [0, 0], [1, 1]])
@@ -189,7 +203,7 @@ def uniform_distinct_hardness(
     batches = check_count("batches", batches, at_least=1)
     epoch_batches = baselines.uniform_distinct(store, batch_size, seed, groups)
     drawn = chain.from_iterable(map(epoch_batches, count()))
-    return measure_hardness(store, [islice(drawn, batches)])
+    return measure_hardness(store, [islice(drawn, batches)], metric=metric)
 
 
 def _batches_by_epoch(

@@ -9,14 +9,14 @@ from maninegs_sampling.analysis.hardness import hardness, local_sampler
 from maninegs_sampling.analysis.reasons import Supply, TooFew
 from maninegs_sampling.data.store import ManifestationStore, check_store
 from maninegs_sampling.distances.index import DistanceBucketIndex
-from maninegs_sampling.distances.metrics import pattern_steps
+from maninegs_sampling.distances.metrics import MetricName, metric_of, pattern_steps
 from maninegs_sampling.errors import InvalidValueError, check_count
 from maninegs_sampling.sampling.groups import group_numbers
 
 # Number of anchors to look at; all instances if there are fewer.
 MOST_ANCHORS = 1_000
 
-# Standard deviation so small that, at mu = 0, an anchor's nearest patterns are drawn first.
+# Standard deviation, in steps, so small that an anchor's nearest patterns come first at mu = 0.
 _NARROW = 0.01
 
 
@@ -26,7 +26,8 @@ class Neighborhood:
 
     Attributes:
         n_anchors: Number of anchors.
-        within: Number of other patterns at most 1, 2 and 3 bits away.
+        within: Number of other patterns at most 1, 2 and 3 bits away; by "jaccard" 0.1, 0.2 and
+            0.3.
         nearest: Mean distance to the nearest batch_size - 1 patterns that may share a batch.
     """
 
@@ -72,6 +73,7 @@ def neighborhood(
     groups: ArrayLike | None = None,
     index: DistanceBucketIndex | None = None,
     seed: int = 0,
+    metric: MetricName = "hamming",
 ) -> Neighborhood:
     """Return what lies around an anchor, from at most 1,000 random anchors.
 
@@ -81,6 +83,7 @@ def neighborhood(
         groups: N labels. No two instances of a batch share one.
         index: An index of `store` to draw from. If None, one is built.
         seed: Seed of the anchors.
+        metric: "hamming" or "jaccard".
 
     Raises:
         InvalidValueError: If there are fewer distinct patterns, or groups, than `batch_size`.
@@ -92,6 +95,7 @@ def neighborhood(
     """
     check_store("store", store)
     batch_size = check_count("batch_size", batch_size, at_least=2)
+    measure = metric_of(metric)
     shortage = find_shortage(store, batch_size, groups)
     if shortage is not None:
         raise InvalidValueError(str(shortage))
@@ -100,7 +104,8 @@ def neighborhood(
         store,
         batch_size=batch_size,
         mu=0.0,
-        sigma=_NARROW,
+        metric=metric,
+        sigma=_NARROW / measure.per_unit,
         groups=groups,
         seed=seed,
         batches_per_epoch=n,
@@ -109,7 +114,8 @@ def neighborhood(
     within = np.zeros(3)
     patterns = store.pattern_of[miner.anchors(0, 0, n)]
     for pattern, anchors in zip(*np.unique(patterns, return_counts=True), strict=True):
-        distances = pattern_steps(store, int(pattern))
-        within += anchors * np.array([np.count_nonzero(distances <= d) - 1 for d in (1, 2, 3)])
+        steps = pattern_steps(store, int(pattern), metric)
+        near = [np.count_nonzero(steps <= measure.step(distance)) for distance in measure.near]
+        within += anchors * (np.array(near) - 1)
     one, two, three = (float(total) / n for total in within)
     return Neighborhood(n, (one, two, three), hardness(miner, batches=n).anchor_mean)

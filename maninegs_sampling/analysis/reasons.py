@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from maninegs_sampling.distances.metrics import METRICS, MetricName
+
 # Where the trainings are that the reasons speak of.
 RESULTS = "benchmarks/results/gain/README.md"
 
@@ -41,10 +43,12 @@ class TooFew(Reason):
 class OneDistance(Reason):
     """All distinct patterns have the same distance."""
 
-    distance: int
+    distance: float
+    metric: MetricName = "hamming"
 
     def __str__(self) -> str:
-        return f"all patterns are {self.distance} bits apart: no negatives are nearer than others"
+        apart = f"{self.distance}{METRICS[self.metric].unit} apart"
+        return f"all patterns are {apart}: no negatives are nearer than others"
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,7 @@ class FinalHardness(Reason):
         uniform_mean: The same for uniform batches of distinct patterns.
         harder: Whether the difference is large enough.
         easier_at: The smallest mu at which batches are easier than uniform ones, if there is one.
+        metric: "hamming" or "jaccard".
     """
 
     mu: float
@@ -64,13 +69,14 @@ class FinalHardness(Reason):
     uniform_mean: float
     harder: bool
     easier_at: float | None = None
+    metric: MetricName = "hamming"
 
     def __str__(self) -> str:
         change = self.pair_mean / self.uniform_mean - 1
         found = (
-            f"at mu = {self.mu:g}, all pairs of a batch are {self.pair_mean:.2f} bits apart on "
-            f"average, {change:+.0%} against {self.uniform_mean:.2f} in uniform batches of "
-            "distinct patterns"
+            f"at mu = {self.mu:g}, all pairs of a batch are {self.pair_mean:.2f}"
+            f"{METRICS[self.metric].unit} apart on average, {change:+.0%} against "
+            f"{self.uniform_mean:.2f} in uniform batches of distinct patterns"
         )
         if not self.harder:
             return f"a low mu makes batches hardly harder: {found}"
@@ -84,20 +90,26 @@ class NearPatterns(Reason):
     """How many patterns lie near an anchor.
 
     Attributes:
-        within: Number of other patterns at most 1, 2 and 3 bits away.
+        within: Number of other patterns at most 1, 2 and 3 bits away; by "jaccard" 0.1, 0.2 and
+            0.3.
         nearest: Mean distance to the nearest batch_size - 1 patterns.
         batch_size: Instances per batch.
+        metric: "hamming" or "jaccard".
     """
 
     within: tuple[float, float, float]
     nearest: float
     batch_size: int
+    metric: MetricName = "hamming"
 
     def __str__(self) -> str:
+        metric = METRICS[self.metric]
         one, two, three = self.within
+        first, second, third = metric.near
         return (
-            f"an anchor has {one:.1f}, {two:.1f} and {three:.1f} other patterns within 1, 2 and 3 "
-            f"bits; its nearest {self.batch_size - 1} are {self.nearest:.1f} bits away on average"
+            f"an anchor has {one:.1f}, {two:.1f} and {three:.1f} other patterns within {first}, "
+            f"{second} and {third}{metric.unit}; its nearest {self.batch_size - 1} are "
+            f"{metric.text(self.nearest)} away on average"
         )
 
 
@@ -116,7 +128,7 @@ class EqualsLabel(Reason):
 
 @dataclass(frozen=True)
 class LargestShares(Reason):
-    """The traits with the largest shares of the mean distance.
+    """The traits with the largest shares of the traits in which instances differ.
 
     Attributes:
         names: Names of the traits.
@@ -129,7 +141,7 @@ class LargestShares(Reason):
     def __str__(self) -> str:
         listed = zip(self.names, self.shares, strict=True)
         traits = ", ".join(f"{name} {share:.0%}" for name, share in listed)
-        return f"the traits with the largest shares of the distance: {traits}"
+        return f"the traits with the largest shares of all differences: {traits}"
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from maninegs_sampling.analysis.reasons import FrequencyShift, Reason
+from maninegs_sampling.distances.metrics import METRICS, MetricName
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,7 @@ class MuReason(Reason):
         cluster_size: Instances of an anchor's cluster: the batch, if it has one anchor.
         fall: Number of steps over which mu falls.
         steps: Number of steps of the training.
+        metric: "hamming" or "jaccard".
     """
 
     start: float
@@ -26,6 +28,7 @@ class MuReason(Reason):
     cluster_size: int
     fall: int
     steps: int
+    metric: MetricName = "hamming"
 
     def __str__(self) -> str:
         if self.easier_at is None:
@@ -34,8 +37,9 @@ class MuReason(Reason):
             start = f"because batches are easier than uniform ones at {self.easier_at:g}"
         return (
             f"starts at {self.start:g}, {start}; ends at {self.end:g}, two sigma below the "
-            f"{self.nearest:.1f} bits to an anchor's nearest {self.cluster_size - 1} patterns (0 "
-            "if that is negative), because a lower mu draws nearly the same batches; falls over "
+            f"{METRICS[self.metric].text(self.nearest)} to an anchor's nearest "
+            f"{self.cluster_size - 1} patterns (0 if that is negative), because a lower mu draws "
+            "nearly the same batches; falls over "
             f"the first {self.fall:,} of {self.steps:,} steps, half of them, as in the authors' "
             "code"
         )
@@ -62,10 +66,12 @@ class SigmaReason(Reason):
 
 @dataclass(frozen=True)
 class LowReason(Reason):
-    """Why low is 1."""
+    """Why low is the smallest distance above 0."""
+
+    low: float = 1
 
     def __str__(self) -> str:
-        return "1, because instances with the anchor's own pattern are never negatives"
+        return f"{self.low}, because instances with the anchor's own pattern are never negatives"
 
 
 @dataclass(frozen=True)
@@ -75,18 +81,31 @@ class HighReason(Reason):
     Attributes:
         high: The largest distance, or one that no pair exceeds.
         is_largest: Whether a pair has it.
+        metric: "hamming" or "jaccard".
     """
 
-    high: int
+    high: float
     is_largest: bool = True
+    metric: MetricName = "hamming"
 
     def __str__(self) -> str:
         if not self.is_largest:
+            what = ", the number of traits that vary" if self.metric == "hamming" else ""
             return (
-                f"{self.high}, the number of traits that vary, which no distance exceeds; there "
-                "are too many pairs to look for the largest one"
+                f"{self.high}{what}, which no distance exceeds; there are too many pairs to look "
+                "for the largest one"
             )
         return f"{self.high}, the largest distance in the data"
+
+
+@dataclass(frozen=True)
+class MetricReason(Reason):
+    """Why the metric is among the settings."""
+
+    metric: MetricName
+
+    def __str__(self) -> str:
+        return f"{self.metric}, as asked for; mu, sigma, low and high are distances from 0 to 1"
 
 
 @dataclass(frozen=True)

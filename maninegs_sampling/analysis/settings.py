@@ -19,12 +19,13 @@ from maninegs_sampling.analysis.setting_reasons import (
     HighReason,
     KeepReason,
     LowReason,
+    MetricReason,
     MuReason,
     SigmaReason,
 )
 from maninegs_sampling.data.store import ManifestationStore, check_store
-from maninegs_sampling.distances.histogram import distance_histogram
 from maninegs_sampling.distances.index import DistanceBucketIndex
+from maninegs_sampling.distances.metrics import MetricName, metric_of
 from maninegs_sampling.distances.pairs import (
     distance_limit,
     estimated_pair_distances,
@@ -32,7 +33,7 @@ from maninegs_sampling.distances.pairs import (
     pair_distances,
 )
 from maninegs_sampling.errors import InvalidValueError, check_choice, check_count
-from maninegs_sampling.sampling.drawer import Center
+from maninegs_sampling.sampling.drawer import Center, check_center
 from maninegs_sampling.sampling.groups import group_numbers
 from maninegs_sampling.sampling.sampler import Coverage
 from maninegs_sampling.sampling.schedules import LinearAnnealing
@@ -104,6 +105,7 @@ def suggest(
     *,
     steps: int,
     batch_size: int = 64,
+    metric: MetricName = "hamming",
     anchors_per_batch: int = 1,
     center: Center = "anchor",
     coverage: Coverage | None = None,
@@ -120,6 +122,7 @@ def suggest(
         store: The manifestations.
         steps: Number of steps of the whole training.
         batch_size: Instances per batch.
+        metric: What distances are, as in `ManiNegBatchSampler`.
         anchors_per_batch: Clusters of a batch, as in `ManiNegBatchSampler`. It must divide
             `batch_size`.
         center: What distances are measured from, as in `ManiNegBatchSampler`.
@@ -156,24 +159,26 @@ def suggest(
     check_store("store", store)
     steps = check_count("steps", steps, at_least=1)
     batch_size = check_count("batch_size", batch_size, at_least=2)
+    metric = metric_of(metric).name
     cluster_size = _cluster_size(batch_size, anchors_per_batch)
     shift = None
     if coverage is None and (shift := large_shift(store, batch_size, groups)) is not None:
         coverage = "epoch"
     coverage = "free" if coverage is None else coverage
-    chosen = _chosen(store, batch_size, cluster_size, center, coverage, shift)
+    chosen = _chosen(store, batch_size, cluster_size, center, coverage, shift, metric)
     if "duplicates" in chosen:
         _check_instances(store, batch_size)
         cluster_size = min(cluster_size, max(2, store.n_patterns))
     elif (shortage := find_shortage(store, batch_size, groups)) is not None:
         raise InvalidValueError(str(shortage))
-    around = neighborhood(store, batch_size=cluster_size, groups=groups, index=index, seed=seed)
-    only = only_distance(store)
+    drawing: dict[str, Any] = {"groups": groups, "seed": seed, "metric": metric}
+    around = neighborhood(store, batch_size=cluster_size, index=index, **drawing)
+    only = only_distance(store, metric)
     if only is not None:
         raise InvalidValueError(str(only))
-    uniform = uniform_distinct_hardness(store, batch_size=batch_size, groups=groups, seed=seed)
+    uniform = uniform_distinct_hardness(store, batch_size=batch_size, **drawing)
     settings = settings_from(
-        store, around, uniform.pair_mean, steps, cluster_size, groups, exact=exact
+        store, around, uniform.pair_mean, steps, cluster_size, groups, metric=metric, exact=exact
     )
     return settings.with_reasons(chosen)
 
@@ -223,6 +228,7 @@ def _chosen(
     center: str,
     coverage: str,
     shift: FrequencyShift | None,
+    metric: MetricName,
 ) -> dict[str, tuple[Any, Reason]]:
     """Return what differs from the sampler's defaults, each with its reason."""
     found: dict[str, tuple[Any, Reason]] = {}
@@ -230,6 +236,7 @@ def _chosen(
     if anchors > 1:
         found["anchors_per_batch"] = anchors, AnchorsReason(anchors, cluster_size)
     if check_choice("center", center, get_args(Center)) == "cluster":
+        check_center("cluster", metric)
         found["center"] = center, CenterReason()
     if check_choice("coverage", coverage, get_args(Coverage)) == "epoch":
         found.update(covering(store, batch_size, shift))
@@ -247,15 +254,18 @@ def covering(
     return found
 
 
-def only_distance(store: ManifestationStore) -> OneDistance | None:
+def only_distance(store: ManifestationStore, metric: MetricName = "hamming") -> OneDistance | None:
     """Return the distance between distinct patterns if there is but one, and None otherwise.
 
-    At most B + 1 patterns of B bits can have equal distances (Fisher's inequality).
+    At most B + 1 patterns of B bits can have equal Hamming distances (Fisher's inequality). By
+    "jaccard" it is not looked for where the pairs are too many to count.
     """
-    if store.n_patterns > store.n_bits + 1:
+    if metric == "hamming" and store.n_patterns > store.n_bits + 1:
         return None
-    distances = np.flatnonzero(distance_histogram(store)[1:]) + 1
-    return OneDistance(int(distances[0])) if len(distances) == 1 else None
+    pairs = pair_distances(store, metric=metric, exact=metric == "hamming")
+    if pairs.n_drawn is not None or np.count_nonzero(pairs.shares[1:]) != 1:
+        return None
+    return OneDistance(pairs.largest, metric)
 
 
 def settings_from(
@@ -266,6 +276,7 @@ def settings_from(
     cluster_size: int,
     groups: ArrayLike | None,
     *,
+    metric: MetricName = "hamming",
     start: float | None = None,
     easier_at: float | None = None,
     exact: bool,
@@ -279,26 +290,34 @@ def settings_from(
         steps: Number of steps of the whole training.
         cluster_size: Instances of an anchor's cluster: the batch, if it has one anchor.
         groups: N labels, or None.
+        metric: "hamming" or "jaccard".
         start: The first mu. If None, `uniform_distinct_mean`, rounded.
         easier_at: The mu at which batches are easier than uniform ones, if `start` avoids one.
         exact: Whether to count all pairs in any case.
     """
     # Estimated even if the pairs happen to have been counted: equal calls give equal settings.
     counted = exact or few_enough_to_count(store)
-    pairs = pair_distances(store, exact=True) if counted else estimated_pair_distances(store)
-    high = pairs.largest if counted else distance_limit(store)
-    sigma = max(0.5, round(pairs.standard_deviation, 1))
-    start = round(uniform_distinct_mean, 1) if start is None else start
-    end = max(0.0, round(min(around.nearest - 2 * sigma, start), 1))
+    if counted:
+        pairs = pair_distances(store, metric=metric, exact=True)
+    else:
+        pairs = estimated_pair_distances(store, metric=metric)
+    measure = metric_of(metric)
+    low, digits = measure.distance(1), measure.digits
+    high = pairs.largest if counted else distance_limit(store, metric=metric)
+    sigma = max(measure.least_sigma, round(pairs.standard_deviation, digits))
+    start = round(uniform_distinct_mean, digits) if start is None else start
+    end = max(0.0, round(min(around.nearest - 2 * sigma, start), digits))
     fall = max(1, steps // 2)
     mu = LinearAnnealing(start, end, steps=fall)
-    arguments: dict[str, Any] = {"mu": mu, "sigma": sigma, "low": 1, "high": high}
+    arguments: dict[str, Any] = {"mu": mu, "sigma": sigma, "low": low, "high": high}
     reasons: dict[str, Reason] = {
-        "mu": MuReason(start, easier_at, end, around.nearest, cluster_size, fall, steps),
+        "mu": MuReason(start, easier_at, end, around.nearest, cluster_size, fall, steps, metric),
         "sigma": SigmaReason(sigma, pairs.n_drawn),
-        "low": LowReason(),
-        "high": HighReason(high, is_largest=counted),
+        "low": LowReason(low),
+        "high": HighReason(high, counted, metric),
     }
+    if metric != "hamming":
+        arguments["metric"], reasons["metric"] = metric, MetricReason(metric)
     if groups is not None:
         arguments["groups"] = groups
         reasons["groups"] = GroupsReason()

@@ -31,6 +31,7 @@ from maninegs_sampling.analysis.settings import (
 )
 from maninegs_sampling.data.store import ManifestationStore, check_store
 from maninegs_sampling.distances.index import DistanceBucketIndex
+from maninegs_sampling.distances.metrics import MetricName, metric_of
 from maninegs_sampling.distances.pairs import mean_distance, trait_counts
 from maninegs_sampling.errors import InvalidTypeError, InvalidValueError, check_count
 from maninegs_sampling.quoting import escape_controls
@@ -54,7 +55,8 @@ class Suitability:
         reasons: What was found, the deciding reason first. `str` makes a sentence of a reason.
         settings: Suggested settings; None if batches become no harder.
         uniform_mean: Mean distance over all pairs of instances, and so of uniform batches.
-        trait_shares: (B,) each bit's share of the mean distance.
+        trait_shares: (B,) each bit's share of all differences between two instances, and so of the
+            mean Hamming distance.
         label_traits: Bits that equal the label, or its opposite.
         duplicates: Expected number of instances in a uniform batch that repeat a pattern.
         frequency_shift: What batches of distinct patterns do to the frequencies of patterns; None
@@ -104,6 +106,7 @@ def suitability(
     store: ManifestationStore,
     *,
     batch_size: int = 64,
+    metric: MetricName = "hamming",
     labels: ArrayLike | None = None,
     bit_names: Sequence[str] | None = None,
     groups: ArrayLike | None = None,
@@ -127,6 +130,7 @@ def suitability(
     Args:
         store: The manifestations.
         batch_size: Instances per batch.
+        metric: What distances are, as in `ManiNegBatchSampler`.
         labels: (N,) labels of the task. A trait that equals them is reported (section VI).
         bit_names: (B,) names of the traits; by default the store's.
         groups: N labels, such as patient ids. No two instances of a batch share one.
@@ -147,30 +151,34 @@ def suitability(
     """
     check_store("store", store)
     batch_size = check_count("batch_size", batch_size, at_least=2)
+    metric = metric_of(metric).name
     steps = check_count("steps", steps, at_least=1)
     batches = check_count("batches", batches, at_least=1)
     names = _names(store, bit_names)
     about_data: dict[str, Any] = {
-        "uniform_mean": mean_distance(store),
+        "uniform_mean": mean_distance(store, metric=metric),
         "trait_shares": _trait_shares(store),
         "label_traits": _equal_to_label(store, labels),
         "duplicates": _expected_duplicates(store, batch_size),
     }
     remarks = _remarks(about_data, names, batch_size)
-    problem = find_shortage(store, batch_size, groups) or only_distance(store)
+    problem = find_shortage(store, batch_size, groups) or only_distance(store, metric)
     if problem is not None:
         return Suitability("no harder batches", (problem, *remarks), None, **about_data)
 
-    drawing: dict[str, Any] = {"batch_size": batch_size, "groups": groups, "seed": seed}
+    drawing: dict[str, Any] = {
+        "batch_size": batch_size, "groups": groups, "seed": seed, "metric": metric
+    }  # fmt: skip
     settings, found = _measure(store, index, steps, batches, exact, drawing)
     uniform = found.uniform_distinct.pair_mean
-    final, start = _judge(found.mus, found.pair_means, uniform)
+    final, start = _judge(found.mus, found.pair_means, uniform, metric)
     if final.easier_at is not None:
         settings = settings_from(
             store, found.neighborhood, uniform, steps, batch_size, groups,
-            start=start, easier_at=final.easier_at, exact=exact,
+            metric=metric, start=start, easier_at=final.easier_at, exact=exact,
         )  # fmt: skip
-    near = NearPatterns(found.neighborhood.within, found.neighborhood.nearest, batch_size)
+    around = found.neighborhood
+    near = NearPatterns(around.within, around.nearest, batch_size, metric)
     remarks += _short_batches(found.measured, batch_size)
     shift = frequency_shift(store, batch_size)
     if shift.share > LARGE_SHIFT:
@@ -210,12 +218,12 @@ def _measure(
     drawing: dict[str, Any],
 ) -> tuple[Settings, _Measurements]:
     """Return the suggested settings, and what batches at these settings are like."""
-    index = DistanceBucketIndex(store) if index is None else index
+    batch_size, groups, metric = (drawing[name] for name in ("batch_size", "groups", "metric"))
+    index = DistanceBucketIndex(store, metric=metric) if index is None else index
     around = neighborhood(store, index=index, **drawing)
     uniform = uniform_distinct_hardness(store, batches=batches, **drawing)
-    batch_size, groups = drawing["batch_size"], drawing["groups"]
     settings = settings_from(
-        store, around, uniform.pair_mean, steps, batch_size, groups, exact=exact
+        store, around, uniform.pair_mean, steps, batch_size, groups, metric=metric, exact=exact
     )
     schedule, sigma = settings["mu"], settings["sigma"]
     mus = tuple(round(float(mu), 2) for mu in np.linspace(schedule.start, schedule.end, _N_MUS))
@@ -224,17 +232,17 @@ def _measure(
 
 
 def _judge(
-    mus: Sequence[float], pair_means: Sequence[float], uniform: float
+    mus: Sequence[float], pair_means: Sequence[float], uniform: float, metric: MetricName
 ) -> tuple[FinalHardness, float]:
     """Return the hardness at the last mu, and the mu to start at."""
     harder = pair_means[-1] <= (1 - WORTHWHILE_FALL) * uniform
     tried = zip(mus, pair_means, strict=True)
     easier = [mu for mu, mean in tried if mean > (1 + WORTHWHILE_FALL) * uniform]
     if not harder or not easier:
-        return FinalHardness(mus[-1], pair_means[-1], uniform, harder), mus[0]
+        return FinalHardness(mus[-1], pair_means[-1], uniform, harder, metric=metric), mus[0]
     # Start where batches are as hard as uniform ones, not easier.
     start = next(mu for mu in mus if mu < easier[-1])
-    return FinalHardness(mus[-1], pair_means[-1], uniform, harder, easier[-1]), start
+    return FinalHardness(mus[-1], pair_means[-1], uniform, harder, easier[-1], metric), start
 
 
 def _short_batches(measured: Sequence[Hardness], batch_size: int) -> list[Reason]:

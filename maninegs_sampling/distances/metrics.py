@@ -44,6 +44,11 @@ class Metric:
         farthest_mu, largest_sigma: Bounds, which catch numbers of another unit. Within those of
             Hamming, the logarithms of probabilities keep at least nine digits; outside of them the
             distribution is a single distance or uniform anyway.
+        near: Distances that count as near, for a text.
+        digits: Decimals of distances in texts and in suggested settings.
+        least_sigma: The smallest sigma that is suggested.
+        unit: What texts put after a distance.
+        label: What an axis of a figure is called.
         patterns: Returns what kernels take, see `_tiles`, for read-only words, (W, U).
     """
 
@@ -54,6 +59,11 @@ class Metric:
     sigma: float
     farthest_mu: float
     largest_sigma: float
+    near: tuple[float, float, float]
+    digits: int
+    least_sigma: float
+    unit: str
+    label: str
     patterns: Callable[[NDArray[np.uint64]], Any]
 
     def last_step(self, store: ManifestationStore) -> int:
@@ -75,6 +85,10 @@ class Metric:
     def step(self, distance: float) -> int:
         """Return the step that stands for a distance."""
         return round(distance * self.per_unit)
+
+    def text(self, distance: float) -> str:
+        """Return a distance that is no whole number of steps, as a text shows it."""
+        return f"{distance:.{self.digits}f}{self.unit}"
 
     def check_distance(self, name: str, distance: object, *, least_step: int) -> int:
         """Return the step of a distance that a user gives.
@@ -134,11 +148,13 @@ def _jaccard_patterns(words: NDArray[np.uint64]) -> JaccardPatterns:
 METRICS: dict[MetricName, Metric] = {
     "hamming": Metric(
         "hamming", per_unit=1, upper=0.5, most=None, sigma=3.0, farthest_mu=1e6,
-        largest_sigma=1e6, patterns=_words_alone,
+        largest_sigma=1e6, near=(1, 2, 3), digits=1, least_sigma=0.5, unit=" bits",
+        label="Hamming distance (bits)", patterns=_words_alone,
     ),
     "jaccard": Metric(
         "jaccard", per_unit=JACCARD_STEPS, upper=0.0, most=1, sigma=0.1, farthest_mu=2.0,
-        largest_sigma=1.0, patterns=_jaccard_patterns,
+        largest_sigma=1.0, near=(0.1, 0.2, 0.3), digits=2, least_sigma=0.02, unit="",
+        label="Jaccard distance", patterns=_jaccard_patterns,
     ),
 }  # fmt: skip
 

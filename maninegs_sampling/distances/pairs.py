@@ -6,6 +6,7 @@ million. `distance_histogram` always counts.
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,11 +59,18 @@ class PairDistances:
         return METRICS[self.metric].distance(last)
 
     @property
+    def mean(self) -> float:
+        """The mean of the distances."""
+        return float(self.shares @ self._distances)
+
+    @property
     def standard_deviation(self) -> float:
         """The standard deviation of the distances."""
-        distances = METRICS[self.metric].distances(np.arange(len(self.shares)))
-        mean = self.shares @ distances
-        return math.sqrt(self.shares @ (distances - mean) ** 2)
+        return math.sqrt(self.shares @ (self._distances - self.mean) ** 2)
+
+    @property
+    def _distances(self) -> NDArray[Any]:
+        return METRICS[self.metric].distances(np.arange(len(self.shares)))
 
 
 def few_enough_to_count(store: ManifestationStore) -> bool:
@@ -144,13 +152,15 @@ def _random_pairs(counts: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray
     return left, np.searchsorted(ends, partner, side="right")
 
 
-def mean_distance(store: ManifestationStore) -> float:
-    """Return the mean Hamming distance between two instances; nan if there is one instance.
+def mean_distance(store: ManifestationStore, *, metric: MetricName = "hamming") -> float:
+    """Return the mean distance between two instances; nan if there is one instance.
 
-    It is exact. It follows from the frequencies of the traits, for any number of patterns.
+    By "hamming" it is exact: it follows from the frequencies of the traits, for any number of
+    patterns. By "jaccard" it is that of `pair_distances`, which are rounded up to hundredths.
 
     Args:
         store: The manifestations.
+        metric: "hamming" or "jaccard".
 
     Example:
         >>> mean_distance(ManifestationStore.from_dense([[1, 1, 0], [0, 1, 1], [1, 1, 0]]))
@@ -159,6 +169,8 @@ def mean_distance(store: ManifestationStore) -> float:
     n = store.n_instances
     if n == 1:
         return float("nan")
+    if metric != "hamming":
+        return pair_distances(store, metric=metric).mean
     differing: int = sum(k * (n - k) for k in trait_counts(store).tolist())
     return differing / (n * (n - 1) // 2)
 

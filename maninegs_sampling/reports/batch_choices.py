@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from maninegs_sampling.analysis.settings import suggest
 from maninegs_sampling.data.store import ManifestationStore
 from maninegs_sampling.distances.index import DistanceBucketIndex
+from maninegs_sampling.distances.metrics import MetricName
 from maninegs_sampling.errors import InvalidValueError
 from maninegs_sampling.reports.entries import (
     Candidate,
@@ -76,6 +77,7 @@ def measure_choices(
     batch_size: int,
     steps: int,
     groups: ArrayLike | None,
+    metric: MetricName = "hamming",
     index: DistanceBucketIndex,
     seed: int,
     exact: bool,
@@ -87,6 +89,7 @@ def measure_choices(
         batch_size: Instances per batch.
         steps: Number of steps of the training.
         groups: N labels. No two instances of a batch share one.
+        metric: "hamming" or "jaccard".
         index: An index of `store` to draw from.
         seed: Seed of everything that is drawn.
         exact: Whether to count the distances of all pairs for the settings, as in `suggest`.
@@ -97,16 +100,19 @@ def measure_choices(
     epochs = default_epochs(store, batch_size)
     for choice in CHOICES:
         if choice.options is None:
-            yield choice, Candidate(choice.name, distinct).measured_if_possible(store, epochs)
+            yield (
+                choice,
+                Candidate(choice.name, distinct, metric=metric).measured_if_possible(store, epochs),
+            )
             continue
         try:
             settings = suggest(
-                store, steps=steps, groups=groups, index=index, exact=exact, **drawing,
-                **choice.options,
+                store, steps=steps, groups=groups, metric=metric, index=index, exact=exact,
+                **drawing, **choice.options,
             )  # fmt: skip
         except InvalidValueError as error:
             yield choice, LeftOut(choice.name, str(error))
             continue
         last = {**settings, "mu": settings["mu"].end}
-        made = Candidate(choice.name, partial(ours, **last))
+        made = Candidate(choice.name, partial(ours, **last), metric=metric)
         yield choice, made.measured_if_possible(store, epochs)

@@ -3,8 +3,9 @@
 import json
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
-from itertools import chain
+from itertools import chain, starmap
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from maninegs_sampling.analysis.neighborhood import find_shortage
 from maninegs_sampling.data.storage import write_atomically
 from maninegs_sampling.data.store import ManifestationStore, check_store
 from maninegs_sampling.distances.index import DistanceBucketIndex
-from maninegs_sampling.distances.metrics import METRICS
+from maninegs_sampling.distances.metrics import METRICS, MetricName, metric_of
 from maninegs_sampling.distances.pairs import distance_limit, mean_distance, pair_distances
 from maninegs_sampling.errors import InvalidTypeError, InvalidValueError, check_count
 from maninegs_sampling.reports.entries import (
@@ -35,7 +36,7 @@ from maninegs_sampling.reports.entries import (
     epochs_of,
 )
 from maninegs_sampling.sampling.base import ReproducibleBatchSampler
-from maninegs_sampling.sampling.distribution import log_weights
+from maninegs_sampling.sampling.distribution import log_masses
 from maninegs_sampling.sampling.peers.graph_blocks import GraphBlockBatchSampler
 from maninegs_sampling.sampling.peers.neighbor_groups import NeighborGroupBatchSampler
 from maninegs_sampling.sampling.peers.random_walk import RandomWalkBatchSampler
@@ -49,22 +50,25 @@ UNIFORM_DISTINCT = "uniform-distinct"
 EIGHT = 8
 
 
-def default_mus(store: ManifestationStore) -> tuple[float, ...]:
+def default_mus(store: ManifestationStore, metric: MetricName = "hamming") -> tuple[float, ...]:
     """Return three values of mu for the data: the mean distance between instances, half of it, 0.
 
     Args:
         store: The manifestations.
+        metric: "hamming" or "jaccard".
     """
-    mean = round(mean_distance(store), 1)
-    return (mean, round(mean / 2, 1), 0.0)
+    digits = METRICS[metric].digits
+    mean = round(mean_distance(store, metric=metric), digits)
+    return (mean, round(mean / 2, digits), 0.0)
 
 
 def compare(
     store: ManifestationStore,
     *,
     batch_size: int = 64,
+    metric: MetricName = "hamming",
     mus: Sequence[float] | None = None,
-    sigma: float = 3.0,
+    sigma: float | None = None,
     epochs: int | None = None,
     groups: ArrayLike | None = None,
     seed: int = 0,
@@ -80,14 +84,15 @@ def compare(
     cover the data (also `duplicates="keep", coverage="epoch"`).
 
     Each epoch is a pass over the sampler. A sampler that cannot be made on the data gives a
-    `LeftOut`, which says why.
+    `LeftOut`, which says why. By "jaccard" so do those that know the Hamming distance alone.
 
     Args:
         store: The manifestations.
         batch_size: Instances per batch.
+        metric: What distances are, as in `ManiNegBatchSampler`.
         mus: Means of the distance distribution. By default the mean distance between instances,
             half of it, and 0.
-        sigma: Standard deviation of the distance distribution.
+        sigma: Standard deviation of the distance distribution. Default: 3, or 0.1 by "jaccard".
         epochs: Number of epochs of N // batch_size batches to measure. By default as many as
             make up 2,000 batches, but at least 1 and at most 20.
         groups: N labels. No two instances of a ManiNeg batch, or of a uniform batch of distinct
@@ -103,8 +108,9 @@ def compare(
     """
     check_store("store", store)
     batch_size = check_count("batch_size", batch_size, at_least=2)
-    means = default_mus(store) if mus is None else check_mus(mus)
-    sigma = METRICS["hamming"].check_sigma(sigma)
+    measure = metric_of(metric)
+    means = default_mus(store, metric) if mus is None else check_mus(mus, metric)
+    sigma = measure.sigma if sigma is None else measure.check_sigma(sigma)
     epochs = default_epochs(store, batch_size) if epochs is None else epochs
     n_epochs = check_count("epochs", epochs, at_least=1)
     options = {"batch_size": batch_size, "seed": randomness.check_seed(seed)}
@@ -113,12 +119,13 @@ def compare(
     if shortage is not None:
         raise InvalidValueError(str(shortage))
     ours = chain(
-        _peers(store, groups, options),
-        _maninegs(store, means, groups, options | {"sigma": sigma}),
+        _peers(store, groups, options, metric),
+        _maninegs(store, means, groups, options | {"sigma": sigma, "metric": metric}),
     )
+    theirs = starmap(_by_number, others.items())
     return chain(
-        (candidate.measured_if_possible(store, n_epochs) for candidate in ours),
-        (_by_number(name, sampler).measured(store, n_epochs) for name, sampler in others.items()),
+        (replace(made, metric=metric).measured_if_possible(store, n_epochs) for made in ours),
+        (replace(made, metric=metric).measured(store, n_epochs) for made in theirs),
     )
 
 
@@ -145,20 +152,32 @@ def _by_number(name: str, sampler: BatchesByNumber) -> Candidate:
 
 
 def _peers(
-    store: ManifestationStore, groups: ArrayLike | None, options: dict[str, Any]
+    store: ManifestationStore,
+    groups: ArrayLike | None,
+    options: dict[str, Any],
+    metric: MetricName,
 ) -> Iterator[Candidate]:
     """Yield the samplers that know no mu."""
     size = options["batch_size"]
+
+    def by_hamming(sampler: type[ReproducibleBatchSampler], **more: Any) -> Callable[[], Epochs]:
+        return passes(sampler, **more) if metric == "hamming" else _refuse_metric
 
     def passes(sampler: type[ReproducibleBatchSampler], **more: Any) -> Callable[[], Epochs]:
         return partial(epochs_of, sampler, store, **options, **more)
 
     yield Candidate("uniform", partial(uniform, store, **options), "uniform")
     yield Candidate(UNIFORM_DISTINCT, passes(UniformDistinctBatchSampler, groups=groups), "uniform")
-    yield Candidate("nearest only", partial(nearest_only, store, **options), pictured=False)
-    yield Candidate("graph blocks", passes(GraphBlockBatchSampler, n_neighbors=size))
-    yield Candidate("neighbor groups", passes(NeighborGroupBatchSampler, group_size=EIGHT))
-    yield Candidate("random walk", passes(RandomWalkBatchSampler), pictured=False)
+    yield Candidate(
+        "nearest only", partial(nearest_only, store, metric=metric, **options), pictured=False
+    )
+    yield Candidate("graph blocks", by_hamming(GraphBlockBatchSampler, n_neighbors=size))
+    yield Candidate("neighbor groups", by_hamming(NeighborGroupBatchSampler, group_size=EIGHT))
+    yield Candidate("random walk", by_hamming(RandomWalkBatchSampler), pictured=False)
+
+
+def _refuse_metric() -> Epochs:
+    raise InvalidValueError("its neighbors are near by Hamming distance")
 
 
 def _maninegs(
@@ -168,21 +187,21 @@ def _maninegs(
     options: dict[str, Any],
 ) -> Iterator[Candidate]:
     """Yield the authors' code and the defaults at each mu, and other batches at the smallest."""
-    sigma, lowest = options["sigma"], min(means)
+    sigma, lowest, metric = options["sigma"], min(means), options["metric"]
     per_epoch = max(1, store.n_instances // options["batch_size"])
-    index = DistanceBucketIndex(store, rows="patterns")
+    index = DistanceBucketIndex(store, rows="patterns", metric=metric)
     authors = partial(
-        epochs_of, ManiNegBatchSampler.authors, store, high=distance_limit(store),
+        epochs_of, ManiNegBatchSampler.authors, store, high=distance_limit(store, metric=metric),
         batches_per_epoch=per_epoch, index=index, **options,
     )  # fmt: skip
     for mu in means:
-        law = _distribution(store, mu, sigma)
+        law = _distribution(store, mu, sigma, metric)
         made = partial(authors, mu=mu)
         yield Candidate(f"authors, mu={mu:g}", made, "authors", law, pictured=mu == lowest)
-    index = DistanceBucketIndex(store)
+    index = DistanceBucketIndex(store, metric=metric)
     ours = partial(epochs_of, ManiNegBatchSampler, store, groups=groups, index=index, **options)
     for mu in means:
-        law = _distribution(store, mu, sigma)
+        law = _distribution(store, mu, sigma, metric)
         yield Candidate(f"ManiNeg, mu={mu:g}", partial(ours, mu=mu), "ManiNeg", law)
     eight = partial(ours, mu=lowest, anchors_per_batch=EIGHT)
     covering = partial(eight, duplicates="keep", coverage="epoch")
@@ -191,17 +210,20 @@ def _maninegs(
     yield Candidate("eight covering", covering, "ManiNeg")
 
 
-def _distribution(store: ManifestationStore, mu: float, sigma: float) -> NDArray[np.float64] | None:
+def _distribution(
+    store: ManifestationStore, mu: float, sigma: float, metric: MetricName
+) -> NDArray[np.float64] | None:
     """Return the distance distribution, conditioned on the distances that occur in the data.
 
     With one-hot traits, for example, no odd distance occurs. None if the pairs are not counted:
     which of the rare small distances occur, random pairs cannot tell.
     """
-    pairs = pair_distances(store)
+    pairs = pair_distances(store, metric=metric)
     if pairs.n_drawn is not None:
         return None
-    weights = np.append(-np.inf, log_weights(mu, sigma, 1, pairs.largest))
-    weights[pairs.shares[: pairs.largest + 1] == 0] = -np.inf
+    last = METRICS[metric].step(pairs.largest)
+    weights = np.append(-np.inf, log_masses(mu, sigma, METRICS[metric].edges(1, last)))
+    weights[pairs.shares[: last + 1] == 0] = -np.inf
     masses = np.exp(weights - weights.max())
     distribution: NDArray[np.float64] = masses / masses.sum()
     return distribution
@@ -221,7 +243,8 @@ def save_json(
         measured: What `compare` yields.
         settings: The settings, to be written as they are.
     """
-    pairs = pair_distances(store)
+    entries = [row for row in measured if isinstance(row, Entry)]
+    pairs = pair_distances(store, metric=entries[0].hardness.metric)
     content = {
         "data": {
             "instances": store.n_instances,
@@ -237,7 +260,7 @@ def save_json(
             "numpy": np.__version__,
             "torch": torch.__version__,
         },
-        "samplers": [entry.as_json() for entry in measured if isinstance(entry, Entry)],
+        "samplers": [entry.as_json() for entry in entries],
         "left_out": {row.name: row.reason for row in measured if isinstance(row, LeftOut)},
     }
     write_atomically(path, [json.dumps(content, indent=1).encode() + b"\n"])

@@ -10,6 +10,7 @@ import numpy as np
 from maninegs_sampling.analysis.batch_hardness import N_NEAREST
 from maninegs_sampling.data.storage import write_atomically
 from maninegs_sampling.data.store import ManifestationStore
+from maninegs_sampling.distances.metrics import METRICS
 from maninegs_sampling.reports import drawing
 from maninegs_sampling.reports.comparison import UNIFORM_DISTINCT
 from maninegs_sampling.reports.entries import Entry, Kind
@@ -44,7 +45,8 @@ def save_picture(path: Path, store: ManifestationStore, entries: Sequence[Entry]
     entries = [entry for entry in entries if entry.pictured]
     size = (11, 1.1 + 0.95 * len(entries))
     figure, axes = drawing.new_figure(len(entries), 3, figsize=size, sharex=True, sharey="col")
-    end = _last_distance(entries)
+    metric = METRICS[entries[0].hardness.metric]
+    end = _last_step(entries)
     for row, entry in zip(axes, entries, strict=True):
         _draw_entry(row, entry, end)
         for uniform in entries:
@@ -58,12 +60,12 @@ def save_picture(path: Path, store: ManifestationStore, entries: Sequence[Entry]
     for axis, title in zip(axes[0], titles, strict=True):
         axis.set_title(title, fontsize=10)
     figure.suptitle(
-        f"Share of pairs at each Hamming distance: {store.n_instances:,} instances, "
-        f"{store.n_patterns:,} patterns, {store.n_bits} bits",
+        f"Share of pairs at each {metric.name.capitalize()} distance: {store.n_instances:,} "
+        f"instances, {store.n_patterns:,} patterns, {store.n_bits} bits",
         fontsize=11,
     )
     figure.supxlabel(
-        "Hamming distance (bits).  Black: mean over pairs of different patterns, the only ones in "
+        f"{metric.label}.  Black: mean over pairs of different patterns, the only ones in "
         "(c).  Gray: the same of uniform batches\n(dotted) and of uniform batches of distinct "
         "patterns (dashed).  Red: the distance distribution.",
         fontsize=9,
@@ -71,8 +73,8 @@ def save_picture(path: Path, store: ManifestationStore, entries: Sequence[Entry]
     write_atomically(path, [drawing.as_png(figure, dpi=130)])
 
 
-def _last_distance(entries: Sequence[Entry]) -> int:
-    """Return the distance within which at least 99.9% of each sampler's pairs lie."""
+def _last_step(entries: Sequence[Entry]) -> int:
+    """Return the step within which at least 99.9% of each sampler's pairs lie."""
     pairs = [
         histogram
         for entry in entries
@@ -82,7 +84,7 @@ def _last_distance(entries: Sequence[Entry]) -> int:
 
 
 def _draw_entry(row: Any, entry: Entry, end: int) -> None:
-    """Draw the three histograms of an entry, with distances from 0 to `end`."""
+    """Draw the three histograms of an entry, with steps from 0 to `end`."""
     h = entry.hardness
     panels = (
         (h.anchor_histogram, h.masked_anchor_mean),
@@ -91,12 +93,12 @@ def _draw_entry(row: Any, entry: Entry, end: int) -> None:
     )
     for axis, (histogram, mean) in zip(row, panels, strict=True):
         shares = histogram[: end + 1] / max(1, histogram.sum())
-        drawing.draw_shares(axis, shares, _COLORS[entry.kind])
+        drawing.draw_shares(axis, shares, _COLORS[entry.kind], h.metric)
         axis.axvline(mean, color=drawing.INK, linewidth=1)
         axis.tick_params(labelsize=8)
     if entry.distribution is not None:
-        distances = np.flatnonzero(entry.distribution[: end + 1] > 0)
-        shares = entry.distribution[distances]
+        steps = np.flatnonzero(entry.distribution[: end + 1] > 0)
+        distances, shares = METRICS[h.metric].distances(steps), entry.distribution[steps]
         style = {"color": drawing.DISTRIBUTION, "markersize": 2.5, "linewidth": 1}
         row[0].plot(distances, shares, "o-", **style)
     row[0].set_ylabel(textwrap.fill(entry.name, 10), fontsize=9)

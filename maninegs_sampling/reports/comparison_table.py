@@ -4,6 +4,7 @@ import textwrap
 from collections.abc import Sequence
 
 from maninegs_sampling.analysis.batch_hardness import N_NEAREST, Hardness
+from maninegs_sampling.distances.metrics import MetricName
 from maninegs_sampling.quoting import escape_controls
 from maninegs_sampling.reports.comparison import EIGHT, UNIFORM_DISTINCT
 from maninegs_sampling.reports.entries import Entry, LeftOut
@@ -22,7 +23,7 @@ eight clusters: {eight} anchors and their negatives (anchors_per_batch={eight})
 eight covering: the same, each instance once an epoch, patterns may repeat
                 (duplicates="keep", coverage="epoch")
 size, patterns: instances and distinct patterns in a batch, on average
-anchor:         mean distance, in bits, of the others from the first of a
+anchor:         {distance} of the others from the first of a
                 batch, which is the anchor or the first of the anchors
 pairs:          mean distance over all pairs of a batch
 nearest {nearest}:      mean distance of an instance to the {nearest} nearest in its batch, or
@@ -51,13 +52,16 @@ def comparison_table(measured: Sequence[Entry | LeftOut]) -> str:
     return "\n".join([table, *([""] if left_out else []), *left_out])
 
 
-def comparison_legend(*, n_instances: int, epochs: int, mu: float) -> str:
+def comparison_legend(
+    *, n_instances: int, epochs: int, mu: float, metric: MetricName = "hamming"
+) -> str:
     """Return what the rows and columns mean.
 
     Args:
         n_instances: Number of instances of the data.
         epochs: Number of epochs measured.
         mu: The smallest mu.
+        metric: "hamming" or "jaccard".
     """
     return _LEGEND.format(
         uniform=UNIFORM_DISTINCT,
@@ -66,6 +70,7 @@ def comparison_legend(*, n_instances: int, epochs: int, mu: float) -> str:
         n=n_instances,
         epochs=f"{epochs} epoch{'s' if epochs > 1 else ''}",
         mu=mu,
+        distance="mean distance, in bits," if metric == "hamming" else "mean Jaccard distance",
     )
 
 

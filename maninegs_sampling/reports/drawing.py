@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maninegs_sampling.analysis.batch_hardness import N_NEAREST
+from maninegs_sampling.distances.metrics import METRICS, MetricName
 from maninegs_sampling.optional import require
 from maninegs_sampling.reports.figures import (
     Annealing,
@@ -67,28 +68,33 @@ def _legend(axis: Any, **options: Any) -> None:
     axis.legend(frameon=False, fontsize=9, labelcolor=INK, **options)
 
 
-def draw_shares(axis: Any, shares: NDArray[Any], color: str, **options: Any) -> None:
-    """Draw a histogram over the distances 0, 1, 2, ... as a single shape.
+def draw_shares(
+    axis: Any, shares: NDArray[Any], color: str, metric: MetricName = "hamming", **options: Any
+) -> None:
+    """Draw a histogram over distances from 0 on as a single shape.
 
     Args:
         axis: Where to draw.
         shares: (D + 1,) heights.
         color: Color of the shape.
+        metric: What distances are; shares are those of its steps.
         options: Options of matplotlib's `Axes.stairs`.
     """
-    edges = np.arange(len(shares) + 1) - 0.5
+    edges = METRICS[metric].edges(0, len(shares) - 1)
     axis.stairs(shares, edges, fill=True, color=color, **options)
 
 
 def draw_distance_distributions(data: DistanceDistributions) -> Any:
     """Return Figure 2 as a matplotlib figure."""
     figure, ((axis,),) = new_figure()
-    distances = np.arange(len(data.uniform))
-    draw_shares(axis, data.uniform, UNIFORM, label="all pairs of the data")
-    axis.plot(distances, data.independent, ":", color=INDEPENDENT, label="independent traits")
+    metric = METRICS[data.metric]
+    distances = metric.distances(np.arange(len(data.uniform)))
+    draw_shares(axis, data.uniform, UNIFORM, data.metric, label="all pairs of the data")
+    if data.independent is not None:
+        axis.plot(distances, data.independent, ":", color=INDEPENDENT, label="independent traits")
     for (mu, pmf), style in zip(data.gaussians.items(), ("--", "-"), strict=False):
         axis.plot(distances, pmf, style, color=DISTRIBUTION, label=f"distribution, mu = {mu:g}")
-    axis.set_xlabel("Hamming distance (bits)")
+    axis.set_xlabel(metric.label)
     axis.set_ylabel("share of pairs")
     _legend(axis)
     return figure
@@ -112,14 +118,15 @@ def draw_hardness(data: HardnessByMu, end: int) -> Any:
 
     Args:
         data: The numbers.
-        end: The largest distance to draw.
+        end: The last step to draw.
     """
     rows = len(data.mus)
     size = (7, 1.0 + 0.72 * rows)
     figure, axes = new_figure(rows, 3, figsize=size, sharex=True, sharey="col")
     no_band = np.full((2, end + 1), np.nan)
     uniform = data.uniform_distinct
-    edges = np.arange(end + 2) - 0.5
+    metric = METRICS[uniform.metric]
+    edges = metric.edges(0, end)
     for row, mu, found in zip(axes, data.mus, data.measured, strict=True):
         panels = (
             (found.anchor_histogram, found.anchor_band, found.anchor_mean),
@@ -129,7 +136,7 @@ def draw_hardness(data: HardnessByMu, end: int) -> Any:
         for axis, (histogram, band, mean) in zip(row, panels, strict=True):
             shares = histogram[: end + 1] / max(1, histogram.sum())
             low, high = np.nan_to_num(band[:, : end + 1])
-            draw_shares(axis, shares, MANINEG)
+            draw_shares(axis, shares, MANINEG, uniform.metric)
             axis.stairs(high, edges, baseline=low, fill=True, color=INK, alpha=0.4)
             axis.axvline(mean, color=INK, linewidth=1.2)
             axis.tick_params(labelsize=8)
@@ -142,7 +149,7 @@ def draw_hardness(data: HardnessByMu, end: int) -> Any:
     axes[0, 1].set_title("(b) all pairs of a batch", fontsize=9, color=INK)
     axes[0, 2].set_title(f"(c) {N_NEAREST} nearest of a row", fontsize=9, color=INK)
     for axis in axes[-1]:
-        axis.set_xlabel("Hamming distance (bits)", fontsize=9)
+        axis.set_xlabel(metric.label, fontsize=9)
     return figure
 
 
@@ -150,17 +157,18 @@ def draw_annealing(data: Annealing) -> Any:
     """Return the distances over a training as a heat map, a matplotlib figure."""
     figure, ((axis,),) = new_figure()
     edges = np.append(data.steps, data.steps[-1] + 1)
-    distances = np.arange(data.shares.shape[1] + 1) - 0.5
+    metric, n_steps = METRICS[data.metric], data.shares.shape[1]
+    distances = metric.edges(0, n_steps - 1)
     mesh = axis.pcolormesh(
         edges, distances, data.shares.T, cmap="cividis", rasterized=True, vmin=0.0
     )
-    means = data.shares @ np.arange(data.shares.shape[1])
+    means = data.shares @ metric.distances(np.arange(n_steps))
     for line, style, color in ((means, "-", MANINEG), (data.mus, "--", DISTRIBUTION)):
         axis.plot(data.steps, line, color="white", linewidth=2.5)
         axis.plot(data.steps, line, style, color=color, linewidth=1.5)
     axis.set_ylim(distances[0], distances[-1])
     axis.set_xlabel("step of training")
-    axis.set_ylabel("distance of negatives (bits)")
+    axis.set_ylabel(f"{metric.label} of negatives")
     bar = figure.colorbar(mesh, ax=axis)
     bar.ax.tick_params(colors=INK, labelsize=8)
     bar.set_label("share of negatives", color=INK, fontsize=9)

@@ -12,6 +12,7 @@ from maninegs_sampling.analysis.baselines import Epochs
 from maninegs_sampling.analysis.batch_hardness import Hardness, measure_hardness
 from maninegs_sampling.analysis.coverage import Coverage, measure_coverage
 from maninegs_sampling.data.store import ManifestationStore
+from maninegs_sampling.distances.metrics import METRICS, MetricName
 from maninegs_sampling.errors import InvalidValueError, MissingExtraError, check_count
 from maninegs_sampling.sampling.base import ReproducibleBatchSampler
 
@@ -36,7 +37,8 @@ class Entry:
         coverage: How often it drew each instance, over all epochs.
         microseconds: Time to draw a batch, median over epochs. Planning an epoch is part of it.
         distribution: (D + 1,) the distribution of the distances from the anchor, over the distances
-            that occur in the data; None if the sampler has none.
+            that occur in the data; None if the sampler has none. By "jaccard" (101,), as in
+            `distance_histogram`.
         kind: Its family.
         pictured: Whether a picture shows it.
     """
@@ -65,7 +67,7 @@ class Entry:
             "masked_pair_distance_mean": h.masked_pair_mean,
             "nearest_distance_mean": h.nearest_mean,
             "masked_nearest_distance_mean": h.masked_nearest_mean,
-            "share_within": {str(d): h.share_within(d) for d in (1, 2, 3)},
+            "share_within": {str(d): h.share_within(d) for d in METRICS[h.metric].near},
             "seen_share": self.coverage.seen_share,
             "gini": self.coverage.gini,
             "repeats": h.repeats,
@@ -98,6 +100,7 @@ class Candidate:
         name: Name of the sampler.
         make: Returns its batches by epoch.
         kind, distribution, pictured: As in `Entry`.
+        metric: By which distances are measured.
         warm_up: The epoch of the batch that is drawn before time is taken.
     """
 
@@ -107,6 +110,7 @@ class Candidate:
     distribution: NDArray[np.float64] | None = None
     pictured: bool = True
     warm_up: int = _UNMEASURED_EPOCH
+    metric: MetricName = "hamming"
 
     def measured(self, store: ManifestationStore, epochs: int) -> Entry:
         """Return what was measured over all batches of the first epochs.
@@ -124,7 +128,7 @@ class Candidate:
             seconds_per_batch.append((time.perf_counter() - begin) / len(drawn[-1]))
         return Entry(
             self.name,
-            measure_hardness(store, drawn),
+            measure_hardness(store, drawn, metric=self.metric),
             measure_coverage(store, drawn),
             1e6 * float(np.median(seconds_per_batch)),
             self.distribution,

@@ -18,9 +18,10 @@ from maninegs_sampling.analysis.hardness import (
 from maninegs_sampling.analysis.settings import Settings
 from maninegs_sampling.data.store import ManifestationStore
 from maninegs_sampling.distances.index import DistanceBucketIndex
+from maninegs_sampling.distances.metrics import METRICS, MetricName
 from maninegs_sampling.distances.pairs import distance_limit, mean_distance, pair_distances
 from maninegs_sampling.errors import check_count
-from maninegs_sampling.sampling.distribution import TruncatedGaussian
+from maninegs_sampling.sampling.distribution import log_masses
 
 
 @dataclass(frozen=True)
@@ -30,13 +31,15 @@ class DistanceDistributions:
     Attributes:
         uniform: (D + 1,) share of the pairs of the data at each distance, see `pair_distances`.
         independent: (D + 1,) the paper's binomial distribution, for as many independent traits of
-            frequency 0.5.
+            frequency 0.5; None but by "hamming".
         gaussians: For each mu, (D + 1,) the truncated Gaussian.
+        metric: "hamming" or "jaccard".
     """
 
     uniform: NDArray[np.float64]
-    independent: NDArray[np.float64]
+    independent: NDArray[np.float64] | None
     gaussians: dict[float, NDArray[np.float64]]
+    metric: MetricName = "hamming"
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class LowerBounds:
     n_bits: NDArray[np.int64]
     half: NDArray[np.float64]
     alike: NDArray[np.float64]
-    data: tuple[int, int]
+    data: tuple[int, float]
 
 
 @dataclass(frozen=True)
@@ -81,16 +84,23 @@ class Annealing:
         steps: (M,) steps of the training.
         mus: (M,) mu at each step.
         shares: (M, D + 1) share of the negatives at each distance.
+        metric: "hamming" or "jaccard".
     """
 
     steps: NDArray[np.int64]
     mus: NDArray[np.float64]
     shares: NDArray[np.float64]
+    metric: MetricName = "hamming"
 
 
-def largest_distance(store: ManifestationStore) -> int:
-    """Return the largest distance that pairs can have, at least 1, for the end of an axis."""
-    return max(1, distance_limit(store))
+def largest_step(store: ManifestationStore, metric: MetricName = "hamming") -> int:
+    """Return the step of the largest distance of pairs, at least 1, for the end of an axis.
+
+    Args:
+        store: The manifestations.
+        metric: "hamming" or "jaccard".
+    """
+    return max(1, METRICS[metric].step(distance_limit(store, metric=metric)))
 
 
 def distance_distributions(store: ManifestationStore, settings: Settings) -> DistanceDistributions:
@@ -98,7 +108,8 @@ def distance_distributions(store: ManifestationStore, settings: Settings) -> Dis
 
     Args:
         store: The manifestations.
-        settings: `mu`, a schedule with a start and an end, `sigma`, `low` and `high`.
+        settings: `mu`, a schedule with a start and an end, `sigma`, `low` and `high`, and `metric`
+            unless it is "hamming".
 
     Example:
         >>> store = ManifestationStore.from_dense(np.random.default_rng(0).random((300, 20)) < 0.5)
@@ -106,15 +117,19 @@ def distance_distributions(store: ManifestationStore, settings: Settings) -> Dis
         >>> list(distance_distributions(store, suggest(store, steps=100)).gaussians)
         [10.0, 2.4]
     """
-    pairs = pair_distances(store)
-    end = largest_distance(store)
-    sigma, low, high = (settings[name] for name in ("sigma", "low", "high"))
+    metric = METRICS[settings.get("metric", "hamming")]
+    pairs = pair_distances(store, metric=metric.name)
+    end = largest_step(store, metric.name)
+    low, high = metric.step(settings["low"]), metric.step(settings["high"])
     gaussians = {}
     for mu in (settings["mu"].start, settings["mu"].end):
-        pmf = TruncatedGaussian(mu, sigma, low=low, high=high).pmf()
-        gaussians[mu] = np.pad(pmf, (0, end + 1))[: end + 1]
-    binomial = stats.binom(store.n_bits, 0.5).pmf(np.arange(end + 1))
-    return DistanceDistributions(pairs.shares[: end + 1], binomial, gaussians)
+        masses = log_masses(mu, settings["sigma"], metric.edges(low, high))
+        weights = np.exp(masses - masses.max())
+        gaussians[mu] = np.pad(weights / weights.sum(), (low, end + 1))[: end + 1]
+    independent = None
+    if metric.name == "hamming":
+        independent = stats.binom(store.n_bits, 0.5).pmf(np.arange(end + 1))
+    return DistanceDistributions(pairs.shares[: end + 1], independent, gaussians, metric.name)
 
 
 def lower_bounds(store: ManifestationStore) -> LowerBounds:
@@ -209,10 +224,12 @@ def annealing(
     points = check_count("points", points, at_least=1)
     chosen = np.unique(np.linspace(0, steps - 1, points).round().astype(np.int64))
     mus = np.array([settings["mu"](int(step)) for step in chosen])
+    metric: MetricName = settings.get("metric", "hamming")
     measured = hardness_at(
         store,
         mus.tolist(),
         sigma=settings["sigma"],
+        metric=metric,
         batch_size=batch_size,
         batches=batches,
         groups=settings.get("groups"),
@@ -220,5 +237,6 @@ def annealing(
         seed=seed,
     )
     histograms = np.stack([h.anchor_histogram for h in measured])
-    histograms = histograms[:, : largest_distance(store) + 1]
-    return Annealing(chosen, mus, histograms / histograms.sum(axis=1, keepdims=True))
+    histograms = histograms[:, : largest_step(store, metric) + 1]
+    shares = histograms / histograms.sum(axis=1, keepdims=True)
+    return Annealing(chosen, mus, shares, metric)

@@ -19,7 +19,7 @@ from maninegs_sampling.data.schema import Schema
 from maninegs_sampling.data.storage import write_atomically
 from maninegs_sampling.data.store import ManifestationStore
 from maninegs_sampling.distances.index import DistanceBucketIndex
-from maninegs_sampling.distances.metrics import pattern_steps
+from maninegs_sampling.distances.metrics import METRICS, MetricName, pattern_steps
 from maninegs_sampling.distances.pairs import pair_distances
 from maninegs_sampling.optional import require
 from maninegs_sampling.quoting import escape_controls
@@ -56,6 +56,7 @@ def save_report(
     labels: ArrayLike | None = None,
     groups: ArrayLike | None = None,
     groups_source: str = "groups",
+    metric: MetricName = "hamming",
     batch_size: int = 64,
     steps: int = 9000,
     seed: int = 0,
@@ -71,6 +72,7 @@ def save_report(
         labels: (N,) labels of the task.
         groups: N labels, such as patient ids. No two instances of a batch share one.
         groups_source: Source code for the groups in the call to copy.
+        metric: What distances are, as in `ManiNegBatchSampler`.
         batch_size: Instances per batch.
         steps: Number of steps of the training, for the settings.
         seed: Seed of everything that is drawn.
@@ -81,11 +83,12 @@ def save_report(
         MissingExtraError: If matplotlib or Jinja2 is not installed.
     """
     jinja2 = require("jinja2", extra="plot", what="the report")
-    pair_distances(store, exact=exact)  # kept for the table and the figures
-    index = DistanceBucketIndex(store)
+    pair_distances(store, metric=metric, exact=exact)  # kept for the table and the figures
+    index = DistanceBucketIndex(store, metric=metric)
     found = suitability(
         store,
         batch_size=batch_size,
+        metric=metric,
         labels=labels,
         bit_names=schema.bit_names,
         groups=groups,
@@ -95,7 +98,9 @@ def save_report(
         exact=exact,
     )
     options: dict[str, Any] = {"batch_size": batch_size, "index": index, "seed": seed}
-    choices = measure_choices(store, steps=steps, groups=groups, exact=exact, **options)
+    choices = measure_choices(
+        store, steps=steps, groups=groups, metric=metric, exact=exact, **options
+    )
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -108,11 +113,12 @@ def save_report(
         answer=_ANSWERS[found.verdict],
         found=found,
         groups_source=groups_source,
-        glance=_glance(store, found),
+        glance=_glance(store, found, metric),
         choices=list(choices),
+        in_bits=metric == "hamming",
         n_nearest=N_NEAREST,
-        figures=_figures(store, found, steps, options),
-        example=_example(store, schema),
+        figures=_figures(store, found, metric, steps, options),
+        example=_example(store, schema, metric),
         traits=_traits(store, schema, found),
         hidden_traits=max(0, store.n_bits - MOST_TRAITS),
     )
@@ -126,9 +132,11 @@ def _shown(value: Any) -> Any:
     return escape_controls(value) if isinstance(value, str) and not is_markup else value
 
 
-def _glance(store: ManifestationStore, found: Suitability) -> list[tuple[str, str]]:
+def _glance(
+    store: ManifestationStore, found: Suitability, metric: MetricName
+) -> list[tuple[str, str]]:
     """Return the rows of the table of numbers about the data."""
-    pairs = pair_distances(store)
+    pairs = pair_distances(store, metric=metric)
     among = "" if pairs.n_drawn is None else f" among {pairs.source}"
     rows = [
         ("rows", f"{store.n_instances:,}"),
@@ -149,38 +157,32 @@ def _glance(store: ManifestationStore, found: Suitability) -> list[tuple[str, st
 
 
 def _figures(
-    store: ManifestationStore, found: Suitability, steps: int, options: dict[str, Any]
+    store: ManifestationStore,
+    found: Suitability,
+    metric: MetricName,
+    steps: int,
+    options: dict[str, Any],
 ) -> list[_Figure]:
     shown = []
-    pairs = pair_distances(store)
+    pairs = pair_distances(store, metric=metric)
     estimated = "" if pairs.n_drawn is None else f", estimated from {pairs.source}"
     if found.settings is not None:
         start, end = found.settings["mu"].start, found.settings["mu"].end
         data = figures.distance_distributions(store, found.settings)
+        independent = " Dotted: distances if the traits were independent (Figure 2 of the paper)."
         shown.append(
             _figure(
                 "fig2",
                 "How far away negatives are",
                 drawing.draw_distance_distributions(data),
                 "Bars: distances between all pairs of rows, as in uniform batches"
-                f"{estimated}; their mean is {found.uniform_mean:.1f}. Lines: the distance "
-                f"distribution at the start of training, mu = {start:g}, and at the end, "
-                f"mu = {end:g}. Dotted: distances if the traits were independent (Figure 2 of the "
-                "paper).",
+                f"{estimated}; their mean is {METRICS[metric].text(found.uniform_mean)}. Lines: "
+                f"the distance distribution at the start of training, mu = {start:g}, and at the "
+                f"end, mu = {end:g}.{independent if data.independent is not None else ''}",
             )
         )
-    bounds = figures.lower_bounds(store)
-    size, bound = bounds.data
-    shown.append(
-        _figure(
-            "fig4",
-            "How rare hard negatives are",
-            drawing.draw_lower_bounds(bounds),
-            "Only 0.13% of the pairs in uniform batches are nearer than these distances (Figure 4 "
-            f"of the paper). For this data, with {size} traits, the distance is {bound}"
-            f"{estimated}.",
-        )
-    )
+    if metric == "hamming":
+        shown.append(_bounds(store, estimated))
     if found.uniform_distinct is not None:
         shown.append(_hardness(store, found, found.uniform_distinct))
     if found.settings is not None:
@@ -189,18 +191,31 @@ def _figures(
     return shown
 
 
+def _bounds(store: ManifestationStore, estimated: str) -> _Figure:
+    bounds = figures.lower_bounds(store)
+    size, bound = bounds.data
+    return _figure(
+        "fig4",
+        "How rare hard negatives are",
+        drawing.draw_lower_bounds(bounds),
+        "Only 0.13% of the pairs in uniform batches are nearer than these distances (Figure 4 "
+        f"of the paper). For this data, with {size} traits, the distance is {bound}{estimated}.",
+    )
+
+
 def _hardness(store: ManifestationStore, found: Suitability, distinct: Hardness) -> _Figure:
     hard = figures.HardnessByMu(found.mus, found.measured, found.uniform_mean, distinct)
     first, last = found.measured[0], found.measured[-1]
+    unit = METRICS[distinct.metric].unit
     return _figure(
         "fig5",
         "How batches change as mu falls",
-        drawing.draw_hardness(hard, figures.largest_distance(store)),
+        drawing.draw_hardness(hard, figures.largest_step(store, distinct.metric)),
         "Share of pairs at each distance, with 95% confidence intervals in (a) and (b). Solid "
         "line: mean. Dashed: mean of uniform batches of distinct patterns, "
         f"{distinct.pair_mean:.2f} in (b) and {distinct.nearest_mean:.2f} in (c). Dotted: mean of "
         f"uniform batches, {found.uniform_mean:.2f}. At mu = {found.mus[0]:g}, all pairs of a "
-        f"batch are {first.pair_mean:.2f} bits apart and a row is {first.nearest_mean:.2f} bits "
+        f"batch are {first.pair_mean:.2f}{unit} apart and a row is {first.nearest_mean:.2f}{unit} "
         f"from its {N_NEAREST} nearest. At mu = {found.mus[-1]:g}, it is {last.pair_mean:.2f} and "
         f"{last.nearest_mean:.2f} (Figure 5 of the paper, which has no (c)).",
     )
@@ -260,16 +275,18 @@ def _traits_of(store: ManifestationStore, schema: Schema, instance: int) -> set[
     return {name for name, bit in zip(schema.bit_names, bits, strict=True) if bit}
 
 
-def _example(store: ManifestationStore, schema: Schema) -> dict[str, Any] | None:
+def _example(
+    store: ManifestationStore, schema: Schema, metric: MetricName
+) -> dict[str, Any] | None:
     """Return an anchor and its nearest, middle and farthest neighbor, None if there is none."""
     if store.n_patterns < 2:
         return None
     # The anchor has the median number of traits, to be a typical row.
     counts = store.to_dense().sum(axis=1)
     anchor = int(np.argsort(counts, kind="stable")[len(counts) // 2])
-    distances = pattern_steps(store, int(store.pattern_of[anchor]))[store.pattern_of]
-    others = np.flatnonzero(distances > 0)
-    order = others[np.argsort(distances[others], kind="stable")]
+    steps = pattern_steps(store, int(store.pattern_of[anchor]), metric)[store.pattern_of]
+    others = np.flatnonzero(steps > 0)
+    order = others[np.argsort(steps[others], kind="stable")]
     own = _traits_of(store, schema, anchor)
     neighbors = []
     chosen = (("nearest", order[0]), ("middle", order[len(order) // 2]), ("farthest", order[-1]))
@@ -278,7 +295,7 @@ def _example(store: ManifestationStore, schema: Schema) -> dict[str, Any] | None
         theirs = _traits_of(store, schema, row)
         changes = [f"without {trait}" for trait in sorted(own - theirs)]
         changes += [f"with {trait}" for trait in sorted(theirs - own)]
-        distance = int(distances[row])
+        distance = METRICS[metric].distance(int(steps[row]))
         neighbors.append(
             {"name": name, "distance": distance, "row": row, "changes": _shortened(changes)}
         )
@@ -292,7 +309,7 @@ def _shortened(texts: list[str]) -> list[str]:
 
 
 def _traits(store: ManifestationStore, schema: Schema, found: Suitability) -> list[dict[str, Any]]:
-    """Return the traits with the largest shares of the distance; `bar` is in percent."""
+    """Return the traits with the largest shares of all differences; `bar` is in percent."""
     frequencies = store.to_dense().mean(axis=0)
     order = np.argsort(-found.trait_shares, kind="stable")
     largest = max(1e-12, float(found.trait_shares.max()))

@@ -32,6 +32,15 @@ Duplicates = Literal["refill", "keep", "drop_patterns", "drop_instances"]
 Center = Literal["anchor", "cluster"]
 
 
+def check_center(center: Center, metric: MetricName) -> None:
+    """Raise `InvalidValueError` if distances of that metric cannot be measured from there."""
+    if center == "cluster" and metric != "hamming":
+        raise InvalidValueError(
+            'center="cluster" needs metric="hamming": it measures mean distances in quarters of a '
+            f"bit; got metric={metric!r}"
+        )
+
+
 class BatchDrawer:
     """Draws batches of the instances of one store. The options are those of the batch sampler.
 
@@ -90,11 +99,7 @@ class BatchDrawer:
         self.duplicates: Duplicates = check_choice("duplicates", duplicates, get_args(Duplicates))
         self.anchors_per_batch = check_count("anchors_per_batch", anchors_per_batch, at_least=1)
         self.center: Center = check_choice("center", center, get_args(Center))
-        if self.center == "cluster" and metric != "hamming":
-            raise InvalidValueError(
-                'center="cluster" needs metric="hamming": it measures mean distances in quarters '
-                f"of a bit; got metric={metric!r}"
-            )
+        check_center(self.center, metric)
         self.skip_nearest = check_count("skip_nearest", skip_nearest, at_least=0)
         self.instances_or_patterns: Draw = check_choice("draw", draw, get_args(Draw))
         self.high = self._find_high(high)

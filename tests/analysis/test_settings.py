@@ -8,7 +8,7 @@ import maninegs_sampling as mn
 from maninegs_sampling.analysis.neighborhood import neighborhood
 from maninegs_sampling.cli import main
 from maninegs_sampling.data.datasets import synthetic_mvkl, wisconsin
-from maninegs_sampling.distances import hamming, pairs
+from maninegs_sampling.distances import histogram, pairs
 from maninegs_sampling.errors import InvalidValueError
 from tests import naive
 from tests.conftest import random_store
@@ -148,7 +148,7 @@ def test_settings_of_many_patterns_do_not_need_all_pairs(monkeypatch):
     monkeypatch.setattr(pairs, "MOST_COUNTED_PATTERNS", 400)
     fresh = random_store(500, 40)
     found = mn.suggest(fresh, steps=10)
-    assert hamming.known_histogram(fresh) is None
+    assert histogram.known_histogram(fresh) is None
     assert found["sigma"] == counted["sigma"]
     assert found["mu"] == counted["mu"]
     assert found["high"] == 40

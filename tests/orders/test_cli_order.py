@@ -48,6 +48,14 @@ def test_of_a_saved_store(here, capsys):
     assert "wrote order.parquet: 24 batches" in capsys.readouterr().out
 
 
+def test_by_jaccard(here):
+    assert run("cases.store", "--mu", "0.5", "--metric", "jaccard", "--out", "a.parquet") == 0
+    assert batches_in("a.parquet") == drawn(mu=0.5, metric="jaccard")
+    assert run("cases.store", "--metric", "jaccard", "--out", "b.parquet") == 0
+    settings = mn.suggest(STORE, steps=24, batch_size=5, metric="jaccard")
+    assert batches_in("b.parquet") == drawn(**settings)
+
+
 def test_options_reach_the_sampler(here):
     assert run("cases.store", "--mu", "2", "--anchors-per-batch", "5", "--center", "cluster",
                "--coverage", "epoch", "--duplicates", "keep", "--out", "other.parquet") == 0  # fmt: skip

@@ -15,7 +15,7 @@ from maninegs_sampling.analysis import baselines
 from maninegs_sampling.analysis.batch_hardness import measure_hardness
 from maninegs_sampling.analysis.coverage import measure_coverage
 from maninegs_sampling.reports import comparison
-from maninegs_sampling.reports.comparison_picture import _last_distance, save_picture
+from maninegs_sampling.reports.comparison_picture import _last_step, save_picture
 from maninegs_sampling.reports.comparison_table import comparison_legend, comparison_table
 from maninegs_sampling.reports.entries import Entry, LeftOut, default_epochs, epochs_of
 from tests import naive
@@ -290,10 +290,10 @@ def test_the_picture_ends_where_nearly_all_pairs_have_ended():
 
     batches = [[i, i + 1] for i in range(1000)]
     near = measured_there(batches)
-    assert _last_distance([near]) == 1
+    assert _last_step([near]) == 1
     for n_far, end in ((1, 1), (2, 1000)):
         far = measured_there(batches + [[0, 1000]] * n_far)
-        assert _last_distance([far]) == _last_distance([near, far]) == end
+        assert _last_step([far]) == _last_step([near, far]) == end
 
 
 def test_the_picture_is_a_png(tmp_path):

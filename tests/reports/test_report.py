@@ -76,7 +76,7 @@ def test_every_figure_is_drawn(tmp_path):
     drawn = [
         drawing.draw_distance_distributions(figures.distance_distributions(STORE, SETTINGS)),
         drawing.draw_lower_bounds(figures.lower_bounds(STORE)),
-        drawing.draw_hardness(hard, figures.largest_distance(STORE)),
+        drawing.draw_hardness(hard, figures.largest_step(STORE)),
         drawing.draw_annealing(figures.annealing(STORE, SETTINGS, steps=1, batch_size=16)),
         drawing.draw_coverage(np.array([0, 1, 1, 5])),
     ]
@@ -254,7 +254,7 @@ def test_a_figure_has_no_more_shapes_for_more_distances():
     for n_bits in (10, 200):
         store = random_store(60, n_bits)
         hard = figures.hardness_by_mu(store, [3, 1], sigma=2.0, batch_size=8, batches=3)
-        figure = drawing.draw_hardness(hard, figures.largest_distance(store))
+        figure = drawing.draw_hardness(hard, figures.largest_step(store))
         shapes.append([len(axis.get_children()) for axis in figure.axes])
     assert shapes[0] == shapes[1]
 
