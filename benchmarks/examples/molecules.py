@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from rdkit import Chem, RDConfig, RDLogger
+from rdkit import Chem, RDConfig, rdBase
 from rdkit.Chem.rdFingerprintGenerator import GetMorganGenerator
 
 from benchmarks.examples.bits_on import BitsOn, bits_on
@@ -19,10 +19,10 @@ from maninegs_sampling.reports.report import save_report
 
 def fingerprints() -> ManifestationStore:
     """Return the fingerprints of the molecules that can be read."""
-    RDLogger.DisableLog("rdApp.*")  # says what is wrong with the others
     table = Path(RDConfig.RDDataDir) / "NCI" / "first_5K.smi"
     smiles = [line.split()[0] for line in table.read_text().splitlines()]
-    molecules = [read for read in map(Chem.MolFromSmiles, smiles) if read is not None]
+    with rdBase.BlockLogs():  # they say what is wrong with the others
+        molecules = [read for read in map(Chem.MolFromSmiles, smiles) if read is not None]
     morgan = GetMorganGenerator(radius=2, fpSize=2048)
     return ManifestationStore.from_dense(
         np.stack([morgan.GetFingerprintAsNumPy(molecule) for molecule in molecules])
