@@ -24,7 +24,7 @@ from maninegs_sampling.data import (
     table_files,
     tables,
 )
-from maninegs_sampling.sampling import state
+from maninegs_sampling.sampling import replacement, state
 from tests.untrusted import TARGETS
 
 # Not whole modules: Numba compiles kernels from their bytecode, and must find it as it is.
@@ -41,6 +41,7 @@ WATCHED = (
     inference.infer_table, inference._infer_trait, inference._infer_words,
     ManiNegBatchSampler.load_state_dict, state.read_state, state.check_fingerprint,
     state.check_schedule, state._is_schedule_fingerprint,
+    replacement.check_stores, replacement._is_list_of_stores,
 )  # fmt: skip
 
 

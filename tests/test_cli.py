@@ -101,7 +101,7 @@ def test_suggest_by_jaccard_prints_a_call_that_compares(tags, tmp_path, capsys):
     assert "bits" not in printed.split("instances, ")[1]
     (line,) = (line for line in printed.splitlines() if line.startswith("maninegs compare"))
     assert "--metric jaccard" in line
-    words = shlex.split(line)[1:] + ["--epochs", "1", "--out", str(tmp_path / "out")]
+    words = [*shlex.split(line)[1:], "--epochs", "1", "--out", str(tmp_path / "out")]
     assert main(words) == 0
     printed = capsys.readouterr().out
     for text in ("left out: graph blocks, because its neighbors are near by Hamming distance",

@@ -50,6 +50,9 @@ def test_snippets_run_in_order(page, tmp_path, monkeypatch):
         assert names["both"].bit_names[-1] == "1: bit 19"
         assert (names["coded"].to_dense() == names["bits"]).all()
         assert names["agreement"].recall > names["agreement"].chance
+        again = names["again"].batch_sampler
+        assert (again.epoch, again.store.digest) == (6, names["store"].digest)
+        assert again.store_at(6) is not names["sampler"].store_at(3)
     elif page.name == "samplers.md":
         for name in ("blocks", "grouped", "mixed"):
             assert sum(len(batch[0]) for batch in names[name]) == 300

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from maninegs_sampling.analysis.batch_hardness import check_batch
-from maninegs_sampling.analysis.hardness import BatchesByNumber, check_sampler
+from maninegs_sampling.analysis.hardness import BatchesByNumber, check_sampler, store_of_epochs
 from maninegs_sampling.data.store import ManifestationStore, check_store
 from maninegs_sampling.errors import InvalidTypeError, InvalidValueError, check_count
 
@@ -94,7 +94,8 @@ def coverage(sampler: BatchesByNumber, *, epochs: int = 1, epoch: int = 0) -> Co
 
     Raises:
         InvalidTypeError: If `sampler` has no `batch`, length or store, or a number is not whole.
-        InvalidValueError: If `epochs` is below 1 or `epoch` below 0.
+        InvalidValueError: If `epochs` is below 1 or `epoch` below 0, or the store of the sampler
+            was replaced within these epochs.
 
     Example:
         >>> from maninegs_sampling import ManiNegBatchSampler
@@ -106,12 +107,10 @@ def coverage(sampler: BatchesByNumber, *, epochs: int = 1, epoch: int = 0) -> Co
     check_sampler(sampler)
     epochs = check_count("epochs", epochs, at_least=1)
     first = check_count("epoch", epoch, at_least=0)
+    numbers = range(first, first + epochs)
     return measure_coverage(
-        sampler.store,
-        (
-            (sampler.batch(k, number) for k in range(len(sampler)))
-            for number in range(first, first + epochs)
-        ),
+        store_of_epochs(sampler, numbers),
+        ((sampler.batch(k, number) for k in range(len(sampler))) for number in numbers),
     )
 
 

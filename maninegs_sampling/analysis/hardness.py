@@ -12,6 +12,7 @@ from maninegs_sampling.data.store import ManifestationStore
 from maninegs_sampling.distances.index import DistanceBucketIndex
 from maninegs_sampling.distances.metrics import METRICS, MetricName, metric_of
 from maninegs_sampling.errors import InvalidTypeError, InvalidValueError, check_count
+from maninegs_sampling.sampling.base import ReproducibleBatchSampler
 from maninegs_sampling.sampling.sampler import ManiNegBatchSampler
 
 
@@ -40,6 +41,24 @@ def check_sampler(sampler: object) -> BatchesByNumber:
     return sampler
 
 
+def store_of_epochs(sampler: BatchesByNumber, epochs: range) -> ManifestationStore:
+    """Return the store that the batches of all `epochs`, at least one, are drawn with.
+
+    Raises:
+        InvalidValueError: If it is replaced within them.
+    """
+    if not isinstance(sampler, ReproducibleBatchSampler):
+        return sampler.store
+    store = sampler.store_at(epochs[0])
+    for epoch in epochs[1:]:
+        if sampler.store_at(epoch) is not store:
+            raise InvalidValueError(
+                f"the store of this sampler is replaced in epoch {epoch}; measure the epochs "
+                "before it and those from it on separately"
+            )
+    return store
+
+
 def hardness(
     sampler: BatchesByNumber,
     *,
@@ -59,7 +78,8 @@ def hardness(
 
     Raises:
         InvalidTypeError: If `sampler` has no `batch`, length or store, or a number is not whole.
-        InvalidValueError: If `batches` is below 1, `epoch` below 0, or there is no such metric.
+        InvalidValueError: If `batches` is below 1, `epoch` below 0, or there is no such metric, or
+            the store of the sampler was replaced within the epochs that are measured.
 
     Example:
         >>> import numpy as np
@@ -72,9 +92,11 @@ def hardness(
     check_sampler(sampler)
     batches = check_count("batches", batches, at_least=1)
     epoch = check_count("epoch", epoch, at_least=0)
+    last = epoch + (batches - 1) // len(sampler)
+    store = store_of_epochs(sampler, range(epoch, last + 1))
     own: MetricName = getattr(sampler, "metric", "hamming")
     drawn = _batches_by_epoch(sampler, batches, epoch)
-    return measure_hardness(sampler.store, drawn, metric=own if metric is None else metric)
+    return measure_hardness(store, drawn, metric=own if metric is None else metric)
 
 
 def check_mus(mus: Sequence[float], metric: MetricName = "hamming") -> tuple[float, ...]:

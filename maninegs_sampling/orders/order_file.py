@@ -254,8 +254,11 @@ def _check_made_with(
                 "remove it or write elsewhere"
             )
     if isinstance(sampler, ReproducibleBatchSampler):
+        stores = mine["fingerprint"]["stores"]
         try:
             sampler.load_state_dict(state.make_state(0, 0, theirs["fingerprint"]))
+            if theirs["fingerprint"]["stores"] != stores:  # some were set since, for later epochs
+                raise StateError(f"the sampler has other stores by now, {quoted(stores)}")
         except StateError as error:
             raise StateError(f"{where}: {error}; remove it or write elsewhere") from error
 

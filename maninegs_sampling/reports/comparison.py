@@ -15,7 +15,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from maninegs_sampling import randomness
 from maninegs_sampling.analysis.baselines import Epochs, nearest_only, uniform
-from maninegs_sampling.analysis.hardness import BatchesByNumber, check_mus, check_sampler
+from maninegs_sampling.analysis.hardness import (
+    BatchesByNumber,
+    check_mus,
+    check_sampler,
+    store_of_epochs,
+)
 from maninegs_sampling.analysis.neighborhood import find_shortage
 from maninegs_sampling.data.storage import write_atomically
 from maninegs_sampling.data.store import ManifestationStore, check_store
@@ -109,7 +114,7 @@ def compare(
     epochs = default_epochs(store, batch_size) if epochs is None else epochs
     n_epochs = check_count("epochs", epochs, at_least=1)
     options = {"batch_size": batch_size, "seed": randomness.check_seed(seed)}
-    others = _check_samplers(store, samplers)
+    others = _check_samplers(store, samplers, n_epochs)
     shortage = find_shortage(store, batch_size, groups)
     if shortage is not None:
         raise InvalidValueError(str(shortage))
@@ -125,7 +130,7 @@ def compare(
 
 
 def _check_samplers(
-    store: ManifestationStore, samplers: Mapping[str, BatchesByNumber] | None
+    store: ManifestationStore, samplers: Mapping[str, BatchesByNumber] | None, n_epochs: int
 ) -> Mapping[str, BatchesByNumber]:
     samplers = {} if samplers is None else samplers
     if not isinstance(samplers, Mapping):
@@ -133,7 +138,7 @@ def _check_samplers(
             f"samplers must map names to samplers; got {type(samplers).__name__}"
         )
     for name, sampler in samplers.items():
-        if check_sampler(sampler).store.digest != store.digest:
+        if store_of_epochs(check_sampler(sampler), range(n_epochs)).digest != store.digest:
             raise InvalidValueError(f"samplers[{name!r}] draws from another store")
     return samplers
 
@@ -236,9 +241,10 @@ def save_json(
         path: The JSON file.
         store: The manifestations.
         measured: What `compare` yields.
-        settings: The settings, to be written as they are, `metric` among them.
+        settings: The settings, to be written as they are.
     """
-    pairs = pair_distances(store, metric=settings["metric"])
+    entries = [row for row in measured if isinstance(row, Entry)]
+    pairs = pair_distances(store, metric=entries[0].hardness.metric)
     content = {
         "data": {
             "instances": store.n_instances,
@@ -254,7 +260,7 @@ def save_json(
             "numpy": np.__version__,
             "torch": torch.__version__,
         },
-        "samplers": [entry.as_json() for entry in measured if isinstance(entry, Entry)],
+        "samplers": [entry.as_json() for entry in entries],
         "left_out": {row.name: row.reason for row in measured if isinstance(row, LeftOut)},
     }
     write_atomically(path, [json.dumps(content, indent=1).encode() + b"\n"])

@@ -177,9 +177,9 @@ def _figures(
                 "How far away negatives are",
                 drawing.draw_distance_distributions(data),
                 "Bars: distances between all pairs of rows, as in uniform batches"
-                f"{estimated}; their mean is {METRICS[metric].text(found.uniform_mean)}. Lines: the "
-                f"distance distribution at the start of training, mu = {start:g}, and at the end, "
-                f"mu = {end:g}.{independent if data.independent is not None else ''}",
+                f"{estimated}; their mean is {METRICS[metric].text(found.uniform_mean)}. Lines: "
+                f"the distance distribution at the start of training, mu = {start:g}, and at the "
+                f"end, mu = {end:g}.{independent if data.independent is not None else ''}",
             )
         )
     if metric == "hamming":

@@ -27,7 +27,7 @@ from maninegs_sampling.errors import (
     check_count,
 )
 from maninegs_sampling.quoting import quoted
-from maninegs_sampling.sampling import state, wrapping
+from maninegs_sampling.sampling import replacement, state, wrapping
 from maninegs_sampling.sampling.epoch_length import BatchesPerEpoch, count_batches
 from maninegs_sampling.sampling.groups import distinct_indices
 from maninegs_sampling.sampling.progress import PassIterator, Progress
@@ -70,7 +70,8 @@ class ReproducibleBatchSampler(BatchSampler):
     A batch is a list of instance numbers. It can be drawn again with `batch`, early by prefetching
     workers, or after a restart, and is always the same. A pass over the sampler is one epoch. Each
     pass belongs to the epoch after that of the last pass that began, finished or not, unless
-    `set_epoch` or `load_state_dict` says otherwise. Options cannot be changed after construction.
+    `set_epoch` or `load_state_dict` says otherwise. Options cannot be changed after construction;
+    `replace_store` sets the store of later epochs.
 
     A subclass implements `_draw_batches`, and adds its options to `_fixed` and `_fingerprint`.
 
@@ -104,6 +105,11 @@ class ReproducibleBatchSampler(BatchSampler):
          "drop_last", "sampler", "epoch"}
     )  # fmt: skip
 
+    # The arguments after the store, which make the same sampler for another one.
+    _given: tuple[tuple[Any, ...], dict[str, Any]]
+    # Whether neighbors were given, so that the store does not say who is near.
+    _follows_lists = False
+
     def __new__(cls: type[Made], store: object = None, *args: Any, **options: Any) -> Made:
         """Refuse a sampler in place of the store, with the reason."""
         # Checked before __init__'s signature is: Lightning rebuilds batch samplers as
@@ -115,7 +121,9 @@ class ReproducibleBatchSampler(BatchSampler):
                 "it not to (Lightning: use_distributed_sampler=False) and give the sampler "
                 'distributed="auto".'
             )
-        return super().__new__(cls)
+        made = super().__new__(cls)
+        made._given = args, options
+        return made
 
     def __init__(
         self,
@@ -142,8 +150,12 @@ class ReproducibleBatchSampler(BatchSampler):
         self.indices = None if indices is None else distinct_indices(indices)
         self._batches_option = batches_per_epoch
         self._batches_per_epoch = self._count_batches()
+        self._remember("indices", self.indices)
         self._progress = Progress()
         self._warned = False
+        # This object draws from this epoch on, and its earlier selves the epochs before.
+        self._since = 0
+        self._earlier: tuple[Any, ...] = ()
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in self._fixed and (name in self.__dict__ or hasattr(type(self), name)):
@@ -151,6 +163,12 @@ class ReproducibleBatchSampler(BatchSampler):
                 f"{name} of a {type(self).__name__} cannot be changed; make another sampler"
             )
         super().__setattr__(name, value)
+
+    def _remember(self, name: str, value: Any) -> None:
+        """Keep `value` in place of an option that was given, to make this sampler again."""
+        options = self._given[1]
+        if name in options:
+            options[name] = value
 
     # What a subclass says.
 
@@ -348,6 +366,9 @@ class ReproducibleBatchSampler(BatchSampler):
 
     def _draw(self, epoch: int, first: int, count: int) -> list[list[int]]:
         """Return `count` consecutive batches, or this rank's shares of them."""
+        drawing = self._drawing(epoch)
+        if drawing is not self:
+            return drawing._draw(epoch, first, count)
         batches, lengths = self._draw_batches(epoch, first, count)
         if self.indices is not None:
             batches = self.indices[batches]  # what lies beyond a batch's length is cut off below
@@ -383,12 +404,88 @@ class ReproducibleBatchSampler(BatchSampler):
         return self.batch_size * (self.num_replicas if self.shard == "within" else 1)
 
     def _check_epoch(self, epoch: object) -> int:
-        """Return `epoch` as an int, or raise unless all its batches can be numbered with int64."""
+        """Return `epoch` as an int, or raise unless its batches can be drawn.
+
+        They can if they can be numbered with int64, and the store of the epoch is still here.
+        """
         number = check_count("epoch", epoch, at_least=0)
         limit = 2**62 // (len(self) * self.num_replicas)
         if number >= limit:
             raise InvalidValueError(f"epoch must be below {limit}; got {number}")
+        self._drawing(number)
         return number
+
+    # Other stores.
+
+    def replace_store(self, store: ManifestationStore, epoch: int) -> None:
+        """Draw the batches of `epoch` and of all later epochs with another store.
+
+        For proxies that change, such as embeddings of the model in training. From `epoch` on,
+        batches are those of a sampler made with `store` and the options of this one. Options that
+        were None, such as `high`, are worked out again; an index that was given is replaced by one
+        that is chosen as with None. Call it between passes, or during one for a later epoch, from
+        the thread that draws, and on every rank with the same store and epoch.
+
+        The sampler keeps the stores of the last epoch before that of the next pass and of later
+        ones. Batches of epochs before can no longer be drawn. A run that is resumed needs the store
+        of its epoch and those that were set for later ones; see `load_state_dict`.
+
+        Args:
+            store: as many instances as the store that it replaces, in the order of the dataset.
+            epoch: the first epoch with this store. None that has begun.
+
+        Raises:
+            InvalidTypeError: If `store` is not a store, or `epoch` not a whole number.
+            InvalidValueError: If `epoch` has begun, the number of instances differs, an option
+                cannot be used with `store`, or the sampler draws by neighbors that were given.
+
+        Example:
+            >>> from maninegs_sampling import ManiNegBatchSampler
+            >>> sampler = ManiNegBatchSampler(
+            ...     ManifestationStore.from_dense(np.eye(8, dtype=bool)), batch_size=4, mu=2.0
+            ... )
+            >>> for epoch in range(4):
+            ...     if epoch == 2:
+            ...         store = ManifestationStore.from_dense(np.tri(8, dtype=bool))
+            ...         sampler.replace_store(store, epoch)
+            ...     batches = list(sampler)
+            >>> [sampler.store_at(epoch).n_bits for epoch in (1, 2, 9)], sampler.store is store
+            ([8, 8, 8], True)
+        """
+        number = check_count("epoch", epoch, at_least=0)
+        replacement.check_replacement(self, store, number, self._progress.begun)
+        self._check_epoch(number)
+        self._earlier = replacement.needed(self, self.epoch - 1)
+        made = replacement.made_for(self, store)
+        self.__dict__ = replacement.replaced(self, made, number)
+
+    def store_at(self, epoch: int) -> ManifestationStore:
+        """Return the store that the batches of `epoch` are drawn with.
+
+        `store` is the one that was set last.
+
+        Raises:
+            InvalidTypeError, InvalidValueError: If `epoch` is not a whole number of at least 0, or
+                the sampler no longer has its store.
+        """
+        return self._drawing(self._check_epoch(epoch)).store
+
+    def _drawing(self: Made, epoch: int) -> Made:
+        """Return this sampler, or its earlier self that draws `epoch`."""
+        drawing: Made
+        for drawing in reversed(self._selves):
+            if epoch >= drawing._since:
+                drawing._settle_replicas()
+                return drawing
+        raise InvalidValueError(
+            f"epoch {epoch} was drawn with a store that was replaced; this sampler has those from "
+            f"epoch {self._selves[0]._since} on"
+        )
+
+    @property
+    def _selves(self) -> tuple[Any, ...]:
+        """This sampler's earlier selves, and itself."""
+        return (*self._earlier, self)
 
     # Stopping and resuming.
 
@@ -408,6 +505,10 @@ class ReproducibleBatchSampler(BatchSampler):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Set the next pass to continue from `state_dict`.
+
+        A run whose store was replaced needs the store of the epoch that it continues, and those
+        that were set for later epochs. Make the sampler with the first of them, and call
+        `replace_store` with the others, or with all, before the state is loaded.
 
         The number of ranks may have changed. With `shard="within"` the batches stay the same if
         num_replicas * batch_size does. With `shard="batches"` each rank draws its own batches, so
@@ -441,9 +542,16 @@ class ReproducibleBatchSampler(BatchSampler):
             position = position * len(self) // length
         if position == len(self):
             epoch, position = epoch + 1, 0
+        since = replacement.check_stores(mine["stores"], theirs["stores"], epoch, position)
         epoch = self._check_epoch(epoch)
+        if theirs["stores"] != mine["stores"]:
+            # What the run drew before, this sampler does not know.
+            self._earlier = replacement.needed(self, epoch)
+            first = self._selves[0]
+            first._since = max(first._since, since)
         self._resume_schedule(theirs)
         self._progress.move_to(epoch, position)
+        self._progress.begun = epoch if position else epoch - 1
 
     def _check_schedule(self, theirs: dict[str, Any]) -> None:
         """Raise `StateError` if the fingerprint `theirs` is of another schedule."""
@@ -456,7 +564,10 @@ class ReproducibleBatchSampler(BatchSampler):
         self._settle_replicas()
         return {
             "sampler": type(self).__name__,
-            "store": self.store.digest,
+            "stores": [
+                {"from_epoch": drawing._since, **drawing._fingerprint_of_store()}
+                for drawing in self._selves
+            ],
             "indices": None if self.indices is None else state.digest_of(self.indices),
             "seed": self.seed,
             # How a batch is split over the ranks does not change it.
@@ -465,6 +576,10 @@ class ReproducibleBatchSampler(BatchSampler):
             "shard": self.shard,
             "batches_per_epoch": len(self),
         }
+
+    def _fingerprint_of_store(self) -> dict[str, Any]:
+        """Return the part of the fingerprint that another store may change."""
+        return {"store": self.store.digest}
 
     def _options_text(self) -> str:
         """Return the options that every sampler has, for `repr`."""

@@ -93,15 +93,19 @@ def distinct_indices(indices: Any) -> NDArray[np.int64]:
 
 
 def numbers_of_drawn(
-    groups: ArrayLike | None, n_instances: int, indices: NDArray[np.int64] | None
+    groups: NDArray[np.int32] | None, indices: NDArray[np.int64] | None
 ) -> NDArray[np.int32]:
-    """Return the groups of the instances that may be drawn, numbered from 0; empty for None."""
+    """Return the groups of the instances that may be drawn, numbered from 0; empty for None.
+
+    Args:
+        groups: (N,) int32, the number of each instance's group.
+        indices: (n,) the instances that may be drawn; None for all.
+    """
     if groups is None:
         return np.empty(0, np.int32)
-    numbers = group_numbers(groups, n_instances)
     if indices is not None:
-        numbers = np.unique(numbers[indices], return_inverse=True)[1].astype(np.int32)
-    return numbers
+        return np.unique(groups[indices], return_inverse=True)[1].astype(np.int32)
+    return groups
 
 
 def check_number_of_groups(n_groups: int, batch_size: int) -> None:

@@ -34,11 +34,14 @@ class Progress:
     Attributes:
         next_epoch: the epoch of the next pass.
         next_start: the first batch of the next pass.
+        begun: the last epoch of which a batch was drawn in a pass, or that a loaded state lies in;
+            -1 for none.
         followed: a sampler whose `set_epoch` sets the epoch here too.
     """
 
     def __init__(self) -> None:
         self.next_epoch = self.next_start = 0
+        self.begun = -1
         self._reached = (0, 0)
         self._generation = 0
         self.followed: DistributedSampler[Any] | None = None
@@ -91,6 +94,7 @@ class Progress:
 
     def begin(self, this: Pass) -> None:
         """Note that `this` draws its first batch."""
+        self.begun = max(self.begun, this.epoch)
         # A pass of an epoch before the latest one's is an old iterator that somebody still reads.
         if this.generation == self._generation and this.epoch + 1 >= self.next_epoch:
             self.next_epoch = this.epoch if this.tentative else this.epoch + 1

@@ -17,7 +17,7 @@ from maninegs_sampling.sampling.correction import check_known, log_frequencies
 from maninegs_sampling.sampling.description import BatchDescription, distances_from
 from maninegs_sampling.sampling.drawer import BatchDrawer, Center, Draw, Duplicates, Empty
 from maninegs_sampling.sampling.epoch_length import BatchesPerEpoch
-from maninegs_sampling.sampling.groups import numbers_of_drawn
+from maninegs_sampling.sampling.groups import group_numbers, numbers_of_drawn
 from maninegs_sampling.sampling.planned import PlannedBatchSampler
 from maninegs_sampling.sampling.planner import EpochPlanner
 from maninegs_sampling.sampling.presets import AUTHORS, PAPER, check_hamming
@@ -45,7 +45,7 @@ class ManiNegBatchSampler(PlannedBatchSampler):
 
     A pass over the sampler is one epoch. Each pass belongs to the epoch after that of the last
     pass that began, finished or not, unless `set_epoch` or `load_state_dict` says otherwise.
-    Options cannot be changed after construction.
+    Options cannot be changed after construction; `replace_store` sets the store of later epochs.
 
     Args:
         store: one manifestation for each item of the dataset, in the same order.
@@ -186,7 +186,10 @@ class ManiNegBatchSampler(PlannedBatchSampler):
             batches_per_epoch=batches_per_epoch, num_replicas=num_replicas, rank=rank,
             distributed=distributed, shard=shard, sampler=sampler,
         )  # fmt: skip
-        self._groups = numbers_of_drawn(groups, store.n_instances, self.indices)
+        numbers = None if groups is None else group_numbers(groups, store.n_instances)
+        self._groups = numbers_of_drawn(numbers, self.indices)
+        self._remember("groups", numbers)
+        self._remember("index", index if isinstance(index, str) else None)
         self._drawer = BatchDrawer(
             self._drawn, metric=self.metric, sigma=sigma, low=low, high=high, empty=empty,
             draw=draw, duplicates=duplicates, anchors_per_batch=anchors_per_batch, center=center,
@@ -262,17 +265,18 @@ class ManiNegBatchSampler(PlannedBatchSampler):
             (2, 2.0, [2, 2, 2], 2.0)
         """
         epoch, k = self._check_epoch(epoch), self._check_number(k)
-        instances, anchors = self._with_anchors(epoch, k)
+        drawing = self._drawing(epoch)
+        instances, anchors = drawing._with_anchors(epoch, k)
         if self.shard == "within":
             mine = self._share(len(instances))
             instances, anchors = instances[mine], anchors[mine]
         negatives = instances != anchors
         distances = distances_from(
-            self._drawn, anchors[negatives], instances[negatives], self.metric
+            drawing._drawn, anchors[negatives], instances[negatives], self.metric
         )
         step = epoch * len(self) + k
         mu = self._mu_at(step)
-        return BatchDescription(step, mu, self._drawer.distribution(mu), distances)
+        return BatchDescription(step, mu, drawing._drawer.distribution(mu), distances)
 
     def log_q(self, epoch: int, k: int) -> NDArray[np.float64]:
         """Return how often batch `k` draws its instances relative to uniform sampling, for a loss.
@@ -302,9 +306,10 @@ class ManiNegBatchSampler(PlannedBatchSampler):
         """
         check_known(self._drawer, covers=self.covers)
         epoch, k = self._check_epoch(epoch), self._check_number(k)
-        instances, _ = self._with_anchors(epoch, k)
-        log_weights = self._drawer.log_weights(np.array([self._mu_at(epoch * len(self) + k)]))[0]
-        log_q = log_frequencies(self._drawer, instances, log_weights)
+        drawing = self._drawing(epoch)
+        instances, _ = drawing._with_anchors(epoch, k)
+        log_weights = drawing._drawer.log_weights(np.array([self._mu_at(epoch * len(self) + k)]))[0]
+        log_q = log_frequencies(drawing._drawer, instances, log_weights)
         return log_q[self._share(len(log_q))] if self.shard == "within" else log_q
 
     def _with_anchors(self, epoch: int, k: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -321,7 +326,8 @@ class ManiNegBatchSampler(PlannedBatchSampler):
         """Return (count,) the first anchors of batches `first`, `first` + 1, ... of `epoch`."""
         first = check_count("first", first, at_least=0, at_most=2**31)
         count = check_count("count", count, at_least=0, at_most=2**31)
-        anchors = self._anchors(self._check_epoch(epoch), first, count)
+        epoch = self._check_epoch(epoch)
+        anchors = self._drawing(epoch)._anchors(epoch, first, count)
         return anchors if self.indices is None else self.indices[anchors]
 
     def _anchors(self, epoch: int, first: int, count: int) -> NDArray[np.int64]:
@@ -401,16 +407,22 @@ class ManiNegBatchSampler(PlannedBatchSampler):
 
     def _fingerprint(self) -> dict[str, Any]:
         options = (
-            "metric", "sigma", "low", "high", "empty", "draw", "duplicates", "anchors_per_batch",
-            "center", "skip_nearest", "coverage",
+            "metric", "sigma", "low", "empty", "draw", "duplicates", "anchors_per_batch", "center",
+            "skip_nearest", "coverage",
         )  # fmt: skip
-        near = self._drawer.near
         return {
             **super()._fingerprint(),
             "groups": state.digest_of(self._groups),
-            "near": None if near is None else repr(near.plan),
             "mu": state.schedule_fingerprint(self.mu, self._mu_at, self._drawn_steps),
             **{name: getattr(self, name) for name in options},
+        }
+
+    def _fingerprint_of_store(self) -> dict[str, Any]:
+        near = self._drawer.near
+        return {
+            **super()._fingerprint_of_store(),
+            "high": self.high,
+            "near": None if near is None else repr(near.plan),
         }
 
     def __repr__(self) -> str:

@@ -154,7 +154,7 @@ def check_fingerprint(
 ) -> None:
     """Raise unless two samplers with these fingerprints draw the same batches.
 
-    The schedule, "mu", is left to `check_schedule`.
+    The schedule, "mu", is left to `check_schedule`, and "stores" to `check_stores`.
 
     Raises:
         StateError: If they differ. The message names the first difference.
@@ -167,7 +167,7 @@ def check_fingerprint(
     if set(theirs) != set(mine):
         raise StateError(f"the state does not say what it was made with; got {quoted(theirs)}")
     for name, value in mine.items():
-        if name == "mu" or name in may_differ:
+        if name in ("mu", "stores") or name in may_differ:
             continue
         other = theirs[name]
         # Comparing an array, which no state holds, would not give a single bool.

@@ -102,6 +102,8 @@ class GraphBlockBatchSampler(PlannedBatchSampler):
             graph = joined(lists[:, : self.n_neighbors])
             node_of = np.arange(len(lists), dtype=np.int32)
         self._place_of = places_in_order(graph)[node_of]
+        self._follows_lists = neighbors is not None
+        self._remember("neighbors", None)
         self._settle_replicas()
 
     def _plan(self, epoch: int) -> NDArray[np.int64]:
@@ -111,8 +113,8 @@ class GraphBlockBatchSampler(PlannedBatchSampler):
         order = np.roll(order, -rng.integers(len(order)))
         return shuffle_blocks(order, self._global_batch_size, rng)
 
-    def _fingerprint(self) -> dict[str, Any]:
-        return {**super()._fingerprint(), "order": state.digest_of(self._place_of)}
+    def _fingerprint_of_store(self) -> dict[str, Any]:
+        return {**super()._fingerprint_of_store(), "order": state.digest_of(self._place_of)}
 
     def __repr__(self) -> str:
         return (

@@ -114,6 +114,8 @@ class NeighborGroupBatchSampler(PlannedBatchSampler):
             self._drawn, neighbors, n_instances=store.n_instances, indices=self.indices,
             n_neighbors=self.n_neighbors, skip_nearest=self.skip_nearest,
         )  # fmt: skip
+        self._follows_lists = neighbors is not None
+        self._remember("neighbors", None)
         rng = randomness.generator_at(self.seed, randomness.NEIGHBOR_GROUPS)
         groups = partition(instance_graph(lists), self.group_size, int(rng.integers(2**31)))
         # The instances group by group, what does not divide at the end.
@@ -137,6 +139,11 @@ class NeighborGroupBatchSampler(PlannedBatchSampler):
         return {
             **super()._fingerprint(),
             "group_size": self.group_size,
+        }
+
+    def _fingerprint_of_store(self) -> dict[str, Any]:
+        return {
+            **super()._fingerprint_of_store(),
             "groups": state.digest_of(self._by_group),
         }
 

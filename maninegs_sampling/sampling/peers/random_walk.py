@@ -105,6 +105,8 @@ class RandomWalkBatchSampler(ReproducibleBatchSampler):
             self._drawn, neighbors, n_instances=store.n_instances, indices=self.indices,
             n_neighbors=self.n_neighbors, skip_nearest=0,
         )  # fmt: skip
+        self._follows_lists = neighbors is not None
+        self._remember("neighbors", None)
         self._graph = Graph(
             neighbors=lists.nearest,
             degrees=lists.degrees,
@@ -145,8 +147,13 @@ class RandomWalkBatchSampler(ReproducibleBatchSampler):
     def _fingerprint(self) -> dict[str, Any]:
         return {
             **super()._fingerprint(),
-            "neighbors": state.digest_of(self._graph.neighbors),
             "restart_probability": self.restart_probability,
+        }
+
+    def _fingerprint_of_store(self) -> dict[str, Any]:
+        return {
+            **super()._fingerprint_of_store(),
+            "neighbors": state.digest_of(self._graph.neighbors),
         }
 
     def __repr__(self) -> str:

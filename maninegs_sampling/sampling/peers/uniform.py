@@ -15,7 +15,11 @@ from maninegs_sampling.sampling import state
 from maninegs_sampling.sampling._stream import STREAM_WORDS
 from maninegs_sampling.sampling.base import ReproducibleBatchSampler
 from maninegs_sampling.sampling.epoch_length import BatchesPerEpoch
-from maninegs_sampling.sampling.groups import check_number_of_groups, numbers_of_drawn
+from maninegs_sampling.sampling.groups import (
+    check_number_of_groups,
+    group_numbers,
+    numbers_of_drawn,
+)
 from maninegs_sampling.sampling.peers._kernels import UniformScratch, draw_uniform
 from maninegs_sampling.sampling.replicas import Shard
 
@@ -75,7 +79,9 @@ class UniformDistinctBatchSampler(ReproducibleBatchSampler):
             batches_per_epoch=batches_per_epoch, num_replicas=num_replicas, rank=rank,
             distributed=distributed, shard=shard, sampler=sampler,
         )  # fmt: skip
-        self._groups = numbers_of_drawn(groups, store.n_instances, self.indices)
+        numbers = None if groups is None else group_numbers(groups, store.n_instances)
+        self._groups = numbers_of_drawn(numbers, self.indices)
+        self._remember("groups", numbers)
         self._n_groups = int(self._groups.max()) + 1 if len(self._groups) else 0
         self._pattern_of = as_int32(self._drawn.pattern_of)
         self._check_supply()
