@@ -1,7 +1,7 @@
 """Jaccard distances of 4,000 fingerprints: python -m benchmarks.jaccard.
 
-One run compares, on random bits of which a tenth is set: all pairs by this package, by Hamming and by
-Jaccard, with scikit-fingerprints and RDKit; and the 64 nearest of each row with usearch and with
+One run compares, on random bits of which a tenth is set: all pairs by this package, by Hamming and
+by Jaccard, with scikit-fingerprints and RDKit; and the 64 nearest of each row with usearch and with
 faiss, which knows the Jaccard distance of floats alone. Times are of the processor, over all
 threads, and measured by turns: the fastest of five, or the only one if it takes over a second. What
 is not installed is left out.
