@@ -32,11 +32,11 @@ def pairwise_rows(words, other, begin, end, out):
 def jaccard_rows(patterns, other, begin, end, scratch, out):
     """Fill rows begin..end of the matrix of Jaccard distances, (N, M) float32.
 
-    scratch: (TILE,), for Hamming distances.
+    scratch: (T,), for the Hamming distances to T patterns at a time.
     """
-    columns = shape_of(other)[1]
-    for tile in range(0, columns, TILE):
-        tile_end = min(columns, tile + TILE)
+    columns, step = shape_of(other)[1], scratch.shape[0]
+    for tile in range(0, columns, step):
+        tile_end = min(columns, tile + step)
         ones = other.ones[tile:tile_end]
         for i in range(begin, end):
             hamming_tile(patterns.words, other.words, i, tile, tile_end, scratch)

@@ -91,8 +91,11 @@ def pairwise_jaccard(
     left = patterns(transposed(store.words[store.pattern_of]))
     right = left if other is store else patterns(transposed(other.words[other.pattern_of]))
 
+    # As in `pairwise_rows`: with one word a pattern, tiles would only break up the writing.
+    at_once = TILE if store.words.shape[1] > 1 else other.n_instances
+
     def fill(begin: int, end: int) -> None:
-        scratch = np.empty(TILE, distance_dtype(store.n_bits))
+        scratch = np.empty(at_once, distance_dtype(store.n_bits))
         _kernels.jaccard_rows(left, right, begin, end, scratch, out)
 
     run_on_threads(fill, np.linspace(0, len(out), _SLABS + 1, dtype=np.int64))

@@ -21,6 +21,7 @@ from maninegs_sampling.distances.pairs import (
     estimated_pair_distances,
     pair_distances,
 )
+from maninegs_sampling.sampling.peers.neighbors import nearest_patterns
 from tests import naive
 from tests.conftest import bit_matrices, random_store
 
@@ -134,6 +135,18 @@ def test_buckets_equal_naive_listed_and_scanned(bits):
                 assert index.bucket(0, step / 100).tolist() == expected
                 assert counts[step] == len(expected)
     assert index.largest_distance == 1.0
+
+
+@settings(max_examples=15)
+@given(bits=bit_matrices(max_rows=15))
+def test_nearest_patterns_equal_naive(bits):
+    store = ManifestationStore.from_dense(np.unique(bits, axis=0))
+    rows = store.to_dense()[np.argsort(store.pattern_of)]
+    found = nearest_patterns(store, 5, metric="jaccard")
+    for p, row in enumerate(rows):
+        others = [q for q in range(len(rows)) if q != p]
+        others.sort(key=lambda q: (naive.jaccard_step(row, rows[q]), q))
+        assert found[p].tolist() == others[:5]
 
 
 def test_an_index_knows_the_largest_distance_and_its_metric():

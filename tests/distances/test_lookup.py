@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from numba.core.registry import cpu_target
 
-from maninegs_sampling import ManifestationStore, pairwise_hamming
+from maninegs_sampling import ManifestationStore, pairwise_hamming, pairwise_jaccard
 from maninegs_sampling.data.patterns import frozen
 from maninegs_sampling.distances import _lookup, _planes
 from maninegs_sampling.distances.metrics import distance_dtype, transposed
@@ -81,10 +81,11 @@ def test_tiles_equal_counts(n_words):
 SCRIPT = """
 import sys
 import numpy as np
-from maninegs_sampling import ManifestationStore, pairwise_hamming
+from maninegs_sampling import ManifestationStore, pairwise_hamming, pairwise_jaccard
 from maninegs_sampling.distances._planes import pairwise_rows_by_lookup
 store = ManifestationStore.load(f"{sys.argv[1]}/store", verify=False)
 np.save(f"{sys.argv[1]}/pairs", pairwise_hamming(store))
+np.save(f"{sys.argv[1]}/jaccard", pairwise_jaccard(store))
 (code,) = pairwise_rows_by_lookup.inspect_asm().values()
 print("vpshufb" in code, "vpopcnt" in code)
 """
@@ -104,3 +105,4 @@ def test_a_processor_without_avx512_gets_the_same_distances(tmp_path):
     )
     assert done.stdout == "True False\n"
     assert (np.load(tmp_path / "pairs.npy") == pairwise_hamming(store)).all()
+    assert (np.load(tmp_path / "jaccard.npy") == pairwise_jaccard(store)).all()

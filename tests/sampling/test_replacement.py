@@ -1,11 +1,13 @@
 """Stores that are replaced: each epoch is drawn as a sampler made with its store draws it."""
 
+import gc
 import itertools
 import json
 import multiprocessing
 import pickle
 import time
 import warnings
+import weakref
 
 import numpy as np
 import pytest
@@ -124,7 +126,6 @@ def test_stores_are_not_kept_for_ever():
         sampler.replace_store(STORES[epoch % 4], epoch)
         list(DataLoader(range(N), batch_sampler=sampler))
     assert len(sampler._earlier) == 1
-    assert sampler._earlier[0]._earlier == ()
     assert epoch_of(sampler, 4) == epoch_of(make(STORES[0]), 4)
     for ask in (
         sampler.store_at, sampler.set_epoch, lambda e: sampler.batch(0, e),
@@ -132,6 +133,19 @@ def test_stores_are_not_kept_for_ever():
     ):  # fmt: skip
         with pytest.raises(InvalidValueError, match=r"epoch 3 was drawn .* has those from epoch 4"):
             ask(3)
+
+
+def test_a_store_that_is_kept_keeps_none_before_it():
+    sampler = make()
+    for epoch in (1, 2):
+        sampler.replace_store(STORES[epoch], epoch)
+    first = weakref.ref(sampler._earlier[0])
+    for _ in range(2):
+        list(sampler)
+    sampler.replace_store(STORES[3], 3)
+    assert [kept.store for kept in sampler._earlier] == STORES[1:3]
+    gc.collect()
+    assert first() is None
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from maninegs_sampling.data.dense import as_array
 from maninegs_sampling.data.patterns import as_int32
 from maninegs_sampling.data.store import ManifestationStore
-from maninegs_sampling.distances.metrics import distance_dtype, transposed
+from maninegs_sampling.distances.metrics import METRICS, MetricName, distance_dtype, transposed
 from maninegs_sampling.errors import InvalidTypeError, InvalidValueError
 from maninegs_sampling.sampling.peers._kernels import nearest_rows
 from maninegs_sampling.threads import run_on_threads
@@ -47,16 +47,22 @@ class NeighborLists(NamedTuple):
 
 
 def nearest_patterns(
-    store: ManifestationStore, n_neighbors: int, *, skip_nearest: int = 0
+    store: ManifestationStore,
+    n_neighbors: int,
+    *,
+    skip_nearest: int = 0,
+    metric: MetricName = "hamming",
 ) -> NDArray[np.int32]:
-    """Return the nearest other patterns of each pattern, by Hamming distance.
+    """Return the nearest other patterns of each pattern.
 
-    Equally near patterns are in the order of their numbers. Memory is that of the result.
+    Equally near patterns are in the order of their numbers; by "jaccard" these are those whose
+    distances are the same when rounded up to hundredths. Memory is that of the result.
 
     Args:
         store: U patterns.
         n_neighbors: neighbors of each, at most.
         skip_nearest: nearest patterns to leave out before them.
+        metric: "hamming" or "jaccard".
 
     Returns:
         (U, K) int32, nearest first, with K the smaller of `n_neighbors` and U - 1 - `skip_nearest`,
@@ -68,12 +74,12 @@ def nearest_patterns(
         [[1, 2], [0, 2], [1, 3], [2, 1]]
     """
     patterns = store.n_patterns
-    words = transposed(store.words)
+    words = METRICS[metric].patterns(transposed(store.words))
     nearest = np.empty((patterns, max(0, min(n_neighbors, patterns - 1 - skip_nearest))), np.int32)
 
     def find(begin: int, end: int) -> None:
         distances = np.empty(patterns, distance_dtype(store.n_bits))
-        place = np.empty(store.n_bits + 1, np.int64)
+        place = np.empty(METRICS[metric].last_step(store) + 1, np.int64)
         nearest_rows(words, begin, end, skip_nearest, distances, place, nearest)
 
     if nearest.shape[1] > 0:
