@@ -15,6 +15,12 @@ def hamming(a, b):
     return sum(bool(x) != bool(y) for x, y in zip(a, b, strict=True))
 
 
+def count_ones(words):
+    """The number of bits that are set in each word, as `numpy.bitwise_count` of numpy 2."""
+    bytes_of_words = np.ascontiguousarray(words)[..., None].view(np.uint8)
+    return np.unpackbits(bytes_of_words, axis=-1).sum(-1, dtype=np.int64)
+
+
 def pairwise_hamming(rows, others):
     return [[hamming(a, b) for b in others] for a in rows]
 

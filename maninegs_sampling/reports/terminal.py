@@ -1,5 +1,6 @@
 """Printing to a terminal, with control characters from tables and file names escaped."""
 
+import atexit
 import os
 import shlex
 import sys
@@ -53,3 +54,7 @@ def escaped_output() -> Iterator[None]:
     )
     with redirect_stdout(out), redirect_stderr(err):
         yield
+    # Where colorama is installed, numba starts it. At exit it would reset colors in the replaced
+    # standard output, which would show the escape sequence.
+    if "colorama" in sys.modules:
+        atexit.unregister(sys.modules["colorama"].initialise.reset_all)

@@ -30,7 +30,10 @@ def counted(monkeypatch):
     return calls
 
 
-@pytest.mark.parametrize("groups", [None, np.arange(300) % 100], ids=["free", "groups"])
+@pytest.mark.parametrize(
+    "groups",
+    [pytest.param(None, marks=pytest.mark.slow, id="free"), np.arange(300) % 100],
+)
 def test_a_report_builds_one_index_and_counts_all_pairs_once(counted, tmp_path, groups):
     store = mn.ManifestationStore.from_dense(clustered(n=300, n_bits=12))
     schema = mn.Schema("signs", tuple(mn.Trait(f"sign {b}", "flag") for b in range(12)))

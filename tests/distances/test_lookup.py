@@ -54,7 +54,7 @@ def test_planes_cross_tiles(n_bits, columns):
     bits[0], bits[-1] = True, False  # all bits differ, and no sum may overflow
     packed = np.packbits(bits, axis=1, bitorder="little")
     words = np.pad(packed, ((0, 0), (0, -packed.shape[1] % 8))).view(np.uint64)
-    expected = np.bitwise_count(words[:11, None] ^ words).sum(-1)
+    expected = naive.count_ones(words[:11, None] ^ words).sum(-1)
     left, right = transposed(words[:11]), transposed(words)
     for begin, end in ((0, len(expected)), (1, 2)):
         assert (by_planes(left, right, n_bits, begin, end) == expected[begin:end]).all()
@@ -72,7 +72,7 @@ def test_tiles_equal_counts(n_words):
                 frozen(words.view()), frozen(words.view()), 4, begin, end, out
             )
             assert done == (end - begin) // _lookup.STEP * _lookup.STEP
-            expected = np.bitwise_count(words[:, begin : begin + done]).sum(0)
+            expected = naive.count_ones(words[:, begin : begin + done]).sum(0)
             assert (out[:done] == expected).all()
             assert (out[done:] == 99).all()
 

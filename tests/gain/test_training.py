@@ -70,8 +70,16 @@ def test_real_cells(real_data, tmp_path):
 # Arms
 
 
-@pytest.mark.parametrize("mode", ["unimodal", "multimodal"])
-@pytest.mark.parametrize("name", ARMS)
+# Each arm trains in one mode, in turn; the slow tests are of the other.
+MODES = ("unimodal", "multimodal")
+TRAINED = [
+    pytest.param(name, mode, marks=() if turn % 2 == number else pytest.mark.slow)
+    for turn, name in enumerate(ARMS)
+    for number, mode in enumerate(MODES)
+]
+
+
+@pytest.mark.parametrize(("name", "mode"), TRAINED)
 def test_arms_train(cells, name, mode):
     encoder, _ = training.pretrain(cells, ARMS[name], mode, 0, SHORT)
     features = training.features_of(encoder, cells)

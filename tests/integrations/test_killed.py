@@ -45,10 +45,10 @@ def kill(process):
         ("stateful_dataloader", 0, "ManiNeg"),
         ("stateful_dataloader", 2, "ManiNeg"),
         ("lightning_trainer", 0, "ManiNeg"),
-        ("plain_loop", 2, "uniform"),
-        ("plain_loop", 2, "blocks"),
+        pytest.param("plain_loop", 2, "uniform", marks=pytest.mark.slow),
+        pytest.param("plain_loop", 2, "blocks", marks=pytest.mark.slow),
         ("stateful_dataloader", 2, "groups"),
-        ("stateful_dataloader", 2, "walks"),
+        pytest.param("stateful_dataloader", 2, "walks", marks=pytest.mark.slow),
     ],
 )
 def test_no_batch_is_lost_or_repeated(tmp_path, kind, workers, sampler):

@@ -9,18 +9,22 @@ import torch
 
 from tests.losses.cases import ALL, EVERY, LOSSES, PATHS, forced, random_pair
 
+# Compiling takes seconds; the paths between differ in their sizes of blocks only.
+EACH = ("direct", "blocks of 3, shifted")
 COMPILED = [(name, ALL[name], path) for name in ALL for path in PATHS] + [
-    (name, EVERY[name], path)
-    for name in EVERY
-    if name not in ALL
-    for path in ("direct", "blocks of 2")
+    (name, EVERY[name], path) for name in EVERY if name not in ALL for path in EACH
 ]
 
 
 @pytest.mark.filterwarnings("ignore")  # the compiler's own warnings
 @pytest.mark.parametrize(
     ("compiled", "path"),
-    [pytest.param(loss, path, id=f"{name}-{path}") for name, loss, path in COMPILED],
+    [
+        pytest.param(
+            loss, path, id=f"{name}-{path}", marks=() if path in EACH else pytest.mark.slow
+        )
+        for name, loss, path in COMPILED
+    ],
 )
 def test_compiled_losses_are_the_same(compiled, path):
     torch._dynamo.reset()
@@ -54,7 +58,7 @@ print(status("VmHWM") - before)
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/status")
 @pytest.mark.parametrize("name", LOSSES)
-@pytest.mark.parametrize("temperature", [0.7, 0.01])
+@pytest.mark.parametrize("temperature", [0.7, pytest.param(0.01, marks=pytest.mark.slow)])
 def test_memory_does_not_grow_with_the_square(name, temperature):
     script = MEASURE.format(name=name, temperature=temperature)
     kibibytes = int(subprocess.check_output([sys.executable, "-c", script]))

@@ -370,7 +370,7 @@ def test_a_plan_of_patterns_of_unequal_density():
     assert index.plan.filled > 0.9
     enough, found_enough = 0, 0
     for p in rng.integers(0, store.n_patterns, 100).tolist():
-        distances = np.bitwise_count(store.words[:, 0] ^ store.words[p, 0])
+        distances = naive.count_ones(store.words[:, 0] ^ store.words[p, 0])
         counts = np.bincount(distances, minlength=41)
         _, found, radius, reach = searched(index, p, p)
         sampled = np.bincount(found, minlength=41)
