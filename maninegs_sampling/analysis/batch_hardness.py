@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maninegs_sampling.data.patterns import frozen
-from maninegs_sampling.data.store import ManifestationStore, check_store
+from maninegs_sampling.data.store import ManifestationStore
 from maninegs_sampling.distances import _kernels
 from maninegs_sampling.distances.metrics import (
     METRICS,
     MetricName,
+    check_measurable,
     distance_dtype,
     metric_of,
     transposed,
@@ -199,7 +200,7 @@ def measure_hardness(
         >>> hardness.anchor_histogram.tolist(), hardness.pair_mean
         ([0, 1, 1], 1.5)
     """
-    words = transposed(check_store("store", store).words)
+    words = transposed(check_measurable("store", store).words)
     measure = metric_of(metric)
     dtype, n_distances = distance_dtype(store.n_bits), measure.last_step(store) + 1
     anchors, pairs = _Shares(n_distances), _Shares(n_distances)

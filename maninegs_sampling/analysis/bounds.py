@@ -4,8 +4,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from maninegs_sampling.analysis.coverage import as_floats
-from maninegs_sampling.data.store import ManifestationStore, check_store
-from maninegs_sampling.distances.metrics import METRICS, MetricName
+from maninegs_sampling.data.store import ManifestationStore
+from maninegs_sampling.distances.metrics import METRICS, MetricName, check_measurable
 from maninegs_sampling.distances.pairs import pair_distances
 from maninegs_sampling.errors import InvalidValueError, check_count
 
@@ -65,7 +65,7 @@ def data_distance_lower_bound(
         >>> data_distance_lower_bound(ManifestationStore.from_dense([[0, 0], [0, 1], [1, 1]]))
         1
     """
-    if check_store("store", store).n_instances == 1:
+    if check_measurable("store", store).n_instances == 1:
         raise InvalidValueError("a store of one instance has no pairs")
     shares = pair_distances(store, metric=metric).shares
     return METRICS[metric].distance(int(np.searchsorted(np.cumsum(shares), _SHARE_BELOW)))

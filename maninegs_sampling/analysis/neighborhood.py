@@ -7,9 +7,14 @@ from numpy.typing import ArrayLike
 
 from maninegs_sampling.analysis.hardness import hardness, local_sampler
 from maninegs_sampling.analysis.reasons import Supply, TooFew
-from maninegs_sampling.data.store import ManifestationStore, check_store
+from maninegs_sampling.data.store import ManifestationStore
 from maninegs_sampling.distances.index import DistanceBucketIndex
-from maninegs_sampling.distances.metrics import MetricName, metric_of, pattern_steps
+from maninegs_sampling.distances.metrics import (
+    MetricName,
+    check_measurable,
+    metric_of,
+    pattern_steps,
+)
 from maninegs_sampling.errors import InvalidValueError, check_count
 from maninegs_sampling.sampling.groups import group_numbers
 
@@ -93,7 +98,7 @@ def neighborhood(
         >>> neighborhood(store, batch_size=3).within[0]
         1.3333333333333333
     """
-    check_store("store", store)
+    check_measurable("store", store)
     batch_size = check_count("batch_size", batch_size, at_least=2)
     measure = metric_of(metric)
     shortage = find_shortage(store, batch_size, groups)

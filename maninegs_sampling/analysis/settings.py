@@ -23,9 +23,9 @@ from maninegs_sampling.analysis.setting_reasons import (
     MuReason,
     SigmaReason,
 )
-from maninegs_sampling.data.store import ManifestationStore, check_store
+from maninegs_sampling.data.store import ManifestationStore
 from maninegs_sampling.distances.index import DistanceBucketIndex
-from maninegs_sampling.distances.metrics import MetricName, metric_of
+from maninegs_sampling.distances.metrics import MetricName, check_measurable, metric_of
 from maninegs_sampling.distances.pairs import (
     distance_limit,
     estimated_pair_distances,
@@ -156,7 +156,7 @@ def suggest(
         >>> suggest(store, steps=9000, anchors_per_batch=8)["mu"].end
         0.3
     """
-    check_store("store", store)
+    check_measurable("store", store)
     steps = check_count("steps", steps, at_least=1)
     batch_size = check_count("batch_size", batch_size, at_least=2)
     metric = metric_of(metric).name

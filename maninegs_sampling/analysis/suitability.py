@@ -30,9 +30,9 @@ from maninegs_sampling.analysis.settings import (
     settings_from,
 )
 from maninegs_sampling.data.repeated_bits import first_bits
-from maninegs_sampling.data.store import ManifestationStore, check_store
+from maninegs_sampling.data.store import ManifestationStore
 from maninegs_sampling.distances.index import DistanceBucketIndex
-from maninegs_sampling.distances.metrics import MetricName, metric_of
+from maninegs_sampling.distances.metrics import MetricName, check_measurable, metric_of
 from maninegs_sampling.distances.pairs import mean_distance, trait_counts
 from maninegs_sampling.errors import InvalidTypeError, InvalidValueError, check_count
 from maninegs_sampling.quoting import escape_controls
@@ -150,7 +150,7 @@ def suitability(
         >>> suitability(store, batch_size=32).verdict
         'harder batches, training gain not shown'
     """
-    check_store("store", store)
+    check_measurable("store", store)
     batch_size = check_count("batch_size", batch_size, at_least=2)
     metric = metric_of(metric).name
     steps = check_count("steps", steps, at_least=1)

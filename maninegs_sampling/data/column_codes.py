@@ -88,7 +88,7 @@ def distinct_cells(column: Any) -> tuple[list[Any], NDArray[np.intp]]:
     else:
         return _distinct_objects(column.to_list())
     first_rows, codes = _in_order_of_appearance(labels)
-    return column[first_rows].to_list(), codes
+    return column[first_rows.tolist()].to_list(), codes
 
 
 def _labels_of_polars(series: "polars.Series") -> NDArray[Any]:

@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maninegs_sampling.data.patterns import frozen
-from maninegs_sampling.data.store import ManifestationStore, check_store
+from maninegs_sampling.data.store import ManifestationStore
 from maninegs_sampling.distances import _kernels
 from maninegs_sampling.distances._tiles import TILE
 from maninegs_sampling.distances.metrics import (
     METRICS,
     MetricName,
+    check_measurable,
     distance_dtype,
     metric_of,
     transposed,
@@ -56,7 +57,7 @@ def distance_histogram(
         >>> distance_histogram(store).tolist()
         [1, 0, 2, 0]
     """
-    histogram = known_histogram(check_store("store", store), metric_of(metric).name)
+    histogram = known_histogram(check_measurable("store", store), metric_of(metric).name)
     if histogram is None:
         histogram = frozen(count_pairs(store, metric=metric, progress=progress))
         _histograms.setdefault(store, {})[metric] = histogram

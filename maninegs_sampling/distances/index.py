@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from maninegs_sampling.data._pattern_kernels import group_instances
 from maninegs_sampling.data.patterns import frozen
-from maninegs_sampling.data.store import ManifestationStore, check_store
+from maninegs_sampling.data.store import ManifestationStore
 from maninegs_sampling.distances import _kernels
 from maninegs_sampling.distances.metrics import (
     METRICS,
     MetricName,
+    check_measurable,
     distance_dtype,
     metric_of,
     pattern_steps,
@@ -108,7 +109,7 @@ class DistanceBucketIndex:
         rows: str = "instances",
         metric: MetricName = "hamming",
     ) -> None:
-        check_store("store", store)
+        check_measurable("store", store)
         check_choice("rows", rows, ("instances", "patterns"))
         self.store = store
         self.rows = rows

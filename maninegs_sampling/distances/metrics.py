@@ -11,8 +11,9 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from maninegs_sampling.data.bit_layout import has_known_bits
 from maninegs_sampling.data.patterns import frozen
-from maninegs_sampling.data.store import ManifestationStore
+from maninegs_sampling.data.store import ManifestationStore, check_store
 from maninegs_sampling.distances import _kernels
 from maninegs_sampling.distances._tiles import JACCARD_STEPS, NO_ONES, JaccardPatterns
 from maninegs_sampling.errors import (
@@ -162,6 +163,23 @@ METRICS: dict[MetricName, Metric] = {
 def metric_of(name: object) -> Metric:
     """Return the metric of a name, or raise `InvalidValueError`."""
     return METRICS[check_choice("metric", name, get_args(MetricName))]
+
+
+def check_measurable(name: str, store: object) -> ManifestationStore:
+    """Return the store whose distances are asked for.
+
+    Raises:
+        InvalidTypeError: If it is no store.
+        InvalidValueError: If half of its bits say which others are known: they are no traits.
+    """
+    checked = check_store(name, store)
+    if has_known_bits(checked.bit_names):
+        raise InvalidValueError(
+            f'the second half of the bits of {name} says which bits are known (missing="masked"), '
+            "which every metric of this version would count as traits; make the store with "
+            'missing="absent" or "option"'
+        )
+    return checked
 
 
 def distance_dtype(n_bits: int) -> np.dtype[Any]:

@@ -13,13 +13,19 @@ from numpy.typing import NDArray
 
 from maninegs_sampling import randomness
 from maninegs_sampling.data.patterns import frozen
-from maninegs_sampling.data.store import ManifestationStore, check_store
+from maninegs_sampling.data.store import ManifestationStore
 from maninegs_sampling.distances.histogram import (
     distance_histogram,
     known_histogram,
     max_distance,
 )
-from maninegs_sampling.distances.metrics import METRICS, MetricName, metric_of, steps_of_pairs
+from maninegs_sampling.distances.metrics import (
+    METRICS,
+    MetricName,
+    check_measurable,
+    metric_of,
+    steps_of_pairs,
+)
 
 # Stores of more patterns than this are estimated: counting all pairs would take over a second.
 MOST_COUNTED_PATTERNS = 2**17
@@ -102,7 +108,7 @@ def pair_distances(
         [0.5, 0.0, 0.5, 0.0]
     """
     metric = metric_of(metric).name
-    counted = exact or few_enough_to_count(check_store("store", store))
+    counted = exact or few_enough_to_count(check_measurable("store", store))
     histogram = known_histogram(store, metric)
     if counted and histogram is None:
         histogram = distance_histogram(store, metric=metric)

@@ -5,12 +5,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maninegs_sampling.data.store import ManifestationStore, check_store
+from maninegs_sampling.data.store import ManifestationStore
 from maninegs_sampling.distances import _kernels
 from maninegs_sampling.distances._lookup import COUNTS_BY_LOOKUP
 from maninegs_sampling.distances._planes import new_planes, pairwise_rows_by_lookup
 from maninegs_sampling.distances._tiles import TILE
-from maninegs_sampling.distances.metrics import METRICS, distance_dtype, transposed
+from maninegs_sampling.distances.metrics import (
+    METRICS,
+    check_measurable,
+    distance_dtype,
+    transposed,
+)
 from maninegs_sampling.errors import InvalidTypeError, InvalidValueError
 from maninegs_sampling.threads import run_on_threads, thread_count
 
@@ -104,8 +109,8 @@ def pairwise_jaccard(
 
 def _check_other(store: ManifestationStore, other: ManifestationStore | None) -> ManifestationStore:
     """Return the store to compare with, or raise unless both have the same number of bits."""
-    check_store("store", store)
-    other = store if other is None else check_store("other", other)
+    check_measurable("store", store)
+    other = store if other is None else check_measurable("other", other)
     if store.n_bits != other.n_bits:
         raise InvalidValueError(
             f"both stores need the same bits; store has {store.n_bits}, other {other.n_bits}"

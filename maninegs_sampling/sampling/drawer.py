@@ -10,7 +10,13 @@ from maninegs_sampling.data.patterns import as_int32
 from maninegs_sampling.data.store import ManifestationStore
 from maninegs_sampling.distances.histogram import max_distance
 from maninegs_sampling.distances.index import DistanceBucketIndex
-from maninegs_sampling.distances.metrics import METRICS, MetricName, distance_dtype, metric_of
+from maninegs_sampling.distances.metrics import (
+    METRICS,
+    MetricName,
+    check_measurable,
+    distance_dtype,
+    metric_of,
+)
 from maninegs_sampling.errors import InvalidValueError, check_choice, check_count
 from maninegs_sampling.sampling._cluster import (
     STEPS_PER_BIT,
@@ -91,7 +97,7 @@ class BatchDrawer:
         batch_size: int,
         plans_epochs: bool,
     ) -> None:
-        self.store = store
+        self.store = check_measurable("store", store)
         self.metric = metric_of(metric)
         self.sigma = self.metric.sigma if sigma is None else self.metric.check_sigma(sigma)
         self.low = 1 if low is None else self.metric.check_distance("low", low, least_step=1)

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+from functools import partial
 
 import numpy as np
 import polars
@@ -10,9 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import maninegs_sampling as mn
 from maninegs_sampling import ManifestationStore, Schema, Trait, combine_stores
 from maninegs_sampling.cli import main
 from maninegs_sampling.data.bit_layout import has_known_bits
+from maninegs_sampling.distances.pairs import pair_distances
 from maninegs_sampling.errors import SchemaError
 from tests import naive
 from tests.data.test_encoding import check_encoding
@@ -191,3 +194,22 @@ def test_the_commands_refuse_known_bits(tmp_path, capsys):
     Schema("s", (SHAPE,), missing="masked").save(schema)
     assert main(["inspect", str(path), "--schema", str(schema)]) == 2
     assert "missing='masked'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "measure",
+    [
+        mn.pairwise_hamming,
+        mn.pairwise_jaccard,
+        mn.distance_histogram,
+        mn.max_distance,
+        mn.DistanceBucketIndex,
+        mn.suitability,
+        pair_distances,
+        partial(mn.ManiNegBatchSampler, batch_size=2, mu=1.0),
+        partial(mn.suggest, batch_size=2, steps=10),
+    ],
+)
+def test_no_metric_counts_known_bits_as_traits(measure):
+    with pytest.raises(mn.ManiNegError, match='missing="masked"'):
+        measure(masked_store())
