@@ -40,9 +40,9 @@ def kill(process):
 @pytest.mark.parametrize(
     ("kind", "workers", "sampler"),
     [
-        ("plain_loop", 0, "ManiNeg"),
+        pytest.param("plain_loop", 0, "ManiNeg", marks=pytest.mark.slow),
         ("plain_loop", 2, "ManiNeg"),
-        ("stateful_dataloader", 0, "ManiNeg"),
+        pytest.param("stateful_dataloader", 0, "ManiNeg", marks=pytest.mark.slow),
         ("stateful_dataloader", 2, "ManiNeg"),
         ("lightning_trainer", 0, "ManiNeg"),
         pytest.param("plain_loop", 2, "uniform", marks=pytest.mark.slow),
