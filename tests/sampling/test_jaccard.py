@@ -22,7 +22,7 @@ def sampler_of(store=STORE, **options):
     )
 
 
-@pytest.mark.parametrize("n_bits", [1, 64, 65, 312, 2048])
+@pytest.mark.parametrize("n_bits", [1, 65, pytest.param(312, marks=pytest.mark.slow), 2048])
 def test_lists_and_scan_draw_the_same_batches(n_bits):
     store = random_store(50, n_bits, density=0.3)
     for duplicates in ("refill", "keep") if n_bits > 1 else ("keep",):
