@@ -18,10 +18,14 @@ def own_bits(trait: Trait, missing: Missing) -> int:
     return trait.n_bits + (missing == "option")
 
 
+def encoded_width(trait: Trait, missing: Missing) -> int:
+    """Return `own_bits`, and with missing="masked" as many again, which say what is known."""
+    return own_bits(trait, missing) * (2 if missing == "masked" else 1)
+
+
 def count_bits(traits: Sequence[Trait], missing: Missing) -> int:
     """Return the number of bits that traits become."""
-    n_values = sum(own_bits(trait, missing) * trait.weight for trait in traits)
-    return 2 * n_values if missing == "masked" else n_values
+    return sum(encoded_width(trait, missing) * trait.weight for trait in traits)
 
 
 def bit_names(traits: Sequence[Trait], missing: Missing) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maninegs_sampling.data.bit_layout import Missing, own_bits
+from maninegs_sampling.data.bit_layout import Missing, encoded_width, own_bits
 from maninegs_sampling.data.patterns import pack
 from maninegs_sampling.data.tables import Table, read_sources
 from maninegs_sampling.data.traits import Trait
@@ -107,7 +107,7 @@ def _encode_trait(
     """
     column = next((c for c in trait.columns or (trait.name,) if c in table.names), None)
     n_bits = own_bits(trait, missing)
-    width = 2 * n_bits if missing == "masked" else n_bits
+    width = encoded_width(trait, missing)
     if column is None:
         columns = _spread_columns(trait, table)
         if columns:
@@ -166,7 +166,7 @@ def _encode_spread(
     """
     of_flag: Missing = "absent" if missing == "option" else missing
     n_bits = own_bits(trait, missing)
-    width = 2 * n_bits if missing == "masked" else n_bits
+    width = encoded_width(trait, missing)
     bits = np.zeros((table.n_rows, width), np.bool_)
     own = bits[:, : trait.n_bits]
     for bit, name in enumerate(columns):

@@ -160,9 +160,11 @@ def paired_histogram_rows(
     `rows_between` rows, before a cell can overflow.
     """
     patterns = shape_of(words)[1]
+    if start == patterns:
+        return
     two = scratch.view(np.uint16)
     rows = 0
-    for i in range(begin, end if start < patterns else begin):
+    for i in range(begin, end):
         first = max(start, i + 1)
         if first < patterns and (first - start) % 2 == 1:  # mostly the other one of its own pair
             distance_tile(words, words, i, first, first + 1, scratch)

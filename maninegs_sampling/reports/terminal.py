@@ -52,9 +52,11 @@ def escaped_output() -> Iterator[None]:
         None if stream is None else cast(TextIO, _Escaping(stream))
         for stream in (sys.stdout, sys.stderr)
     )
-    with redirect_stdout(out), redirect_stderr(err):
-        yield
-    # Where colorama is installed, numba starts it. At exit it would reset colors in the replaced
-    # standard output, which would show the escape sequence.
-    if "colorama" in sys.modules:
-        atexit.unregister(sys.modules["colorama"].initialise.reset_all)
+    try:
+        with redirect_stdout(out), redirect_stderr(err):
+            yield
+    finally:
+        # Where colorama is installed, numba starts it. At exit it would reset colors in the
+        # replaced standard output, which would show the escape sequence.
+        if "colorama" in sys.modules:
+            atexit.unregister(sys.modules["colorama"].initialise.reset_all)

@@ -206,6 +206,7 @@ def test_the_commands_refuse_known_bits(tmp_path, capsys):
         mn.DistanceBucketIndex,
         mn.suitability,
         pair_distances,
+        partial(mn.RandomWalkBatchSampler, batch_size=2),
         partial(mn.ManiNegBatchSampler, batch_size=2, mu=1.0),
         partial(mn.suggest, batch_size=2, steps=10),
     ],

@@ -4,7 +4,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -68,6 +69,34 @@ def load_checkpoint(folder: str | Path) -> Any:
     """Return the state saved last, Lightning's too; None before the first."""
     path = Path(folder) / "last.ckpt"
     return torch.load(path, weights_only=False) if path.exists() else None
+
+
+def kill_and_resume(start: Callable[[], Any], folder: Path, delays: Iterable[float]) -> list[int]:
+    """Kill a training after each delay and start it again; then let it end.
+
+    Args:
+        start: starts a process that goes on from the checkpoint in `folder`, and returns it.
+        folder: where its state is saved, with the batches that it has trained on as "trained".
+        delays: seconds from a process's first checkpoint to its end.
+
+    Returns:
+        The number of batches trained when each was killed.
+    """
+    checkpoint, progress = folder / "last.ckpt", []
+    for delay in delays:
+        before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
+        process = start()
+        while not checkpoint.exists() or checkpoint.stat().st_mtime_ns == before:
+            assert process.is_alive(), "it ended before it was killed"
+            time.sleep(0.001)
+        time.sleep(delay)
+        process.kill()
+        process.join()
+        progress.append(len(load_checkpoint(folder)["trained"]))
+    last = start()
+    last.join()
+    assert last.exitcode == 0
+    return progress
 
 
 def run_in_processes(

@@ -3,13 +3,14 @@
 import multiprocessing
 import time
 import warnings
+from functools import partial
 
 import numpy as np
 from torch.utils.data import DataLoader
 
 from maninegs_sampling import LinearAnnealing, ManiNegBatchSampler
 from tests.conftest import random_store
-from tests.integrations.common import load_checkpoint, save_checkpoint
+from tests.integrations.common import kill_and_resume, load_checkpoint, save_checkpoint
 
 KILLS, EPOCHS = 8, 20
 PAUSE = 0.005  # seconds of a step, so that kills fall everywhere
@@ -41,26 +42,18 @@ def train(folder):
             save_checkpoint({"sampler": where, "trained": trained}, folder)
 
 
+def start(folder):
+    process = context.Process(target=train, args=(folder,))
+    process.start()
+    return process
+
+
 def test_no_batch_of_a_plan_is_lost_or_repeated(tmp_path):
-    checkpoint, progress = tmp_path / "last.ckpt", []
-    for delay in np.random.default_rng(0).uniform(0, 0.1, KILLS):
-        before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
-        process = context.Process(target=train, args=(str(tmp_path),))
-        process.start()
-        while not checkpoint.exists() or checkpoint.stat().st_mtime_ns == before:
-            assert process.is_alive(), "it ended before it was killed"
-            time.sleep(0.001)
-        time.sleep(delay)
-        process.kill()
-        process.join()
-        progress.append(len(load_checkpoint(tmp_path)["trained"]))
+    delays = np.random.default_rng(0).uniform(0, 0.1, KILLS)
+    progress = kill_and_resume(partial(start, tmp_path), tmp_path, delays)
     assert progress == sorted(progress)
     assert progress[-1] < 13 * EPOCHS, "all kills are to fall within the run"
     assert any(p % 13 for p in progress), "some are to fall within an epoch"
-    last = context.Process(target=train, args=(str(tmp_path),))
-    last.start()
-    last.join()
-    assert last.exitcode == 0
     sampler = make_sampler()
     expected = [batch for _ in range(EPOCHS) for batch in sampler]
     trained = load_checkpoint(tmp_path)["trained"]

@@ -8,6 +8,7 @@ import pickle
 import time
 import warnings
 import weakref
+from functools import partial
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ from maninegs_sampling import (
 from maninegs_sampling.errors import InvalidTypeError, InvalidValueError, StateError
 from maninegs_sampling.reports.comparison import compare
 from tests.conftest import random_store
-from tests.integrations.common import load_checkpoint, save_checkpoint
+from tests.integrations.common import kill_and_resume, load_checkpoint, save_checkpoint
 from tests.laws import assert_resumes
 
 N = 40
@@ -585,24 +586,16 @@ def train(folder):
             save_checkpoint({"sampler": where, "proxy": path.name, "trained": trained}, folder)
 
 
+def start(folder):
+    process = context.Process(target=train, args=(folder,))
+    process.start()
+    return process
+
+
 def test_a_killed_run_goes_on_with_the_stores_that_it_had(tmp_path):
-    checkpoint, progress = tmp_path / "last.ckpt", []
-    for delay in np.random.default_rng(0).uniform(0, 0.1, 3):
-        before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
-        process = context.Process(target=train, args=(tmp_path,))
-        process.start()
-        while not checkpoint.exists() or checkpoint.stat().st_mtime_ns == before:
-            assert process.is_alive(), "it ended before it was killed"
-            time.sleep(0.001)
-        time.sleep(delay)
-        process.kill()
-        process.join()
-        progress.append(len(load_checkpoint(tmp_path)["trained"]))
+    delays = np.random.default_rng(0).uniform(0, 0.1, 3)
+    progress = kill_and_resume(partial(start, tmp_path), tmp_path, delays)
     assert 0 < progress[0] < progress[-1] < 10 * EPOCHS
-    last = context.Process(target=train, args=(tmp_path,))
-    last.start()
-    last.join()
-    assert last.exitcode == 0
     expected = [b for epoch in range(EPOCHS) for b in epoch_of(make(embedded(epoch)), epoch)]
     assert load_checkpoint(tmp_path)["trained"] == expected
 

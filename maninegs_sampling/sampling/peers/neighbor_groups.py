@@ -136,10 +136,7 @@ class NeighborGroupBatchSampler(PlannedBatchSampler):
         return shuffle_blocks(order, self.group_size, rng)
 
     def _fingerprint(self) -> dict[str, Any]:
-        return {
-            **super()._fingerprint(),
-            "group_size": self.group_size,
-        }
+        return {**super()._fingerprint(), "group_size": self.group_size}
 
     def _fingerprint_of_store(self) -> dict[str, Any]:
         return {

@@ -8,7 +8,13 @@ from numpy.typing import ArrayLike, NDArray
 from maninegs_sampling.data.dense import as_array
 from maninegs_sampling.data.patterns import as_int32
 from maninegs_sampling.data.store import ManifestationStore
-from maninegs_sampling.distances.metrics import METRICS, MetricName, distance_dtype, transposed
+from maninegs_sampling.distances.metrics import (
+    METRICS,
+    MetricName,
+    check_measurable,
+    distance_dtype,
+    transposed,
+)
 from maninegs_sampling.errors import InvalidTypeError, InvalidValueError
 from maninegs_sampling.sampling.peers._kernels import nearest_rows
 from maninegs_sampling.threads import run_on_threads
@@ -73,7 +79,7 @@ def nearest_patterns(
         >>> nearest_patterns(store, 2).tolist()
         [[1, 2], [0, 2], [1, 3], [2, 1]]
     """
-    patterns = store.n_patterns
+    patterns = check_measurable("store", store).n_patterns
     words = METRICS[metric].patterns(transposed(store.words))
     nearest = np.empty((patterns, max(0, min(n_neighbors, patterns - 1 - skip_nearest))), np.int32)
 
